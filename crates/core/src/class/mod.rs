@@ -1,0 +1,1 @@
+//! A class of values and the ten decisions about it.

@@ -1,0 +1,1 @@
+//! Entries as bytes: the envelope that carries the proof.

@@ -1,0 +1,1 @@
+//! Names of values: one normal form per class.

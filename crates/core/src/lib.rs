@@ -1,0 +1,16 @@
+//! The engine of Trueup: a read-through cache whose entries carry the proof that they are still true.
+//!
+//! This crate is pure of outside systems: it names no database, no socket and no HTTP type. Adapters (SQLite,
+//! PostgreSQL, Redis) live in the `trueup` crate and speak to the traits of [`source`] and [`tier`].
+//!
+//! Rooms, in order of what may import what: vocabulary ([`key`], [`entry`], [`class`], [`receipt`], [`error`],
+//! [`limits`]) < [`proof`], [`policy`] < [`tier`], [`guard`] < [`fill`] < `read`, `apply`, `write` < `cache`.
+#![warn(missing_docs)]
+
+pub mod class;
+pub mod entry;
+pub mod env;
+pub mod key;
+pub mod limits;
+pub mod proof;
+pub mod tier;
