@@ -7,10 +7,12 @@
 //! [`limits`]) < [`proof`], [`policy`] < [`tier`], [`guard`] < [`fill`] < `read`, `apply`, `write` < `cache`.
 #![warn(missing_docs)]
 
+pub mod apply;
 pub mod class;
 pub mod entry;
 pub mod env;
 pub mod key;
 pub mod limits;
 pub mod proof;
+pub mod source;
 pub mod tier;

@@ -6,3 +6,11 @@ pub const KEY_BYTES_MAX: usize = 1024;
 pub const VALUE_BYTES_MAX_DEFAULT: usize = 1 << 20;
 /// Most tags one entry may depend on.
 pub const TAGS_PER_ENTRY_MAX: usize = 256;
+/// Most entries that may wait to be settled; beyond, loads are answered but not kept.
+pub const UNSETTLED_ENTRIES_MAX: usize = 100_000;
+/// Default number of buckets for the last change of each tag, 8 bytes each.
+pub const BUCKETS_DEFAULT: usize = 4 << 20;
+/// Default bound of the changes held for loads in flight.
+pub const RECENT_CHANGES_MAX_DEFAULT: usize = 1 << 20;
+/// Most keys of one ring: the sealing one and those still accepted while they are rotated out.
+pub const KEYS_PER_RING_MAX: usize = 8;

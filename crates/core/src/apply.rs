@@ -1,0 +1,170 @@
+//! From the feed to the ledger: what an adapter tells, counted and applied.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{
+    entry::EpochId,
+    env::{Clock, unix_ms},
+    proof::{Ask, Barrier, Ledger, Message, Position, Refused, Snapshot},
+};
+
+/// Upper bounds of the buckets of [`FeedStats::delays`], in microseconds.
+pub const DELAY_BOUNDS_US: [u64; 14] = [
+    250, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 20_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000,
+    30_000_000,
+];
+
+/// What the feed has done so far.
+#[derive(Debug, Default)]
+pub struct FeedStats {
+    /// Row changes applied.
+    pub changes: AtomicU64,
+    /// Transactions applied.
+    pub transactions: AtomicU64,
+    /// Messages that did not continue where the feed was.
+    pub gaps: AtomicU64,
+    /// Times that following the feed failed and was begun again.
+    pub failures: AtomicU64,
+    /// From a change's own time to its application here; one more bucket than bounds, for everything longer.
+    pub delays: [AtomicU64; DELAY_BOUNDS_US.len() + 1],
+    /// Sum of those delays, in microseconds.
+    pub delay_sum_us: AtomicU64,
+    problem: Mutex<Option<Arc<str>>>,
+}
+
+impl FeedStats {
+    /// What is wrong with the feed at the moment, if anything.
+    #[must_use]
+    pub fn problem(&self) -> Option<Arc<str>> {
+        self.problem.lock().clone()
+    }
+
+    fn delay(&self, delay: Duration) {
+        let delay_us = delay.as_micros() as u64;
+        let bucket =
+            DELAY_BOUNDS_US.iter().position(|bound| delay_us <= *bound).unwrap_or(DELAY_BOUNDS_US.len());
+        self.delays[bucket].fetch_add(1, Ordering::Relaxed);
+        self.delay_sum_us.fetch_add(delay_us, Ordering::Relaxed);
+    }
+}
+
+/// Where an adapter tells what it reads from the change log.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    ledger: Arc<Ledger>,
+    clock: Clock,
+    stats: Arc<FeedStats>,
+    stop: Arc<Stop>,
+}
+
+#[derive(Debug, Default)]
+struct Stop {
+    asked: AtomicBool,
+    wake: Notify,
+}
+
+impl Feed {
+    /// A feed into `ledger`.
+    #[must_use]
+    pub fn new(ledger: Arc<Ledger>, clock: Clock, stats: Arc<FeedStats>) -> Self {
+        Self { ledger, clock, stats, stop: Arc::default() }
+    }
+
+    /// The clock by which the adapter times its asks.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The position through which the feed has been applied.
+    #[must_use]
+    pub fn applied(&self) -> Position {
+        self.ledger.applied()
+    }
+
+    /// The epoch that the node is in.
+    #[must_use]
+    pub fn epoch(&self) -> Option<EpochId> {
+        self.ledger.epoch()
+    }
+
+    /// Continuity was lost or never was: see [`Ledger::begin_epoch`].
+    pub fn begin_epoch(&self, id: EpochId, start: Position, barrier: Option<Barrier>) {
+        self.ledger.begin_epoch(id, start, barrier);
+    }
+
+    /// Applies a message. `written_at_ms`, milliseconds since 1970 by the database's clock, is when its changes were
+    /// written, for the delay metric only.
+    ///
+    /// # Errors
+    /// [`Refused`]; after a gap, replay from [`Feed::applied`] or begin a new epoch.
+    pub fn apply(
+        &self,
+        message: &Message,
+        written_at_ms: impl IntoIterator<Item = u64>,
+    ) -> Result<(), Refused> {
+        let result = self.ledger.apply(message);
+        match result {
+            Ok(()) => {
+                let changes = message.transactions.iter().map(|t| t.tags.len() as u64).sum::<u64>();
+                self.stats.changes.fetch_add(changes, Ordering::Relaxed);
+                self.stats.transactions.fetch_add(message.transactions.len() as u64, Ordering::Relaxed);
+                let now_ms = unix_ms();
+                for at_ms in written_at_ms {
+                    self.stats.delay(Duration::from_millis(now_ms.saturating_sub(at_ms)));
+                }
+            }
+            Err(Refused::Gap { .. }) => {
+                self.stats.gaps.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// The source answered, in `epoch`, how far it is: see [`Ledger::answered`].
+    pub fn answered(&self, epoch: EpochId, ask: Ask, snapshot: Option<&Snapshot>) {
+        self.ledger.answered(epoch, ask, snapshot);
+        self.stats.problem.lock().take();
+    }
+
+    /// Following failed and will be tried again: `problem` says what failed, on what, and what to do.
+    pub fn failed(&self, problem: impl Into<Arc<str>>) {
+        let problem = problem.into();
+        self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        let mut standing = self.stats.problem.lock();
+        if standing.as_ref() != Some(&problem) {
+            tracing::warn!(%problem, "the feed is interrupted; answers become unproven");
+            *standing = Some(problem);
+        }
+    }
+
+    /// Asks the adapter to stop following.
+    pub fn stop(&self) {
+        self.stop.asked.store(true, Ordering::Release);
+        self.stop.wake.notify_waiters();
+    }
+
+    /// Whether [`Feed::stop`] was called.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.stop.asked.load(Ordering::Acquire)
+    }
+
+    /// Returns when [`Feed::stop`] is called.
+    pub async fn until_stopped(&self) {
+        let woken = self.stop.wake.notified();
+        if !self.stopped() {
+            woken.await;
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What a node knows of the feed, without locks or clocks: the pure half of the [`Ledger`](super::Ledger).
+
+use std::collections::BTreeMap;
+
+use super::{Ask, Asks, Barrier, Change, Floor, Known, Position, Recent, Snapshot, Tag, Xid};
+
+/// One transaction of the feed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Transaction {
+    /// The writer's top-level transaction id; zero where the source has none.
+    pub xid: Xid,
+    /// Where its commit ends in the feed.
+    pub end: Position,
+    /// Everything it changed.
+    pub tags: Vec<Tag>,
+}
+
+/// Why a message of the feed was not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Messages between the applied position and this one are missing.
+    #[error("feed gap: applied through {applied}, the message continues from {previous}")]
+    Gap {
+        /// What this node has applied.
+        applied: Position,
+        /// What the message says came before it.
+        previous: Position,
+    },
+    /// Everything in the message has been applied before; harmless.
+    #[error("already applied")]
+    Old,
+    /// The message is of another epoch than this node's.
+    #[error("the message belongs to another epoch")]
+    OtherEpoch,
+    /// The message's transactions are out of order or reach beyond its end.
+    #[error("the message contradicts itself: transactions out of order")]
+    Malformed,
+}
+
+/// Why a loaded value must not be kept, or a kept one not be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Rejected {
+    /// Something it depends on changed and the load did not see that change.
+    #[error("a change on what the value depends on is missing from what the load saw")]
+    MissedChange,
+    /// Something it depends on changed after the load, before it could be settled.
+    #[error("what the value depends on changed after the load")]
+    ChangedSince,
+    /// The feed's connection, epoch or catalogue moved, or changes were lost, while the load was under way.
+    #[error("the feed was interrupted while the load was under way")]
+    Interrupted,
+    /// The floor is undefined: it is not known which changes a load can have missed.
+    #[error("no floor yet: waiting for every transaction older than the start of the feed")]
+    NoFloor,
+    /// Too many entries wait to be settled, because the feed lags.
+    #[error("too many entries wait for the feed")]
+    TooMany,
+    /// The load came from another epoch of the source.
+    #[error("the load came from another epoch of the source")]
+    OtherEpoch,
+}
+
+/// Applied position, recent changes, floor, asks and loads in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Book {
+    applied: Position,
+    recent: Recent,
+    floor: Floor,
+    asks: Asks,
+    /// How many loads in flight and unsettled entries started at each floor.
+    held: BTreeMap<Position, usize>,
+    /// Moves when loads in flight and unsettled entries are to be discarded.
+    discards: u64,
+}
+
+impl Book {
+    /// A book that starts at `start`, with `barrier` for changes before it that may still be invisible.
+    #[must_use]
+    pub fn new(start: Position, barrier: Option<Barrier>, recent_max: usize) -> Self {
+        Self {
+            applied: start,
+            recent: Recent::new(recent_max),
+            floor: Floor::new(start, barrier),
+            asks: Asks::default(),
+            held: BTreeMap::new(),
+            discards: 0,
+        }
+    }
+
+    /// The same book with another discard number, so that loads begun under the book before it are discarded.
+    #[must_use]
+    pub fn with_discards(mut self, discards: u64) -> Self {
+        self.discards = discards;
+        self
+    }
+
+    /// Whether a message that continues from `previous` and ends at `end` is the next one.
+    ///
+    /// # Errors
+    /// [`Refused::Gap`] or [`Refused::Old`].
+    pub const fn accepts(&self, previous: Position, end: Position) -> Result<(), Refused> {
+        if end.0 <= self.applied.0 {
+            return Err(Refused::Old);
+        }
+        if previous.0 > self.applied.0 {
+            return Err(Refused::Gap { applied: self.applied, previous });
+        }
+        Ok(())
+    }
+
+    /// Notes one change. Call [`Book::release`] after the last change of a message.
+    pub fn record(&mut self, change: Change) {
+        if self.recent.push(change).is_ok() {
+            return;
+        }
+        // Memory is fixed: from here on nobody can tell which loads saw the lost changes, until all are visible.
+        let lost = self.recent.clear();
+        let (xid, end) = lost.unwrap_or((change.xid, change.end));
+        self.floor.freeze(Barrier { xid: xid.max(change.xid), end: end.max(change.end) });
+        self.discard();
+    }
+
+    /// Moves the applied position to `end`; every change at or below has been recorded and raised in the buckets.
+    pub fn release(&mut self, end: Position) -> Known {
+        self.applied = self.applied.max(end);
+        self.trim();
+        self.asks.reached(self.applied)
+    }
+
+    /// Takes the source's answer to "how far are you"; a snapshot taken in the same statement raises the floor.
+    pub fn answered(&mut self, ask: Ask, snapshot: Option<&Snapshot>) -> Known {
+        self.asks.answered(ask);
+        if let Some(snapshot) = snapshot {
+            self.observe(snapshot);
+        }
+        self.asks.reached(self.applied)
+    }
+
+    /// Raises the floor from a snapshot taken on the primary.
+    pub fn observe(&mut self, snapshot: &Snapshot) {
+        self.floor.raise(snapshot, &self.recent, self.applied);
+        self.trim();
+    }
+
+    /// A load starts: holds the changes above today's floor, and returns that floor.
+    ///
+    /// # Errors
+    /// [`Rejected::NoFloor`]: the value may be used, but not kept.
+    pub fn hold(&mut self) -> Result<Position, Rejected> {
+        let floor = self.floor.defined().ok_or(Rejected::NoFloor)?;
+        *self.held.entry(floor).or_default() += 1;
+        Ok(floor)
+    }
+
+    /// Ends what [`Book::hold`] began.
+    pub fn let_go(&mut self, floor: Position) {
+        if let Some(count) = self.held.get_mut(&floor) {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&floor);
+                self.trim();
+            }
+        }
+    }
+
+    /// Rule 2: whether an entry that is not settled reflects every change that is applied here.
+    ///
+    /// # Errors
+    /// [`Rejected::MissedChange`].
+    pub fn check_unsettled(&self, tags: &[Tag], floor: Position, saw: &Snapshot) -> Result<(), Rejected> {
+        let applied_changes = tags.iter().flat_map(|tag| self.recent.on(*tag, floor));
+        if applied_changes.into_iter().all(|change| saw.sees(change)) {
+            Ok(())
+        } else {
+            Err(Rejected::MissedChange)
+        }
+    }
+
+    /// Rule 3: whether an entry can be settled at the applied position, which has reached its `upper`.
+    ///
+    /// # Errors
+    /// [`Rejected::MissedChange`], [`Rejected::ChangedSince`].
+    pub fn check_settle(
+        &self,
+        tags: &[Tag],
+        floor: Position,
+        upper: Position,
+        saw: &Snapshot,
+    ) -> Result<(), Rejected> {
+        debug_assert!(upper <= self.applied, "settling waits for the feed");
+        for change in tags.iter().flat_map(|tag| self.recent.on(*tag, floor)) {
+            if change.end > upper {
+                return Err(Rejected::ChangedSince);
+            }
+            if !saw.sees(change) {
+                return Err(Rejected::MissedChange);
+            }
+        }
+        Ok(())
+    }
+
+    /// Discards loads in flight and unsettled entries: the feed's connection or the catalogue moved.
+    pub fn discard(&mut self) {
+        self.discards += 1;
+    }
+
+    /// Notes a position that the source told outside an ask.
+    pub fn heard(&mut self, position: Position) {
+        self.asks.heard(position);
+    }
+
+    /// W: the position through which the feed has been applied.
+    #[must_use]
+    pub const fn applied(&self) -> Position {
+        self.applied
+    }
+
+    /// The floor and its barrier.
+    #[must_use]
+    pub const fn floor(&self) -> &Floor {
+        &self.floor
+    }
+
+    /// The moment and the confirmed position.
+    #[must_use]
+    pub const fn known(&self) -> Known {
+        self.asks.known()
+    }
+
+    /// The highest position the source has told.
+    #[must_use]
+    pub const fn told(&self) -> Position {
+        self.asks.told()
+    }
+
+    /// A number that moves when loads in flight and unsettled entries are to be discarded.
+    #[must_use]
+    pub const fn discards(&self) -> u64 {
+        self.discards
+    }
+
+    /// How many changes are held for loads in flight.
+    #[must_use]
+    pub fn recent_len(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// What must stay in `recent`: everything above the floor, and above the floor of every load in flight.
+    fn trim(&mut self) {
+        let floor = self.floor.position();
+        let lowest_held = self.held.keys().next().copied().unwrap_or(floor);
+        self.recent.trim(floor.min(lowest_held));
+    }
+}

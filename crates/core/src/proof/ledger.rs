@@ -1,0 +1,495 @@
+//! The ledger of one node: what it knows of the feed, readable without a lock on the hot path.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwapOption;
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use super::{
+    Ask, Barrier, Book, Buckets, Change, Epochs, Known, Position, Proof, Refused, Rejected, Snapshot,
+    Standing, Tags, Transaction,
+};
+use crate::{entry::EpochId, env::Nanos, limits};
+
+/// One message of the feed: whole transactions, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The epoch in which the positions count.
+    pub epoch: EpochId,
+    /// Number of the feed's connection to the source; moves when the connection is made anew.
+    pub connection: u64,
+    /// Where the message before this one ended.
+    pub previous: Position,
+    /// Every change at or below this is in this message or an earlier one.
+    pub end: Position,
+    /// The transactions that ended in between and changed something.
+    pub transactions: Vec<Transaction>,
+}
+
+/// What a load saw, as its source tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Which changes the load certainly saw.
+    pub snapshot: Snapshot,
+    /// A position read after the load: nothing that ends later can have been seen.
+    pub upper: Position,
+    /// The epoch of the source that answered.
+    pub epoch: EpochId,
+}
+
+/// Something that carries a proof and can wait to be settled.
+pub trait Carrier: Send + Sync {
+    /// The proof.
+    fn proof(&self) -> &Proof;
+
+    /// The proof has just been settled: the entry may now be shared with other nodes.
+    fn settled(self: Arc<Self>);
+}
+
+/// Counts and positions of a ledger, for people and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// How many epochs this process has seen.
+    pub epoch: u64,
+    /// The applied position, W.
+    pub applied: Position,
+    /// The floor, while it is defined.
+    pub floor: Option<Position>,
+    /// What must become visible before a floor is defined.
+    pub barrier: Option<Barrier>,
+    /// The moment, T.
+    pub moment: Nanos,
+    /// The highest position the source has told.
+    pub told: Position,
+    /// Changes held for loads in flight.
+    pub recent: usize,
+    /// Entries that wait to be settled.
+    pub unsettled: usize,
+}
+
+/// What the node knows of the feed: last change of each tag, applied position, floor, moment, epoch.
+pub struct Ledger {
+    pub(super) hot: CachePadded<Hot>,
+    pub(super) buckets: Buckets,
+    epoch: ArcSwapOption<EpochId>,
+    state: Mutex<State>,
+    recent_max: usize,
+}
+
+/// What each hit reads. One cache line, written only when the feed moves.
+pub(super) struct Hot {
+    pub(super) epoch: AtomicU64,
+    pub(super) moment: AtomicU64,
+    pub(super) applied: AtomicU64,
+    pub(super) confirmed: AtomicU64,
+}
+
+struct State {
+    book: Book,
+    start: Position,
+    connection: u64,
+    next_number: u64,
+    unsettled: BTreeMap<(Position, u64), Waiting>,
+}
+
+struct Waiting {
+    carrier: Arc<dyn Carrier>,
+    pending: Pending,
+}
+
+/// What an unsettled entry still needs to be judged.
+#[derive(Clone, Debug)]
+struct Pending {
+    floor: Position,
+    saw: Snapshot,
+    discards: u64,
+}
+
+impl Ledger {
+    /// A ledger in no epoch: nothing is proven until [`Ledger::begin_epoch`].
+    ///
+    /// `buckets` is rounded up to a power of two (8 bytes each); `recent_max` bounds the changes held for loads in
+    /// flight (about 100 bytes each).
+    #[must_use]
+    pub fn new(buckets: usize, recent_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            hot: CachePadded::new(Hot {
+                epoch: AtomicU64::new(0),
+                moment: AtomicU64::new(0),
+                applied: AtomicU64::new(0),
+                confirmed: AtomicU64::new(0),
+            }),
+            buckets: Buckets::new(buckets),
+            epoch: ArcSwapOption::empty(),
+            state: Mutex::new(State {
+                book: Book::new(Position::ZERO, None, recent_max),
+                start: Position::ZERO,
+                connection: 0,
+                next_number: 1,
+                unsettled: BTreeMap::new(),
+            }),
+            recent_max,
+        })
+    }
+
+    /// Begins an epoch in which the feed is followed from `start`: everything older becomes unproven.
+    ///
+    /// `barrier` names changes at or below `start` that may still be invisible to readers; the source gives one
+    /// wherever commit and visibility are two steps and nothing can be replayed.
+    pub fn begin_epoch(&self, id: EpochId, start: Position, barrier: Option<Barrier>) {
+        let mut state = self.state.lock();
+        // First of all: a reader who sees anything written below must also see that its entry is of an older epoch.
+        self.epoch.store(None);
+        self.hot.epoch.fetch_add(1, Ordering::AcqRel);
+        self.hot.moment.store(0, Ordering::Release);
+        self.hot.confirmed.store(0, Ordering::Release);
+        self.hot.applied.store(start.0, Ordering::Release);
+        self.buckets.clear();
+        let discards = state.book.discards() + 1;
+        state.drop_unsettled();
+        state.book = Book::new(start, barrier, self.recent_max).with_discards(discards);
+        state.start = start;
+        self.epoch.store(Some(Arc::new(id)));
+    }
+
+    /// Leaves the epoch without a new one: nothing is proven, nothing is stored, until [`Ledger::begin_epoch`].
+    pub fn end_epoch(&self) {
+        let mut state = self.state.lock();
+        self.epoch.store(None);
+        self.hot.epoch.fetch_add(1, Ordering::AcqRel);
+        self.hot.moment.store(0, Ordering::Release);
+        state.book.discard();
+        state.drop_unsettled();
+    }
+
+    /// The epoch, if the node is in one.
+    #[must_use]
+    pub fn epoch(&self) -> Option<EpochId> {
+        self.epoch.load().as_deref().copied()
+    }
+
+    /// Applies a message of the feed: tags first, then the applied position, then whatever waited for it.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing was applied. After a gap nothing becomes fresher until the gap is replayed.
+    pub fn apply(&self, message: &Message) -> Result<(), Refused> {
+        let settled = {
+            let mut state = self.state.lock();
+            if self.epoch() != Some(message.epoch) {
+                return Err(Refused::OtherEpoch);
+            }
+            state.book.accepts(message.previous, message.end)?;
+            check_order(message, state.book.applied())?;
+            if state.connection != message.connection {
+                state.connection = message.connection;
+                state.book.discard();
+                state.drop_unsettled();
+            }
+            let discards = state.book.discards();
+            let applied = state.book.applied();
+            for transaction in message.transactions.iter().filter(|t| t.end > applied) {
+                for &tag in &transaction.tags {
+                    self.buckets.raise(tag, transaction.end);
+                    state.book.record(Change { tag, xid: transaction.xid, end: transaction.end });
+                }
+            }
+            if state.book.discards() != discards {
+                state.drop_unsettled();
+            }
+            let known = state.book.release(message.end);
+            self.hot.applied.store(message.end.0, Ordering::Release);
+            self.publish(known);
+            state.settle_reached()
+        };
+        // Outside the lock: a carrier may do anything.
+        for carrier in settled {
+            carrier.settled();
+        }
+        Ok(())
+    }
+
+    /// Takes the source's answer to "how far are you": what makes entries fresh.
+    ///
+    /// `epoch` is the one the source answered in; an answer of another epoch counts for nothing. `snapshot`, taken in the
+    /// same statement on the primary, raises the floor.
+    pub fn answered(&self, epoch: EpochId, ask: Ask, snapshot: Option<&Snapshot>) {
+        let mut state = self.state.lock();
+        if self.epoch() == Some(epoch) {
+            let known = state.book.answered(ask, snapshot);
+            self.publish(known);
+        }
+    }
+
+    /// Discards loads in flight and unsettled entries: the catalogue moved, or the feed's connection did.
+    pub fn discard_in_flight(&self) {
+        let mut state = self.state.lock();
+        state.book.discard();
+        state.drop_unsettled();
+    }
+
+    /// Begins a load that may be kept. Call BEFORE the query is sent.
+    #[must_use]
+    pub fn begin_load(self: &Arc<Self>, started: Nanos, class_epoch: u64) -> Load {
+        let mut state = self.state.lock();
+        let epochs = Epochs { source: self.hot.epoch.load(Ordering::Acquire), class: class_epoch };
+        let floor = if self.epoch().is_some() { state.book.hold() } else { Err(Rejected::NoFloor) };
+        Load { ledger: Arc::clone(self), floor, epochs, discards: state.book.discards(), started }
+    }
+
+    /// Takes over a proof that another node settled (an entry read from the remote tier).
+    ///
+    /// # Errors
+    /// [`Rejected::OtherEpoch`] unless `epoch` is this node's; [`Rejected::Interrupted`] when `proven_at` lies before
+    /// what this node can check, or beyond what the source has told.
+    pub fn adopt(
+        &self,
+        tags: Tags,
+        upper: Position,
+        proven_at: Position,
+        epoch: EpochId,
+        class_epoch: u64,
+    ) -> Result<Proof, Rejected> {
+        let state = self.state.lock();
+        if self.epoch() != Some(epoch) {
+            return Err(Rejected::OtherEpoch);
+        }
+        let known_to_source = state.book.told().max(state.book.applied());
+        if proven_at < state.start
+            || proven_at > known_to_source
+            || upper > proven_at
+            || upper == Position::ZERO
+        {
+            return Err(Rejected::Interrupted);
+        }
+        let epochs = Epochs { source: self.hot.epoch.load(Ordering::Acquire), class: class_epoch };
+        Ok(Proof::settled(tags, upper, epochs, proven_at))
+    }
+
+    /// The applied position, W.
+    #[must_use]
+    pub fn applied(&self) -> Position {
+        Position(self.hot.applied.load(Ordering::Acquire))
+    }
+
+    /// The highest position known to exist in the source.
+    #[must_use]
+    pub fn told(&self) -> Position {
+        let state = self.state.lock();
+        state.book.told().max(state.book.applied())
+    }
+
+    /// Notes a position that the source told in any answer.
+    pub fn heard(&self, epoch: EpochId, position: Position) {
+        let mut state = self.state.lock();
+        if self.epoch() == Some(epoch) {
+            state.book.heard(position);
+        }
+    }
+
+    /// Counts and positions, for people and metrics.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let state = self.state.lock();
+        Status {
+            epoch: self.hot.epoch.load(Ordering::Acquire),
+            applied: state.book.applied(),
+            floor: state.book.floor().defined(),
+            barrier: state.book.floor().barrier(),
+            moment: state.book.known().moment,
+            told: state.book.told(),
+            recent: state.book.recent_len(),
+            unsettled: state.unsettled.len(),
+        }
+    }
+
+    /// Rule 2, under the lock that also guards `recent`: T was taken before.
+    pub(super) fn check_unsettled(&self, proof: &Proof) -> Result<Position, Rejected> {
+        let state = self.state.lock();
+        match state.unsettled.get(&(proof.upper(), proof.number())) {
+            Some(waiting) => {
+                let Pending { floor, saw, discards } = &waiting.pending;
+                if *discards != state.book.discards() {
+                    return Err(Rejected::Interrupted);
+                }
+                state.book.check_unsettled(proof.tags(), *floor, saw)?;
+                Ok(state.book.applied())
+            }
+            // Settled in the meantime, or not registered yet: the caller looks again or loads.
+            None => match proof.standing() {
+                Standing::Settled(_) => Ok(Position::ZERO),
+                _ => Err(Rejected::Interrupted),
+            },
+        }
+    }
+
+    fn publish(&self, known: Known) {
+        // After the applied position: who reads this moment also reads a W that contains it.
+        self.hot.confirmed.store(known.confirmed.0, Ordering::Release);
+        self.hot.moment.store(known.moment.0, Ordering::Release);
+    }
+}
+
+fn check_order(message: &Message, applied: Position) -> Result<(), Refused> {
+    let ends = message.transactions.iter().map(|t| t.end).filter(|end| *end > applied);
+    if ends.clone().is_sorted()
+        && ends.max().is_none_or(|last| last <= message.end)
+        && message.end < Position::MAX
+    {
+        Ok(())
+    } else {
+        Err(Refused::Malformed)
+    }
+}
+
+impl State {
+    fn drop_unsettled(&mut self) {
+        for (_, waiting) in std::mem::take(&mut self.unsettled) {
+            waiting.carrier.proof().discard();
+            self.book.let_go(waiting.pending.floor);
+        }
+    }
+
+    /// Settles or discards every entry whose `upper` has been applied.
+    fn settle_reached(&mut self) -> Vec<Arc<dyn Carrier>> {
+        let applied = self.book.applied();
+        let mut settled = Vec::new();
+        while let Some(first) = self.unsettled.first_entry() {
+            if first.key().0 > applied {
+                break;
+            }
+            let Waiting { carrier, pending } = first.remove();
+            let proof = carrier.proof();
+            let judged = self.book.check_settle(proof.tags(), pending.floor, proof.upper(), &pending.saw);
+            self.book.let_go(pending.floor);
+            match judged {
+                Ok(()) => {
+                    proof.settle(applied);
+                    settled.push(carrier);
+                }
+                Err(_) => proof.discard(),
+            }
+        }
+        settled
+    }
+}
+
+/// A load in flight. Holds the changes it may have missed until it is admitted or dropped.
+pub struct Load {
+    ledger: Arc<Ledger>,
+    floor: Result<Position, Rejected>,
+    epochs: Epochs,
+    discards: u64,
+    started: Nanos,
+}
+
+impl Load {
+    /// When the load started, on this node's clock: its value is true as of then.
+    #[must_use]
+    pub const fn started(&self) -> Nanos {
+        self.started
+    }
+
+    /// Why the value cannot be kept, if that is known already.
+    #[must_use]
+    pub fn refused(&self) -> Option<Rejected> {
+        self.floor.err()
+    }
+
+    /// Judges what was loaded, builds its carrier from the proof and, if the feed still has to catch up, has it wait
+    /// to be settled. A carrier that is settled at once hears of it through [`Carrier::settled`].
+    ///
+    /// # Errors
+    /// Why the value must not be kept. It may still be answered to the load's own caller: a value read on the primary is
+    /// true as of the load's start.
+    pub fn admit<C: Carrier + 'static>(
+        mut self,
+        tags: Tags,
+        seen: Seen,
+        build: impl FnOnce(Proof) -> Arc<C>,
+    ) -> Result<Arc<C>, Rejected> {
+        let ledger = Arc::clone(&self.ledger);
+        let (carrier, settled) = {
+            let mut state = ledger.state.lock();
+            let floor = self.judge_interruption(&state, &seen)?;
+            state.book.heard(seen.upper);
+            if seen.upper <= state.book.applied() {
+                state.book.check_settle(&tags, floor, seen.upper, &seen.snapshot)?;
+                (build(Proof::settled(tags, seen.upper, self.epochs, state.book.applied())), true)
+            } else {
+                state.book.check_unsettled(&tags, floor, &seen.snapshot)?;
+                (self.wait(&mut state, floor, tags, seen, build)?, false)
+            }
+        };
+        if settled {
+            Arc::clone(&carrier).settled();
+        }
+        Ok(carrier)
+    }
+
+    fn judge_interruption(&self, state: &State, seen: &Seen) -> Result<Position, Rejected> {
+        let floor = self.floor?;
+        if self.ledger.epoch() != Some(seen.epoch) {
+            return Err(Rejected::OtherEpoch);
+        }
+        let epoch = self.ledger.hot.epoch.load(Ordering::Acquire);
+        if self.discards != state.book.discards() || self.epochs.source != epoch {
+            return Err(Rejected::Interrupted);
+        }
+        Ok(floor)
+    }
+
+    fn wait<C: Carrier + 'static>(
+        &mut self,
+        state: &mut State,
+        floor: Position,
+        tags: Tags,
+        seen: Seen,
+        build: impl FnOnce(Proof) -> Arc<C>,
+    ) -> Result<Arc<C>, Rejected> {
+        if state.unsettled.len() >= limits::UNSETTLED_ENTRIES_MAX {
+            return Err(Rejected::TooMany);
+        }
+        let number = state.next_number;
+        state.next_number += 1;
+        let upper = seen.upper;
+        let carrier = build(Proof::unsettled(tags, upper, self.epochs, number, self.started));
+        let pending = Pending { floor, saw: seen.snapshot, discards: self.discards };
+        state
+            .unsettled
+            .insert((upper, number), Waiting { carrier: Arc::clone(&carrier) as Arc<dyn Carrier>, pending });
+        // From here on the waiting entry holds the floor.
+        self.floor = Err(Rejected::NoFloor);
+        Ok(carrier)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if let Ok(floor) = self.floor {
+            let mut state = self.ledger.state.lock();
+            // A new epoch began with a new book, which holds nothing for this load.
+            if self.epochs.source == self.ledger.hot.epoch.load(Ordering::Acquire) {
+                state.book.let_go(floor);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Load").field("floor", &self.floor).finish_non_exhaustive()
+    }
+}

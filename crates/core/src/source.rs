@@ -1,0 +1,125 @@
+//! What the engine asks of a database of record.
+//!
+//! An adapter implements [`Source`] once, and a [`Loader`] for each way of loading a class.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::{
+    apply::Feed,
+    proof::{Seen, Tag, Tags, Token},
+};
+
+/// A boxed future: loads are rare and slow enough for an allocation.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a load returned, and what it saw.
+#[derive(Clone, Debug)]
+pub struct Loaded<V> {
+    /// The value; none where the source has no such row.
+    pub value: Option<V>,
+    /// What the value, or its absence, depends on.
+    pub tags: Tags,
+    /// Which changes the load certainly saw.
+    pub seen: Seen,
+}
+
+/// What a load of several keys returned, all under one snapshot.
+#[derive(Clone, Debug)]
+pub struct LoadedMany<V> {
+    /// A value (or none) and its dependencies for each key, in the order asked.
+    pub values: Vec<(Option<V>, Tags)>,
+    /// Which changes the load certainly saw.
+    pub seen: Seen,
+}
+
+/// Loads the values of one class from the database of record.
+pub trait Loader<K, V>: Send + Sync + 'static {
+    /// Loads one key on the primary, in one snapshot.
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing is known about the value then.
+    fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Loaded<V>, LoadError>>;
+
+    /// Loads several keys on the primary, all in one snapshot: the answer shows one state of the database.
+    ///
+    /// # Errors
+    /// [`LoadError`] for all of them.
+    fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<LoadedMany<V>, LoadError>>;
+}
+
+/// A database of record: its feed, and what can be asked of it apart from loads.
+pub trait Source: Send + Sync + 'static {
+    /// What this is, for people; no secrets.
+    fn describe(&self) -> String;
+
+    /// Follows the change log and tells `feed`, until [`Feed::stopped`] says so. Recovers from every failure by itself:
+    /// retries with a growing pause, begins a new epoch where continuity is lost.
+    fn follow(self: Arc<Self>, feed: Feed) -> BoxFuture<'static, ()>;
+
+    /// A token for now: at or after every commit acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the source does not answer.
+    fn token(&self) -> BoxFuture<'_, Result<Token, LoadError>>;
+
+    /// Invalidates `tags` on every node, by way of the feed.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the source does not take it; nothing was invalidated then.
+    fn invalidate<'a>(&'a self, tags: &'a [Tag]) -> BoxFuture<'a, Result<Token, LoadError>>;
+}
+
+/// Why the source did not answer. Cheap to clone: all who wait for one load share it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be reached, or it refused: retrying may help.
+    #[error("the source does not answer: {0}")]
+    Unavailable(Arc<str>),
+    /// It did not answer in time.
+    #[error("the source did not answer within {limit_ms} ms")]
+    TimedOut {
+        /// The limit that passed, in milliseconds.
+        limit_ms: u64,
+    },
+    /// The query itself is wrong for this source: retrying does not help.
+    #[error("the source refused the query: {0}")]
+    Refused(Arc<str>),
+    /// The value is larger than its class allows.
+    #[error("the value has {bytes} bytes, more than the {limit} its class allows (`value_bytes_max`)")]
+    TooLarge {
+        /// Its size, in bytes.
+        bytes: usize,
+        /// The class's limit, in bytes.
+        limit: usize,
+    },
+    /// The load limiter shed the load; the source was not asked.
+    #[error("too many loads are waiting for the source; retry after {retry_after_ms} ms")]
+    Shed {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The task that loaded for others died before it had an answer.
+    #[error("the load that this read waited for was lost")]
+    Lost,
+}
+
+impl LoadError {
+    /// A short stable name, for metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Refused(_) => "refused",
+            Self::TooLarge { .. } => "too_large",
+            Self::Shed { .. } => "shed",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Whether the source itself is in trouble, so that a stale answer may stand in where the class allows one.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::TimedOut { .. } | Self::Shed { .. } | Self::Lost)
+    }
+}
