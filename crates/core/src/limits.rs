@@ -14,3 +14,9 @@ pub const BUCKETS_DEFAULT: usize = 4 << 20;
 pub const RECENT_CHANGES_MAX_DEFAULT: usize = 1 << 20;
 /// Most keys of one ring: the sealing one and those still accepted while they are rotated out.
 pub const KEYS_PER_RING_MAX: usize = 8;
+/// Longest key text accepted from outside, in bytes, before ignored parameters are dropped and spellings are reduced.
+pub const KEY_INPUT_BYTES_MAX: usize = 8 << 10;
+/// Most parameters one key text may hold, ignored ones included.
+pub const KEY_PARAMETERS_MAX: usize = 256;
+/// Most scope dimensions or column parts one class may declare.
+pub const KEY_PARTS_MAX: usize = 32;
