@@ -3,6 +3,19 @@
 //! A tier stores and forgets; it decides nothing about truth. Whether an entry may be served is the proof's business, so
 //! every tier may lose anything at any time and the worst that follows is a miss.
 
+mod double;
+pub mod life;
 pub mod memory;
+pub mod remote;
 
+pub use life::jittered;
 pub use memory::{Departures, Insertion, MemoryConfig, MemoryTier, Policy, Reason, Weighed};
+pub use remote::{BoxFuture, RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier};
+
+/// A double of the remote tier that loses, ages, corrupts and delays on request.
+///
+/// For tests and demonstrations, of this crate and of its users: what an engine does when its remote tier misbehaves can
+/// be shown without a server. Not for production: it keeps old versions and is guarded by one lock.
+pub mod testing {
+    pub use super::double::{Fault, FaultRates, RemoteDouble};
+}

@@ -89,6 +89,16 @@ impl<E: Weighed> Segment<E> {
         self.store.visit(visit);
     }
 
+    #[cfg(test)]
+    pub(super) fn holds(&self, key: &str) -> bool {
+        let mut holds = false;
+        self.store.visit(|entry| {
+            holds |= entry.key() == key;
+            true
+        });
+        holds
+    }
+
     pub(super) fn len(&self) -> usize {
         self.store.len()
     }

@@ -1,0 +1,209 @@
+//! The remote tier (L2): a store of envelopes shared by nodes, behind a trait.
+//!
+//! Nothing here is trusted. A remote tier may lose, delay, roll back or corrupt what it was given, or answer with
+//! something it was never given; the envelope's code and proof turn all of that into a miss. An implementation owes
+//! its caller three things only: an answer within its deadline, one result per key in the order asked, and a named error
+//! instead of a panic.
+
+use std::{fmt, future::Future, pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use compact_str::CompactString;
+
+/// A future on the heap, so that [`RemoteTier`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// First part of every key that is written to a shared store.
+const KEY_PREFIX: &str = "trueup";
+
+/// Where an envelope is kept: the class and the SHA-256 of the canonical key.
+///
+/// Printed as `trueup:<class>:<64 lower-case hex digits>`: printable, of bounded length however long the key was, the
+/// digest as `sha256sum` shows it, and a class can be listed by its prefix. Class names hold no brace, so Redis Cluster
+/// finds no hash tag and spreads a class over all slots.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RemoteKey {
+    class: CompactString,
+    digest: [u8; 32],
+}
+
+impl RemoteKey {
+    /// The place of the key with this SHA-256 `digest` in `class`.
+    #[must_use]
+    pub fn new(class: &str, digest: [u8; 32]) -> Self {
+        Self { class: CompactString::new(class), digest }
+    }
+
+    /// The class.
+    #[must_use]
+    pub fn class(&self) -> &str {
+        &self.class
+    }
+
+    /// SHA-256 of the canonical key.
+    #[must_use]
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+}
+
+impl fmt::Display for RemoteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{KEY_PREFIX}:{}:", self.class)?;
+        self.digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for RemoteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RemoteKey({self})")
+    }
+}
+
+/// One envelope to be stored.
+#[derive(Clone, Debug)]
+pub struct RemotePut {
+    /// Where.
+    pub key: RemoteKey,
+    /// The envelope, opaque to the tier.
+    pub envelope: Bytes,
+    /// After this time the tier may forget it; it may do so earlier, or later.
+    pub life: Duration,
+}
+
+/// Why a remote tier has no answer. None of these says anything about the value: the caller goes on to the source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// No answer within the caller's deadline. A write may have happened.
+    #[error("remote tier {endpoint}: no answer to {operation} within {after:?}; it may have happened")]
+    Timeout {
+        /// What was asked.
+        operation: RemoteOperation,
+        /// Of whom: an address, without credentials.
+        endpoint: CompactString,
+        /// The deadline that passed.
+        after: Duration,
+    },
+    /// Not connected, or refused at the door. Nothing has happened.
+    #[error(
+        "remote tier {endpoint} can't be reached for {operation}: {reason}; check that it is up and reachable"
+    )]
+    Unavailable {
+        /// What was asked.
+        operation: RemoteOperation,
+        /// Of whom: an address, without credentials.
+        endpoint: CompactString,
+        /// In the words of the system or library.
+        reason: CompactString,
+    },
+    /// The envelope is larger than the tier takes or gives.
+    #[error("remote tier {endpoint}: {operation} of {bytes} bytes exceeds its limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// What was asked.
+        operation: RemoteOperation,
+        /// Of whom: an address, without credentials.
+        endpoint: CompactString,
+        /// Size of the envelope.
+        bytes: usize,
+        /// The most that is handled.
+        limit_bytes: usize,
+    },
+    /// The tier understood and declined: read-only, out of memory, no permission.
+    #[error("remote tier {endpoint} refused {operation}: {reason}")]
+    Refused {
+        /// What was asked.
+        operation: RemoteOperation,
+        /// Of whom: an address, without credentials.
+        endpoint: CompactString,
+        /// In the words of the tier.
+        reason: CompactString,
+    },
+    /// An answer that makes no sense. The connection can't be used further.
+    #[error(
+        "remote tier {endpoint} answered {operation} with nonsense: {reason}; check that it is the right kind of server"
+    )]
+    Protocol {
+        /// What was asked.
+        operation: RemoteOperation,
+        /// Of whom: an address, without credentials.
+        endpoint: CompactString,
+        /// What was wrong.
+        reason: CompactString,
+    },
+}
+
+impl RemoteError {
+    /// The kind as a metric label.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Timeout { .. } => "timeout",
+            Self::Unavailable { .. } => "unavailable",
+            Self::TooLarge { .. } => "too_large",
+            Self::Refused { .. } => "refused",
+            Self::Protocol { .. } => "protocol",
+        }
+    }
+}
+
+/// An operation of [`RemoteTier`], for errors and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RemoteOperation {
+    /// [`RemoteTier::get`] or one key of [`RemoteTier::get_many`].
+    Get,
+    /// [`RemoteTier::put`] or one envelope of [`RemoteTier::put_many`].
+    Put,
+    /// [`RemoteTier::delete`].
+    Delete,
+}
+
+impl fmt::Display for RemoteOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Delete => "delete",
+        })
+    }
+}
+
+/// Outcome of one operation on one key.
+pub type RemoteResult<T> = Result<T, RemoteError>;
+
+/// A shared store of envelopes that is not trusted.
+///
+/// Cancelling a returned future abandons the answer; a write may still happen. Deadlines, retries and breakers of the
+/// transport belong to the implementation: a call ends, one way or the other.
+pub trait RemoteTier: fmt::Debug + Send + Sync + 'static {
+    /// The envelope under `key`, if there seems to be one.
+    fn get<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<Option<Bytes>>>;
+
+    /// One outcome per key, in the order of `keys`. Where keys live on several servers, the failure of one is the
+    /// outcome of its own keys alone.
+    fn get_many<'a>(&'a self, keys: &'a [RemoteKey]) -> BoxFuture<'a, Vec<RemoteResult<Option<Bytes>>>>;
+
+    /// Stores an envelope, in place of an older one.
+    fn put(&self, put: RemotePut) -> BoxFuture<'_, RemoteResult<()>>;
+
+    /// Stores several envelopes, each or none for itself: one outcome per envelope, in the order given.
+    fn put_many(&self, puts: Vec<RemotePut>) -> BoxFuture<'_, Vec<RemoteResult<()>>>;
+
+    /// Forgets `key`, to free the space after an explicit invalidation. Correctness never depends on it.
+    fn delete<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<()>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_key_is_fixed() {
+        let mut digest = [0; 32];
+        (digest[0], digest[31]) = (0xab, 0x01);
+        let key = RemoteKey::new("products", digest);
+        let zeros = "0".repeat(60);
+        assert_eq!(key.to_string(), format!("trueup:products:ab{zeros}01"));
+        assert_ne!(key, RemoteKey::new("prices", digest));
+    }
+}
