@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::{
     entry::EpochId,
-    env::{Clock, unix_ms},
+    env::{Clock, Nanos, unix_ms},
     proof::{Ask, Barrier, Ledger, Message, Position, Refused, Snapshot},
 };
 
@@ -39,6 +39,7 @@ pub struct FeedStats {
     /// Sum of those delays, in microseconds.
     pub delay_sum_us: AtomicU64,
     problem: Mutex<Option<Arc<str>>>,
+    in_trouble: AtomicBool,
 }
 
 impl FeedStats {
@@ -63,20 +64,21 @@ pub struct Feed {
     ledger: Arc<Ledger>,
     clock: Clock,
     stats: Arc<FeedStats>,
-    stop: Arc<Stop>,
+    signals: Arc<Signals>,
 }
 
 #[derive(Debug, Default)]
-struct Stop {
-    asked: AtomicBool,
-    wake: Notify,
+struct Signals {
+    stop_asked: AtomicBool,
+    stop: Notify,
+    moved: Notify,
 }
 
 impl Feed {
     /// A feed into `ledger`.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, clock: Clock, stats: Arc<FeedStats>) -> Self {
-        Self { ledger, clock, stats, stop: Arc::default() }
+        Self { ledger, clock, stats, signals: Arc::default() }
     }
 
     /// The clock by which the adapter times its asks.
@@ -100,6 +102,13 @@ impl Feed {
     /// Continuity was lost or never was: see [`Ledger::begin_epoch`].
     pub fn begin_epoch(&self, id: EpochId, start: Position, barrier: Option<Barrier>) {
         self.ledger.begin_epoch(id, start, barrier);
+        self.signals.moved.notify_waiters();
+    }
+
+    /// Continuity was lost and there is no new epoch yet: see [`Ledger::end_epoch`].
+    pub fn end_epoch(&self) {
+        self.ledger.end_epoch();
+        self.signals.moved.notify_waiters();
     }
 
     /// Applies a message. `written_at_ms`, milliseconds since 1970 by the database's clock, is when its changes were
@@ -115,6 +124,7 @@ impl Feed {
         let result = self.ledger.apply(message);
         match result {
             Ok(()) => {
+                self.signals.moved.notify_waiters();
                 let changes = message.transactions.iter().map(|t| t.tags.len() as u64).sum::<u64>();
                 self.stats.changes.fetch_add(changes, Ordering::Relaxed);
                 self.stats.transactions.fetch_add(message.transactions.len() as u64, Ordering::Relaxed);
@@ -134,13 +144,17 @@ impl Feed {
     /// The source answered, in `epoch`, how far it is: see [`Ledger::answered`].
     pub fn answered(&self, epoch: EpochId, ask: Ask, snapshot: Option<&Snapshot>) {
         self.ledger.answered(epoch, ask, snapshot);
-        self.stats.problem.lock().take();
+        if self.stats.in_trouble.swap(false, Ordering::Relaxed) {
+            self.stats.problem.lock().take();
+        }
+        self.signals.moved.notify_waiters();
     }
 
     /// Following failed and will be tried again: `problem` says what failed, on what, and what to do.
     pub fn failed(&self, problem: impl Into<Arc<str>>) {
         let problem = problem.into();
         self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        self.stats.in_trouble.store(true, Ordering::Relaxed);
         let mut standing = self.stats.problem.lock();
         if standing.as_ref() != Some(&problem) {
             tracing::warn!(%problem, "the feed is interrupted; answers become unproven");
@@ -150,21 +164,50 @@ impl Feed {
 
     /// Asks the adapter to stop following.
     pub fn stop(&self) {
-        self.stop.asked.store(true, Ordering::Release);
-        self.stop.wake.notify_waiters();
+        self.signals.stop_asked.store(true, Ordering::Release);
+        self.signals.stop.notify_waiters();
     }
 
     /// Whether [`Feed::stop`] was called.
     #[must_use]
     pub fn stopped(&self) -> bool {
-        self.stop.asked.load(Ordering::Acquire)
+        self.signals.stop_asked.load(Ordering::Acquire)
     }
 
     /// Returns when [`Feed::stop`] is called.
     pub async fn until_stopped(&self) {
-        let woken = self.stop.wake.notified();
+        let woken = self.signals.stop.notified();
         if !self.stopped() {
             woken.await;
         }
+    }
+
+    /// Returns when the feed has been applied through `position`, or once the epoch has moved.
+    pub async fn until_applied(&self, position: Position) {
+        let epoch = self.epoch();
+        loop {
+            let moved = self.signals.moved.notified();
+            if self.applied() >= position || self.epoch() != epoch {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Returns when the node is in an epoch and knows how fresh it is: a first ask has been answered and reached.
+    pub async fn until_fresh(&self) {
+        loop {
+            let moved = self.signals.moved.notified();
+            if self.is_fresh() {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Whether the node is in an epoch and has learned, at least once, how far the source is.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.epoch().is_some() && self.ledger.status().moment > Nanos::ZERO
     }
 }

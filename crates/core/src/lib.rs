@@ -14,5 +14,7 @@ pub mod env;
 pub mod key;
 pub mod limits;
 pub mod proof;
+pub mod receipt;
 pub mod source;
+pub mod stats;
 pub mod tier;

@@ -2,22 +2,20 @@
 //!
 //! An adapter implements [`Source`] once, and a [`Loader`] for each way of loading a class.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     apply::Feed,
+    env::BoxFuture,
     proof::{Seen, Tag, Tags, Token},
 };
-
-/// A boxed future: loads are rare and slow enough for an allocation.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a load returned, and what it saw.
 #[derive(Clone, Debug)]
 pub struct Loaded<V> {
     /// The value; none where the source has no such row.
     pub value: Option<V>,
-    /// What the value, or its absence, depends on.
+    /// What the value, or its absence, depends on; the narrowest first.
     pub tags: Tags,
     /// Which changes the load certainly saw.
     pub seen: Seen,

@@ -6,3 +6,6 @@ mod spawn;
 
 pub use clock::{Clock, Nanos, unix_ms};
 pub use spawn::{Task, spawn};
+
+/// A future on the heap, for traits that are used as objects: what they do is rare and slow enough for an allocation.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

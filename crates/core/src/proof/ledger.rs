@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::{
     Ask, Barrier, Book, Buckets, Change, Epochs, Known, Position, Proof, Refused, Rejected, Snapshot,
-    Standing, Tags, Transaction,
+    Standing, Tag, Tags, Transaction,
 };
 use crate::{entry::EpochId, env::Nanos, limits};
 
@@ -269,13 +269,19 @@ impl Ledger {
             return Err(Rejected::Interrupted);
         }
         let epochs = Epochs { source: self.hot.epoch.load(Ordering::Acquire), class: class_epoch };
-        Ok(Proof::settled(tags, upper, epochs, proven_at))
+        Ok(Proof::settled(tags, upper, epochs, proven_at, Nanos::ZERO))
     }
 
     /// The applied position, W.
     #[must_use]
     pub fn applied(&self) -> Position {
         Position(self.hot.applied.load(Ordering::Acquire))
+    }
+
+    /// The highest position at which any of `tags` (or something that shares a bucket with one) changed.
+    #[must_use]
+    pub fn last_change(&self, tags: &[Tag]) -> Position {
+        tags.iter().map(|tag| self.buckets.last(*tag)).max().unwrap_or_default()
     }
 
     /// The highest position known to exist in the source.
@@ -380,6 +386,11 @@ impl State {
     }
 }
 
+enum Judged {
+    Settled,
+    Waits { floor: Position, number: u64 },
+}
+
 /// A load in flight. Holds the changes it may have missed until it is admitted or dropped.
 pub struct Load {
     ledger: Arc<Ledger>,
@@ -402,35 +413,59 @@ impl Load {
         self.floor.err()
     }
 
-    /// Judges what was loaded, builds its carrier from the proof and, if the feed still has to catch up, has it wait
-    /// to be settled. A carrier that is settled at once hears of it through [`Carrier::settled`].
+    /// Judges what was loaded and builds its carrier from the proof. If the feed still has to catch up, the carrier
+    /// waits to be settled; if it is settled at once it hears so through [`Carrier::settled`].
     ///
-    /// # Errors
-    /// Why the value must not be kept. It may still be answered to the load's own caller: a value read on the primary is
-    /// true as of the load's start.
+    /// The second result says why the value must not be kept: its proof is discarded then. It may still be answered to
+    /// the load's own caller: a value read on the primary is true as of the load's start.
     pub fn admit<C: Carrier + 'static>(
         mut self,
         tags: Tags,
         seen: Seen,
         build: impl FnOnce(Proof) -> Arc<C>,
-    ) -> Result<Arc<C>, Rejected> {
+    ) -> (Arc<C>, Result<(), Rejected>) {
         let ledger = Arc::clone(&self.ledger);
-        let (carrier, settled) = {
-            let mut state = ledger.state.lock();
-            let floor = self.judge_interruption(&state, &seen)?;
-            state.book.heard(seen.upper);
-            if seen.upper <= state.book.applied() {
-                state.book.check_settle(&tags, floor, seen.upper, &seen.snapshot)?;
-                (build(Proof::settled(tags, seen.upper, self.epochs, state.book.applied())), true)
-            } else {
-                state.book.check_unsettled(&tags, floor, &seen.snapshot)?;
-                (self.wait(&mut state, floor, tags, seen, build)?, false)
+        let mut state = ledger.state.lock();
+        match self.judge(&mut state, &tags, &seen) {
+            Ok(Judged::Settled) => {
+                let applied = state.book.applied();
+                let carrier = build(Proof::settled(tags, seen.upper, self.epochs, applied, self.started));
+                drop(state);
+                Arc::clone(&carrier).settled();
+                (carrier, Ok(()))
             }
-        };
-        if settled {
-            Arc::clone(&carrier).settled();
+            Ok(Judged::Waits { floor, number }) => {
+                let carrier = build(Proof::unsettled(tags, seen.upper, self.epochs, number, self.started));
+                let pending = Pending { floor, saw: seen.snapshot, discards: self.discards };
+                let waiting = Waiting { carrier: Arc::clone(&carrier) as Arc<dyn Carrier>, pending };
+                state.unsettled.insert((seen.upper, number), waiting);
+                // From here on the waiting entry holds the floor.
+                self.floor = Err(Rejected::NoFloor);
+                (carrier, Ok(()))
+            }
+            Err(why) => {
+                drop(state);
+                let proof = Proof::unsettled(tags, seen.upper, self.epochs, 0, self.started);
+                proof.discard();
+                (build(proof), Err(why))
+            }
         }
-        Ok(carrier)
+    }
+
+    fn judge(&self, state: &mut State, tags: &Tags, seen: &Seen) -> Result<Judged, Rejected> {
+        let floor = self.judge_interruption(state, seen)?;
+        state.book.heard(seen.upper);
+        if seen.upper <= state.book.applied() {
+            state.book.check_settle(tags, floor, seen.upper, &seen.snapshot)?;
+            return Ok(Judged::Settled);
+        }
+        state.book.check_unsettled(tags, floor, &seen.snapshot)?;
+        if state.unsettled.len() >= limits::UNSETTLED_ENTRIES_MAX {
+            return Err(Rejected::TooMany);
+        }
+        let number = state.next_number;
+        state.next_number += 1;
+        Ok(Judged::Waits { floor, number })
     }
 
     fn judge_interruption(&self, state: &State, seen: &Seen) -> Result<Position, Rejected> {
@@ -443,30 +478,6 @@ impl Load {
             return Err(Rejected::Interrupted);
         }
         Ok(floor)
-    }
-
-    fn wait<C: Carrier + 'static>(
-        &mut self,
-        state: &mut State,
-        floor: Position,
-        tags: Tags,
-        seen: Seen,
-        build: impl FnOnce(Proof) -> Arc<C>,
-    ) -> Result<Arc<C>, Rejected> {
-        if state.unsettled.len() >= limits::UNSETTLED_ENTRIES_MAX {
-            return Err(Rejected::TooMany);
-        }
-        let number = state.next_number;
-        state.next_number += 1;
-        let upper = seen.upper;
-        let carrier = build(Proof::unsettled(tags, upper, self.epochs, number, self.started));
-        let pending = Pending { floor, saw: seen.snapshot, discards: self.discards };
-        state
-            .unsettled
-            .insert((upper, number), Waiting { carrier: Arc::clone(&carrier) as Arc<dyn Carrier>, pending });
-        // From here on the waiting entry holds the floor.
-        self.floor = Err(Rejected::NoFloor);
-        Ok(carrier)
     }
 }
 

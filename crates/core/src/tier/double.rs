@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::remote::{
-    BoxFuture, RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier,
+    RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier,
 };
-use crate::env::{Clock, Nanos};
+use crate::env::{BoxFuture, Clock, Nanos};
 
 /// Versions of an envelope kept per key, for [`Fault::Older`].
 const VERSIONS_MAX: usize = 8;
@@ -78,8 +78,8 @@ impl FaultRates {
 /// script, then by the rates. While the gate is closed, operations wait in it: a get has already taken its answer (which
 /// grows old while it waits), a put has not yet been applied (it lands late, over whatever came meanwhile).
 #[derive(Debug)]
-pub struct RemoteDouble<C> {
-    clock: C,
+pub struct RemoteDouble {
+    clock: Clock,
     seed: u64,
     state: Mutex<State>,
     gate: watch::Sender<Gate>,
@@ -112,9 +112,9 @@ struct Gate {
     released: u64,
 }
 
-impl<C: Clock> RemoteDouble<C> {
+impl RemoteDouble {
     /// An empty store without faults. Lives end by `clock`.
-    pub fn new(clock: C, seed: u64) -> Self {
+    pub fn new(clock: Clock, seed: u64) -> Self {
         Self { clock, seed, state: Mutex::default(), gate: watch::Sender::default() }
     }
 
@@ -304,7 +304,7 @@ impl State {
     }
 }
 
-impl<C: Clock + std::fmt::Debug> RemoteTier for RemoteDouble<C> {
+impl RemoteTier for RemoteDouble {
     fn get<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<Option<Bytes>>> {
         Box::pin(async move {
             let answer = self.read(key);
@@ -366,7 +366,7 @@ mod tests {
     use std::future::Future;
 
     use super::*;
-    use crate::env::SteppedClock;
+    use crate::env::Clock;
 
     const LIFE: Duration = Duration::from_secs(60);
 
@@ -382,8 +382,8 @@ mod tests {
         RemotePut { key: key(number), envelope: Bytes::from_static(text.as_bytes()), life: LIFE }
     }
 
-    fn double() -> (RemoteDouble<SteppedClock>, SteppedClock) {
-        let clock = SteppedClock::default();
+    fn double() -> (RemoteDouble, Clock) {
+        let clock = Clock::stepped();
         (RemoteDouble::new(clock.clone(), 7), clock)
     }
 
@@ -449,7 +449,7 @@ mod tests {
     fn the_same_seed_gives_the_same_faults_and_another_seed_others() {
         let trail = |seed| {
             run(async move {
-                let double = RemoteDouble::new(SteppedClock::default(), seed);
+                let double = RemoteDouble::new(Clock::stepped(), seed);
                 double.set_rates(FaultRates {
                     lose: 200,
                     corrupt: 200,

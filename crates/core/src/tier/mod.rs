@@ -4,13 +4,15 @@
 //! every tier may lose anything at any time and the worst that follows is a miss.
 
 mod double;
+mod entry;
 pub mod life;
 pub mod memory;
 pub mod remote;
 
+pub use entry::{Entry, Stay};
 pub use life::jittered;
 pub use memory::{Departures, Insertion, MemoryConfig, MemoryTier, Policy, Reason, Weighed};
-pub use remote::{BoxFuture, RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier};
+pub use remote::{RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier};
 
 /// A double of the remote tier that loses, ages, corrupts and delays on request.
 ///

@@ -5,13 +5,12 @@
 //! its caller three things only: an answer within its deadline, one result per key in the order asked, and a named error
 //! instead of a panic.
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use compact_str::CompactString;
 
-/// A future on the heap, so that [`RemoteTier`] can be a trait object.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use crate::env::BoxFuture;
 
 /// First part of every key that is written to a shared store.
 const KEY_PREFIX: &str = "trueup";

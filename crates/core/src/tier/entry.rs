@@ -1,0 +1,153 @@
+//! An entry as it lies in memory.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use super::Weighed;
+use crate::{env::Nanos, key::Key, proof::Proof};
+
+/// A value, or its known absence, with the proof that travels with it.
+pub struct Entry<V> {
+    proof: Proof,
+    /// End of this stay; moved on when a proven entry is renewed.
+    expires: AtomicU64,
+    /// End of life whatever the proof says.
+    hard_expires: Nanos,
+    /// After a failed load: when the source may be asked again.
+    retry_at: AtomicU64,
+    value: Option<V>,
+    version: u64,
+    loaded: Nanos,
+    load_time: Duration,
+    key: Key,
+    weight: u32,
+}
+
+/// When an entry was loaded and how long it may stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Stay {
+    /// When its load started.
+    pub loaded: Nanos,
+    /// How long the load took.
+    pub load_time: Duration,
+    /// When its life ends, unless it is renewed.
+    pub expires: Nanos,
+    /// When it ends even if it is still proven.
+    pub hard_expires: Nanos,
+}
+
+impl<V> Entry<V> {
+    /// An entry of `value_weight` bytes of value; `version` identifies the value's content.
+    #[must_use]
+    pub fn new(key: Key, value: Option<V>, version: u64, value_weight: usize, proof: Proof, stay: Stay) -> Self {
+        // The two counters in front of an `Arc`'s content.
+        let counters = 2 * size_of::<usize>();
+        let tags = if proof.tags().spilled() { proof.tags().len() * 8 } else { 0 };
+        let extra = value_weight.saturating_sub(size_of::<V>());
+        let weight = size_of::<Self>() + counters + key.heap_bytes() + tags + extra;
+        Self {
+            proof,
+            expires: AtomicU64::new(stay.expires.0),
+            hard_expires: stay.hard_expires,
+            retry_at: AtomicU64::new(0),
+            value,
+            version,
+            loaded: stay.loaded,
+            load_time: stay.load_time,
+            key,
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The proof.
+    #[inline]
+    #[must_use]
+    pub const fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// The value; none if the source had no such row.
+    #[inline]
+    #[must_use]
+    pub const fn value(&self) -> Option<&V> {
+        self.value.as_ref()
+    }
+
+    /// A number that identifies the value's content: equal values have equal versions on every node.
+    #[inline]
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The canonical key.
+    #[must_use]
+    pub const fn canonical_key(&self) -> &Key {
+        &self.key
+    }
+
+    /// When its load started.
+    #[inline]
+    #[must_use]
+    pub const fn loaded(&self) -> Nanos {
+        self.loaded
+    }
+
+    /// How long its load took.
+    #[must_use]
+    pub const fn load_time(&self) -> Duration {
+        self.load_time
+    }
+
+    /// When its life ends, unless it is renewed.
+    #[inline]
+    #[must_use]
+    pub fn expires(&self) -> Nanos {
+        Nanos(self.expires.load(Ordering::Relaxed))
+    }
+
+    /// When it ends even if it is still proven.
+    #[must_use]
+    pub const fn hard_expires(&self) -> Nanos {
+        self.hard_expires
+    }
+
+    /// Gives a proven entry another life.
+    pub fn renew(&self, until: Nanos) {
+        self.expires.fetch_max(until.0.min(self.hard_expires.0), Ordering::Relaxed);
+    }
+
+    /// When the source may be asked for this key again, after a load failed and this entry stood in.
+    #[must_use]
+    pub fn retry_at(&self) -> Nanos {
+        Nanos(self.retry_at.load(Ordering::Relaxed))
+    }
+
+    /// Keeps readers from asking a failing source again before `at`.
+    pub fn hold_off(&self, at: Nanos) {
+        self.retry_at.fetch_max(at.0, Ordering::Relaxed);
+    }
+}
+
+impl<V: Send + Sync + 'static> Weighed for Entry<V> {
+    fn weight(&self) -> usize {
+        self.weight as usize
+    }
+
+    fn key(&self) -> &str {
+        self.key.as_str()
+    }
+}
+
+impl<V> std::fmt::Debug for Entry<V> {
+    /// Shows neither key nor value.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("proof", &self.proof)
+            .field("absent", &self.value.is_none())
+            .field("weight", &self.weight)
+            .finish_non_exhaustive()
+    }
+}
