@@ -8,13 +8,21 @@
 #![warn(missing_docs)]
 
 pub mod apply;
+pub mod cache;
 pub mod class;
 pub mod entry;
 pub mod env;
+pub mod error;
+mod fill;
+mod guard;
 pub mod key;
 pub mod limits;
 pub mod proof;
+pub mod read;
 pub mod receipt;
 pub mod source;
 pub mod stats;
 pub mod tier;
+pub mod write;
+
+pub use fill::RemoteCounts;

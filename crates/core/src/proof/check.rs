@@ -123,6 +123,54 @@ impl Ledger {
         if self.hot.epoch.load(Ordering::Acquire) != epochs.source {
             return Err(Unproven::OtherEpoch);
         }
+        self.check_fresh(need, applied, confirmed, moment, clock)
+    }
+
+    /// Whether several entries show one state of the database: each settled, none of them able to have seen more than the
+    /// applied position, and all unchanged up to it.
+    ///
+    /// # Errors
+    /// The reason why one of them, or all together, are not proven.
+    pub fn check_together<'a>(
+        &self,
+        proofs: impl Iterator<Item = &'a Proof>,
+        class_epoch: &AtomicU64,
+        need: &Need,
+        clock: &Clock,
+    ) -> Result<Proven, Unproven> {
+        let epoch = self.hot.epoch.load(Ordering::Acquire);
+        let confirmed = self.hot.confirmed.load(Ordering::Acquire);
+        let moment = Nanos(self.hot.moment.load(Ordering::Acquire));
+        let applied = Position(self.hot.applied.load(Ordering::Acquire));
+        let class = class_epoch.load(Ordering::Acquire);
+        for proof in proofs {
+            if proof.epochs() != (super::Epochs { source: epoch, class }) {
+                return Err(Unproven::OtherEpoch);
+            }
+            match proof.standing() {
+                Standing::Settled(proven_at) if proof.upper() <= applied => {
+                    self.check_tags(proof, proven_at)?
+                }
+                Standing::Discarded => return Err(Unproven::Discarded),
+                _ => return Err(Unproven::MissedChange),
+            }
+        }
+        if self.hot.epoch.load(Ordering::Acquire) != epoch {
+            return Err(Unproven::OtherEpoch);
+        }
+        self.check_fresh(need, applied, confirmed, moment, clock)
+    }
+
+    /// The reader's own demands, and the clock after everything else.
+    #[inline]
+    fn check_fresh(
+        &self,
+        need: &Need,
+        applied: Position,
+        confirmed: u64,
+        moment: Nanos,
+        clock: &Clock,
+    ) -> Result<Proven, Unproven> {
         if let Some(token) = need.token
             && (applied < token || confirmed < token.0)
         {

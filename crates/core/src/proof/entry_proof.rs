@@ -54,7 +54,13 @@ impl Proof {
     }
 
     /// A proof settled at `proven_at`, elsewhere or before.
-    pub(super) fn settled(tags: Tags, upper: Position, epochs: Epochs, proven_at: Position, moment: Nanos) -> Self {
+    pub(super) fn settled(
+        tags: Tags,
+        upper: Position,
+        epochs: Epochs,
+        proven_at: Position,
+        moment: Nanos,
+    ) -> Self {
         let proof = Self::unsettled(tags, upper, epochs, 0, moment);
         proof.proven_at.store(proven_at.0, Ordering::Release);
         proof

@@ -299,6 +299,12 @@ impl Ledger {
         }
     }
 
+    /// The number of the epoch, as proofs carry it.
+    #[must_use]
+    pub fn epoch_number(&self) -> u64 {
+        self.hot.epoch.load(Ordering::Acquire)
+    }
+
     /// Counts and positions, for people and metrics.
     #[must_use]
     pub fn status(&self) -> Status {

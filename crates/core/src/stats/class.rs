@@ -15,8 +15,16 @@ use crate::{
 /// How a load can end, as labels of `load_duration_seconds`.
 const LOAD_OUTCOMES: [&str; 4] = ["value", "absent", "error", "timed_out"];
 /// Why a loaded value was not kept, as labels of `fills_rejected_total`.
-const REJECTIONS: [&str; 8] =
-    ["missed_change", "changed_since", "interrupted", "no_floor", "too_many", "other_epoch", "too_large", "not_kept"];
+const REJECTIONS: [&str; 8] = [
+    "missed_change",
+    "changed_since",
+    "interrupted",
+    "no_floor",
+    "too_many",
+    "other_epoch",
+    "too_large",
+    "not_kept",
+];
 
 /// What the online checker found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -46,7 +46,12 @@ impl<const N: usize> Histogram<N> {
     /// Empty, with ascending upper `bounds`.
     #[must_use]
     pub fn new(bounds: [u64; N]) -> Self {
-        Self { bounds, buckets: [const { AtomicU64::new(0) }; N], above: AtomicU64::new(0), sum: AtomicU64::new(0) }
+        Self {
+            bounds,
+            buckets: [const { AtomicU64::new(0) }; N],
+            above: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
+        }
     }
 
     /// Counts one value.
@@ -62,7 +67,8 @@ impl<const N: usize> Histogram<N> {
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> HistogramCounts {
-        let bounded = self.bounds.iter().zip(&self.buckets).map(|(b, n)| (Some(*b), n.load(Ordering::Relaxed)));
+        let bounded =
+            self.bounds.iter().zip(&self.buckets).map(|(b, n)| (Some(*b), n.load(Ordering::Relaxed)));
         let buckets = bounded.chain([(None, self.above.load(Ordering::Relaxed))]).collect();
         HistogramCounts { buckets, sum: self.sum.load(Ordering::Relaxed) }
     }

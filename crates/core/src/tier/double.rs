@@ -11,9 +11,7 @@ use foldhash::quality::FixedState;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::remote::{
-    RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier,
-};
+use super::remote::{RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier};
 use crate::env::{BoxFuture, Clock, Nanos};
 
 /// Versions of an envelope kept per key, for [`Fault::Older`].

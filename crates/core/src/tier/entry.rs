@@ -41,7 +41,14 @@ pub struct Stay {
 impl<V> Entry<V> {
     /// An entry of `value_weight` bytes of value; `version` identifies the value's content.
     #[must_use]
-    pub fn new(key: Key, value: Option<V>, version: u64, value_weight: usize, proof: Proof, stay: Stay) -> Self {
+    pub fn new(
+        key: Key,
+        value: Option<V>,
+        version: u64,
+        value_weight: usize,
+        proof: Proof,
+        stay: Stay,
+    ) -> Self {
         // The two counters in front of an `Arc`'s content.
         let counters = 2 * size_of::<usize>();
         let tags = if proof.tags().spilled() { proof.tags().len() * 8 } else { 0 };

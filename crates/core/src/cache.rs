@@ -1,0 +1,291 @@
+//! The engine's handle: one source, its feed, and the classes that are read through it.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+
+use crate::{
+    apply::{Feed, FeedStats},
+    class::{CacheablePlan, Pattern, Strategy},
+    entry::{CacheValue, KeyRing},
+    env::{self, Clock, Task},
+    error::ClassError,
+    fill::{Outbox, RemoteCounts},
+    key::{CacheKey, Key, KeyForm},
+    limits,
+    proof::{Ledger, Status, Tag, Token},
+    read::{Class, ClassCore, ClassParts},
+    source::{LoadError, Loader, Source},
+    tier::RemoteTier,
+};
+
+/// How often dead entries are looked for.
+const PURGE_EVERY: Duration = Duration::from_secs(1);
+
+/// Sets up a [`Cache`].
+pub struct CacheBuilder {
+    source: Arc<dyn Source>,
+    remote: Option<(Arc<dyn RemoteTier>, KeyRing)>,
+    clock: Clock,
+    buckets: usize,
+    recent_max: usize,
+    online_checks: bool,
+}
+
+impl CacheBuilder {
+    /// A cache in front of `source`, with memory alone.
+    #[must_use]
+    pub fn new(source: Arc<dyn Source>) -> Self {
+        Self {
+            source,
+            remote: None,
+            clock: Clock::system(),
+            buckets: limits::BUCKETS_DEFAULT,
+            recent_max: limits::RECENT_CHANGES_MAX_DEFAULT,
+            online_checks: false,
+        }
+    }
+
+    /// Shares settled entries with other nodes through `tier`, sealed with `keys`. The tier is never trusted.
+    #[must_use]
+    pub fn remote(mut self, tier: Arc<dyn RemoteTier>, keys: KeyRing) -> Self {
+        self.remote = Some((tier, keys));
+        self
+    }
+
+    /// The clock to read; the system's unless a test steps its own.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How many buckets hold the last change of each tag: 8 bytes each. More buckets, fewer entries unproven because they
+    /// share one. Default [`limits::BUCKETS_DEFAULT`].
+    #[must_use]
+    pub const fn buckets(mut self, buckets: usize) -> Self {
+        self.buckets = buckets;
+        self
+    }
+
+    /// How many changes are held for loads in flight. Default [`limits::RECENT_CHANGES_MAX_DEFAULT`].
+    #[must_use]
+    pub const fn recent_changes_max(mut self, changes: usize) -> Self {
+        self.recent_max = changes;
+        self
+    }
+
+    /// Compares a sample of proven answers with the source, all the time (see the plan's `check_share`).
+    #[must_use]
+    pub const fn online_checks(mut self, on: bool) -> Self {
+        self.online_checks = on;
+        self
+    }
+
+    /// Starts following the source's feed, on the current tokio runtime.
+    #[must_use]
+    pub fn start(self) -> Cache {
+        let ledger = Ledger::new(self.buckets, self.recent_max);
+        let feed_stats = Arc::new(FeedStats::default());
+        let feed = Feed::new(Arc::clone(&ledger), self.clock.clone(), Arc::clone(&feed_stats));
+        let mut tasks = vec![env::spawn("feed", Arc::clone(&self.source).follow(feed.clone()))];
+        let outbox = self.remote.map(|(tier, keys)| {
+            let (outbox, task) = Outbox::start(tier, keys);
+            tasks.push(task);
+            outbox
+        });
+        Cache {
+            inner: Arc::new(Inner {
+                source: self.source,
+                ledger,
+                feed,
+                feed_stats,
+                clock: self.clock,
+                outbox,
+                online_checks: self.online_checks,
+                tasks: Mutex::new(tasks),
+            }),
+        }
+    }
+}
+
+/// A cache in front of one source. Cheap to clone.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    source: Arc<dyn Source>,
+    ledger: Arc<Ledger>,
+    feed: Feed,
+    feed_stats: Arc<FeedStats>,
+    clock: Clock,
+    outbox: Option<Arc<Outbox>>,
+    online_checks: bool,
+    tasks: Mutex<Vec<Task>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.feed.stop();
+        self.tasks.get_mut().iter().for_each(Task::stop);
+    }
+}
+
+impl Cache {
+    /// Opens a class. Its entries and counters live as long as a handle does; open each class once and clone the handle.
+    ///
+    /// # Errors
+    /// [`ClassError`] when key type, key form and plan do not fit together.
+    pub fn class<K, V>(
+        &self,
+        plan: CacheablePlan,
+        form: KeyForm,
+        loader: Arc<dyn Loader<K, V>>,
+    ) -> Result<Class<K, V>, ClassError>
+    where
+        K: CacheKey + Clone + Send + Sync + 'static,
+        V: CacheValue,
+    {
+        form.accepts::<K>().map_err(|why| ClassError::Key { class: plan.name.clone(), why })?;
+        self.open(plan, form, loader)
+    }
+
+    /// Opens a class that is read by keys in normal form: the way of servers.
+    ///
+    /// # Errors
+    /// [`ClassError`] when key form and plan do not fit together.
+    pub fn class_by_text<V: CacheValue>(
+        &self,
+        plan: CacheablePlan,
+        form: KeyForm,
+        loader: Arc<dyn Loader<Key, V>>,
+    ) -> Result<Class<Key, V>, ClassError> {
+        self.open(plan, form, loader)
+    }
+
+    fn open<K, V>(
+        &self,
+        plan: CacheablePlan,
+        form: KeyForm,
+        loader: Arc<dyn Loader<K, V>>,
+    ) -> Result<Class<K, V>, ClassError>
+    where
+        K: Clone + Send + Sync + 'static,
+        V: CacheValue,
+    {
+        check_supported(&plan)?;
+        let inner = &self.inner;
+        let (core, samples) = ClassCore::new(ClassParts {
+            plan,
+            form,
+            loader,
+            ledger: Arc::clone(&inner.ledger),
+            feed: inner.feed.clone(),
+            clock: inner.clock.clone(),
+            outbox: inner.outbox.clone(),
+            online_checks: inner.online_checks,
+        });
+        let mut tasks = inner.tasks.lock();
+        tasks.push(core.purge_every(PURGE_EVERY));
+        tasks.extend(samples.map(|samples| samples.check_all(&core)));
+        Ok(Class::new(core))
+    }
+
+    /// A token for now: a read that carries it reflects every commit acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the source does not answer.
+    pub async fn token(&self) -> Result<Token, LoadError> {
+        self.inner.source.token().await
+    }
+
+    /// Invalidates `tags` on every node, by way of the feed.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the source does not take it; nothing was invalidated then.
+    pub async fn invalidate(&self, tags: &[Tag]) -> Result<Token, LoadError> {
+        self.inner.source.invalidate(tags).await
+    }
+
+    /// Returns once the feed has caught up for the first time: from then on answers can be proven.
+    pub async fn ready(&self) {
+        self.inner.feed.until_fresh().await;
+    }
+
+    /// Whether answers can be proven at the moment.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.inner.feed.is_fresh() && self.inner.feed_stats.problem().is_none()
+    }
+
+    /// The feed: its position, and how to wait for one.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.inner.feed
+    }
+
+    /// What the feed has done.
+    #[must_use]
+    pub fn feed_stats(&self) -> &FeedStats {
+        &self.inner.feed_stats
+    }
+
+    /// What the node knows of the source.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.inner.ledger.status()
+    }
+
+    /// How long ago the node last knew how far the source was: no proven answer can be fresher. None before the first time.
+    #[must_use]
+    pub fn lag(&self) -> Option<Duration> {
+        let moment = self.status().moment;
+        (moment > env::Nanos::ZERO).then(|| self.inner.clock.now().since(moment))
+    }
+
+    /// What the remote tier has done, if there is one.
+    #[must_use]
+    pub fn remote_counts(&self) -> Option<RemoteCounts> {
+        self.inner.outbox.as_ref().map(|outbox| outbox.counts())
+    }
+
+    /// The source, for people; no secrets.
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.inner.source.describe()
+    }
+
+    /// Stops following the feed and ends every background task. Loads under way are carried to their end.
+    pub async fn shut_down(&self) {
+        self.inner.feed.stop();
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        for task in tasks {
+            if task.name() != "feed" {
+                task.stop();
+            }
+            task.ended().await;
+        }
+    }
+}
+
+/// What a plan may ask and this version does not do is refused, not ignored.
+fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
+    let unsupported = |what, instead| ClassError::Unsupported { class: plan.name.clone(), what, instead };
+    match &plan.pattern {
+        Pattern::ReadThrough => {}
+        Pattern::CacheAside => return Err(unsupported("pattern = \"cache-aside\"", "use \"read-through\"")),
+        Pattern::WriteThrough => {
+            return Err(unsupported("pattern = \"write-through\"", "use \"read-through\""));
+        }
+        Pattern::WriteBehind { .. } => {
+            return Err(unsupported("pattern = \"write-behind\"", "use \"read-through\""));
+        }
+    }
+    match plan.stampede.strategy {
+        Strategy::Wait => Ok(()),
+        Strategy::Early { .. } => Err(unsupported("stampede = \"early\"", "use \"wait\"")),
+        Strategy::Background { .. } => Err(unsupported("stampede = \"background\"", "use \"wait\"")),
+    }
+}

@@ -1,0 +1,208 @@
+//! Single-flight: one load of a key, and everybody who waits for it.
+
+use std::{
+    collections::HashMap,
+    hash::BuildHasher,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{
+    env::{self, BoxFuture, Nanos},
+    key::{Key, KeyHashBuilder},
+    receipt::ServedBy,
+    source::LoadError,
+    tier::Entry,
+};
+
+/// Maps of flights, so that misses of different keys rarely meet on one lock.
+const SHARDS: usize = 16;
+
+/// How a load ended, for everybody who waited for it.
+#[derive(Debug)]
+pub(crate) enum Ending<V> {
+    /// A value or an absence.
+    Filled(Filled<V>),
+    /// An error: the source's own, a time-out, or [`LoadError::Lost`] when the loading task died.
+    Failed(LoadError),
+}
+
+/// What a load brought.
+#[derive(Debug)]
+pub(crate) struct Filled<V> {
+    pub(crate) entry: Arc<Entry<V>>,
+    /// [`ServedBy::Source`] or [`ServedBy::L2`].
+    pub(crate) from: ServedBy,
+}
+
+impl<V> Clone for Filled<V> {
+    fn clone(&self) -> Self {
+        Self { entry: Arc::clone(&self.entry), from: self.from }
+    }
+}
+
+impl<V> Clone for Ending<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Filled(filled) => Self::Filled(filled.clone()),
+            Self::Failed(error) => Self::Failed(error.clone()),
+        }
+    }
+}
+
+/// One load under way.
+pub(crate) struct Flight<V> {
+    /// When its query was sent; zero while it has not been.
+    sent: AtomicU64,
+    ending: OnceLock<Ending<V>>,
+    ended: Notify,
+}
+
+impl<V> Flight<V> {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { sent: AtomicU64::new(0), ending: OnceLock::new(), ended: Notify::new() })
+    }
+
+    /// Whether the query is certainly sent after `arrived`: if so its answer is true for a reader who arrived then. Ask
+    /// before waiting.
+    pub(crate) fn is_after(&self, arrived: Nanos) -> bool {
+        match self.sent.load(Ordering::Acquire) {
+            0 => true,
+            sent => sent > arrived.0,
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ending(&self) -> Ending<V> {
+        loop {
+            let ended = self.ended.notified();
+            if let Some(ending) = self.ending.get() {
+                return ending.clone();
+            }
+            ended.await;
+        }
+    }
+}
+
+/// The loads of one class that are under way.
+pub(crate) struct Flights<V> {
+    shards: [Mutex<FlightMap<V>>; SHARDS],
+    hasher: KeyHashBuilder,
+}
+
+type FlightMap<V> = HashMap<Key, Arc<Flight<V>>, KeyHashBuilder>;
+
+/// What a reader who missed has to do.
+pub(crate) enum Role<V> {
+    /// Load, for itself and for whoever joins.
+    Lead(Lead<V>),
+    /// Wait for this load.
+    Follow(Arc<Flight<V>>),
+}
+
+impl<V> Flights<V> {
+    pub(crate) fn new() -> Arc<Self> {
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Arc::new(Self { shards, hasher: KeyHashBuilder::default() })
+    }
+
+    /// Joins the load of `key` that is under way, or begins one.
+    pub(crate) fn join(self: &Arc<Self>, key: &Key) -> Role<V> {
+        let mut flights = self.shard(key).lock();
+        match flights.get(key) {
+            Some(flight) => Role::Follow(Arc::clone(flight)),
+            None => {
+                let flight = Flight::new();
+                flights.insert(key.clone(), Arc::clone(&flight));
+                Role::Lead(Lead { flights: Arc::clone(self), key: key.clone(), flight })
+            }
+        }
+    }
+
+    fn shard(&self, key: &Key) -> &Mutex<FlightMap<V>> {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+}
+
+/// The duty to load. Dropped without an ending, it ends the flight as lost, so that nobody waits for ever.
+pub(crate) struct Lead<V> {
+    flights: Arc<Flights<V>>,
+    key: Key,
+    flight: Arc<Flight<V>>,
+}
+
+impl<V> Lead<V> {
+    /// The key to load.
+    pub(crate) const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The flight itself, to wait for.
+    pub(crate) fn flight(&self) -> Arc<Flight<V>> {
+        Arc::clone(&self.flight)
+    }
+
+    /// Notes that the query is about to be sent: who arrives later may not take its answer unchecked.
+    pub(crate) fn sending(&self, now: Nanos) {
+        self.flight.sent.store(now.0.max(1), Ordering::Release);
+    }
+
+    /// Ends the flight: everybody who waits has the same answer, at once.
+    pub(crate) fn end(self, ending: Ending<V>) {
+        // Set once; the drop that follows wakes everybody.
+        let _ = self.flight.ending.set(ending);
+    }
+}
+
+impl<V> Drop for Lead<V> {
+    fn drop(&mut self) {
+        let _ = self.flight.ending.set(Ending::Failed(LoadError::Lost));
+        // From here on a reader begins a new load.
+        self.flights.shard(&self.key).lock().remove(&self.key);
+        self.flight.ended.notify_waiters();
+    }
+}
+
+/// A future that is carried on by a task of its own when its owner lets go of it: a reader that is cancelled, or has
+/// waited long enough, does not cancel the load that others wait for.
+pub(crate) struct Carried {
+    name: &'static str,
+    future: Option<BoxFuture<'static, ()>>,
+}
+
+impl Carried {
+    pub(crate) fn new(name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { name, future: Some(Box::pin(future)) }
+    }
+}
+
+impl Future for Carried {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Taken out while it is polled: a load that panics is not carried on.
+        let Some(mut future) = self.future.take() else { return Poll::Ready(()) };
+        let poll = future.as_mut().poll(context);
+        if poll.is_pending() {
+            self.future = Some(future);
+        }
+        poll
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            env::spawn(self.name, future);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Asking the source, once for all who wait.
+
+mod flight;
+mod outbox;
+
+pub(crate) use flight::{Carried, Ending, Filled, Flight, Flights, Lead, Role};
+pub use outbox::RemoteCounts;
+pub(crate) use outbox::{Outbox, Place};

@@ -1,0 +1,205 @@
+//! The remote tier as the engine uses it: settled entries out, genuine entries in, every failure a miss.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::{
+    entry::{Body, Envelope, EnvelopeRef, Expected, Header, KeyRing, LIFE_UNBOUNDED_MS},
+    env::{self, Task, unix_ms},
+    proof::{Ledger, Position, Proof, Standing, Tag, Tags},
+    tier::{RemoteKey, RemotePut, RemoteTier},
+};
+
+/// Envelopes that wait to be written. Beyond, they are not shared: the remote tier only saves loads.
+const WAITING_MAX: usize = 8192;
+/// Envelopes written by one call.
+const BATCH_MAX: usize = 128;
+
+/// The way to the remote tier and back.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    tier: Arc<dyn RemoteTier>,
+    keys: KeyRing,
+    waiting: mpsc::Sender<RemotePut>,
+    counts: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    errors: AtomicU64,
+    refused: AtomicU64,
+    overflowed: AtomicU64,
+}
+
+/// What the remote tier has done, as counted by this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoteCounts {
+    /// Bytes of envelopes read.
+    pub bytes_in: u64,
+    /// Bytes of envelopes written.
+    pub bytes_out: u64,
+    /// Operations that failed.
+    pub errors: u64,
+    /// Envelopes that were not genuine, of another plan, or of another epoch.
+    pub refused: u64,
+    /// Entries not shared because too many were waiting.
+    pub overflowed: u64,
+}
+
+/// Where an entry belongs in the remote tier, and for how long.
+pub(crate) struct Place<'a> {
+    pub(crate) key: &'a RemoteKey,
+    pub(crate) class_digest: [u8; 16],
+    /// How long the tier keeps it.
+    pub(crate) life: Duration,
+    /// What is left of the entry's hard age; none if only its proof bounds it.
+    pub(crate) hard_life: Option<Duration>,
+}
+
+/// An entry read from the remote tier: genuine, and of this node's epoch.
+pub(crate) struct Fetched {
+    pub(crate) proof: Proof,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) version: u64,
+    /// What is left of its hard age, counted from the read.
+    pub(crate) hard_life: Option<Duration>,
+}
+
+impl Outbox {
+    /// Starts writing to `tier` in the background.
+    pub(crate) fn start(tier: Arc<dyn RemoteTier>, keys: KeyRing) -> (Arc<Self>, Task) {
+        let (waiting, queue) = mpsc::channel(WAITING_MAX);
+        let outbox = Arc::new(Self { tier: Arc::clone(&tier), keys, waiting, counts: Counters::default() });
+        let task = env::spawn("remote tier writer", write_all(tier, Arc::downgrade(&outbox), queue));
+        (outbox, task)
+    }
+
+    pub(crate) fn counts(&self) -> RemoteCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RemoteCounts {
+            bytes_in: get(&self.counts.bytes_in),
+            bytes_out: get(&self.counts.bytes_out),
+            errors: get(&self.counts.errors),
+            refused: get(&self.counts.refused),
+            overflowed: get(&self.counts.overflowed),
+        }
+    }
+
+    /// Queues a settled entry for the remote tier. Does nothing when the proof is not settled (any more).
+    pub(crate) fn share(
+        &self,
+        place: &Place<'_>,
+        ledger: &Ledger,
+        proof: &Proof,
+        value: Option<&[u8]>,
+        version: u64,
+    ) {
+        let (Standing::Settled(proven_at), Some(epoch)) = (proof.standing(), ledger.epoch()) else { return };
+        let tags: Vec<u64> = proof.tags().iter().map(|tag| tag.0).collect();
+        let left_ms = |life: Duration| u64::try_from(life.as_millis()).unwrap_or(LIFE_UNBOUNDED_MS);
+        let header = Header {
+            class_digest: place.class_digest,
+            epoch,
+            created_ms: unix_ms(),
+            life_ms: place.hard_life.map_or(LIFE_UNBOUNDED_MS, left_ms),
+            upper: proof.upper().0,
+            proven_at: proven_at.0,
+            row_version: Some(version),
+        };
+        let envelope = Envelope { header, tags: &tags, body: value.map_or(Body::Absent, Body::Value) };
+        let Ok(envelope) = envelope.encode(place.key.digest(), self.keys.sealing()) else {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let put = RemotePut { key: place.key.clone(), envelope, life: place.life };
+        if self.waiting.try_send(put).is_err() {
+            self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks a key up. Everything that is not a genuine entry of this node's epoch is a miss.
+    pub(crate) async fn fetch(
+        &self,
+        key: &RemoteKey,
+        class_digest: [u8; 16],
+        ledger: &Ledger,
+        class_epoch: u64,
+    ) -> Option<Fetched> {
+        match self.tier.get(key).await {
+            Ok(bytes) => {
+                let bytes = bytes?;
+                self.counts.bytes_in.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                let opened = self.open(&bytes, key, class_digest, ledger, class_epoch);
+                if opened.is_none() {
+                    self.counts.refused.fetch_add(1, Ordering::Relaxed);
+                }
+                opened
+            }
+            Err(error) => {
+                self.counts.errors.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(%error, "the remote tier is passed over");
+                None
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        bytes: &Bytes,
+        key: &RemoteKey,
+        class_digest: [u8; 16],
+        ledger: &Ledger,
+        class_epoch: u64,
+    ) -> Option<Fetched> {
+        let expected = Expected { class_digest, key_digest: key.digest(), keys: &self.keys };
+        let envelope = EnvelopeRef::decode(bytes, &expected)
+            .inspect_err(|error| tracing::debug!(reason = error.as_str(), "envelope refused"))
+            .ok()?;
+        let header = envelope.header;
+        let tags: Tags = envelope.tags.iter().map(Tag).collect();
+        let proof = ledger
+            .adopt(tags, Position(header.upper), Position(header.proven_at), header.epoch, class_epoch)
+            .inspect_err(|why| tracing::debug!(%why, "foreign proof refused"))
+            .ok()?;
+        let value = match envelope.body {
+            Body::Value(value) => Some(bytes.slice_ref(value)),
+            Body::Absent => None,
+        };
+        let hard_life =
+            (header.life_ms != LIFE_UNBOUNDED_MS).then_some(Duration::from_millis(header.life_ms));
+        Some(Fetched { proof, value, version: header.row_version?, hard_life })
+    }
+}
+
+/// Ends when the engine, and with it the last sender, is gone.
+async fn write_all(
+    tier: Arc<dyn RemoteTier>,
+    outbox: std::sync::Weak<Outbox>,
+    mut queue: mpsc::Receiver<RemotePut>,
+) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let bytes: usize = batch.iter().map(|put| put.envelope.len()).sum();
+        let failed = tier
+            .put_many(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)))
+            .await
+            .into_iter()
+            .filter_map(Result::err)
+            .inspect(|error| tracing::debug!(%error, "an entry was not shared"))
+            .count();
+        if let Some(outbox) = outbox.upgrade() {
+            outbox.counts.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+            outbox.counts.errors.fetch_add(failed as u64, Ordering::Relaxed);
+        }
+    }
+}

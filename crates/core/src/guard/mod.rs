@@ -1,0 +1,5 @@
+//! What refuses or delays work.
+
+mod budget;
+
+pub(crate) use budget::Budget;

@@ -1,0 +1,356 @@
+//! A class as its users see it.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use super::verify::Checker;
+use crate::{
+    apply::Feed,
+    class::{CacheablePlan, Eviction, PlanDigest},
+    entry::CacheValue,
+    env::{self, Clock},
+    error::ReadError,
+    fill::{Flights, Outbox},
+    guard::Budget,
+    key::{CacheKey, Key, KeyForm},
+    proof::{Ledger, Need, Standing, Token},
+    receipt::Cached,
+    source::Loader,
+    stats::ClassStats,
+    tier::{Entry, MemoryConfig, MemoryTier, Policy},
+    write::{Authoritative, LockingRead},
+};
+
+/// Everything one class needs, shared by its handles, loads and background tasks.
+pub(crate) struct ClassCore<K, V: CacheValue> {
+    pub(super) plan: CacheablePlan,
+    pub(super) digest: PlanDigest,
+    pub(super) form: KeyForm,
+    pub(super) loader: Arc<dyn Loader<K, V>>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) feed: Feed,
+    pub(super) clock: Clock,
+    /// Moves when the catalogue of the relations that the class reads is altered.
+    pub(super) class_epoch: Arc<AtomicU64>,
+    pub(super) tier: MemoryTier<Entry<V>>,
+    pub(super) flights: Arc<Flights<V>>,
+    pub(super) budget: Budget,
+    pub(super) outbox: Option<Arc<Outbox>>,
+    pub(super) stats: Arc<ClassStats>,
+    pub(super) remembered: super::load::Remembered,
+    pub(super) checker: Option<Checker<K>>,
+    pub(super) need: Need,
+    pub(super) provable: bool,
+}
+
+/// What [`ClassCore`] is made of, apart from what it makes itself.
+pub(crate) struct ClassParts<K, V> {
+    pub(crate) plan: CacheablePlan,
+    pub(crate) form: KeyForm,
+    pub(crate) loader: Arc<dyn Loader<K, V>>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) feed: Feed,
+    pub(crate) clock: Clock,
+    pub(crate) outbox: Option<Arc<Outbox>>,
+    pub(crate) online_checks: bool,
+}
+
+/// A class of values, keyed by `K`: the typed way to read.
+///
+/// Cheap to clone; all clones share entries and counters.
+pub struct Class<K, V: CacheValue> {
+    pub(super) core: Arc<ClassCore<K, V>>,
+}
+
+impl<K, V: CacheValue> Clone for Class<K, V> {
+    fn clone(&self) -> Self {
+        Self { core: Arc::clone(&self.core) }
+    }
+}
+
+impl<K, V: CacheValue> Class<K, V> {
+    pub(crate) const fn new(core: Arc<ClassCore<K, V>>) -> Self {
+        Self { core }
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &CacheablePlan {
+        &self.core.plan
+    }
+
+    /// The normal form of the keys.
+    #[must_use]
+    pub fn form(&self) -> &KeyForm {
+        &self.core.form
+    }
+
+    /// What the class has done.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<ClassStats> {
+        &self.core.stats
+    }
+
+    /// The entries in memory, for looking at.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryTier<Entry<V>> {
+        &self.core.tier
+    }
+
+    /// The token of a session that has seen `answer`: with it the session never goes back in time.
+    #[must_use]
+    pub fn seen_token(&self, answer: &Cached<V>) -> Option<Token> {
+        Some(Token { epoch: self.core.ledger.epoch()?, position: answer.upper() })
+    }
+}
+
+impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
+    /// Reads one key, by the class's own bounds.
+    ///
+    /// A hit takes no lock, allocates nothing and never awaits.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn get(&self, key: &K) -> Result<Cached<V>, ReadError> {
+        self.read(key).run().await
+    }
+
+    /// Reads one key if memory has a proven answer; never waits.
+    ///
+    /// # Errors
+    /// [`ReadError::Key`].
+    pub fn peek(&self, key: &K) -> Result<Option<Cached<V>>, ReadError> {
+        let canonical = self.core.form.key(key)?;
+        Ok(self.core.hit(key, canonical.as_str(), &self.core.need).ok())
+    }
+
+    /// A read with demands of its own: a token, a tighter bound.
+    pub const fn read<'a>(&'a self, key: &'a K) -> Read<'a, K, V> {
+        Read { class: self, key, canonical: None, token: None, max_staleness: None }
+    }
+
+    /// Reads several keys, each as [`Class::get`] would; loads that are needed go out together.
+    ///
+    /// # Errors
+    /// [`ReadError`] for all, when one of the keys could not be read.
+    pub async fn get_many(&self, keys: &[K]) -> Result<Vec<Cached<V>>, ReadError> {
+        self.read_many(keys).run().await
+    }
+
+    /// A read of several keys with demands of its own: a token, a tighter bound, one state of the database.
+    pub const fn read_many<'a>(&'a self, keys: &'a [K]) -> ReadMany<'a, K, V> {
+        ReadMany { class: self, keys, token: None, max_staleness: None, consistent: false }
+    }
+
+    /// The value as `transaction` reads it, locked until the transaction ends: the only kind on which a decision may
+    /// rest.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn authoritative<'tx, T>(
+        &self,
+        transaction: &'tx T,
+        key: &K,
+    ) -> Result<Authoritative<'tx, V>, ReadError>
+    where
+        T: LockingRead<K, V>,
+    {
+        Authoritative::read(transaction, key).await
+    }
+}
+
+/// A read of one key. Made by [`Class::read`].
+#[must_use = "a read does nothing until it is run"]
+pub struct Read<'a, K, V: CacheValue> {
+    pub(super) class: &'a Class<K, V>,
+    pub(super) key: &'a K,
+    pub(super) canonical: Option<&'a Key>,
+    token: Option<Token>,
+    max_staleness: Option<Duration>,
+}
+
+impl<'a, K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Read<'a, K, V> {
+    /// The answer must reflect the write that returned `token`.
+    pub const fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// The answer must reflect every commit acknowledged longer ago than this. Tightens the class's bound, and never
+    /// loosens it.
+    pub const fn max_staleness(mut self, bound: Duration) -> Self {
+        self.max_staleness = Some(bound);
+        self
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn run(self) -> Result<Cached<V>, ReadError> {
+        let core = &self.class.core;
+        let made;
+        let canonical = match self.canonical {
+            Some(canonical) => canonical,
+            None => {
+                made = core.form.key(self.key)?;
+                &made
+            }
+        };
+        let need = core.need_of(self.token, self.max_staleness);
+        match core.hit(self.key, canonical.as_str(), &need) {
+            Ok(answer) => Ok(answer),
+            Err(missed) => core.miss(self.key, canonical, &need, missed).await,
+        }
+    }
+}
+
+impl<V: CacheValue> Class<Key, V> {
+    /// Reads a key that is in normal form already (made by [`Class::form`]), if memory has a proven answer: the
+    /// way of servers, which have the key as text.
+    #[inline]
+    pub fn peek_canonical(
+        &self,
+        key: &Key,
+        token: Option<Token>,
+        max_staleness: Option<Duration>,
+    ) -> Option<Cached<V>> {
+        let need = self.core.need_of(token, max_staleness);
+        self.core.hit(key, key.as_str(), &need).ok()
+    }
+
+    /// A read of a key that is in normal form already.
+    pub const fn read_canonical<'a>(&'a self, key: &'a Key) -> Read<'a, Key, V> {
+        Read { class: self, key, canonical: Some(key), token: None, max_staleness: None }
+    }
+}
+
+/// A read of several keys. Made by [`Class::read_many`].
+#[must_use = "a read does nothing until it is run"]
+pub struct ReadMany<'a, K, V: CacheValue> {
+    pub(super) class: &'a Class<K, V>,
+    pub(super) keys: &'a [K],
+    token: Option<Token>,
+    max_staleness: Option<Duration>,
+    consistent: bool,
+}
+
+impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
+    /// The answers must reflect the write that returned `token`.
+    pub const fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// The answers must reflect every commit acknowledged longer ago than this. Tightens the class's bound, and never
+    /// loosens it.
+    pub const fn max_staleness(mut self, bound: Duration) -> Self {
+        self.max_staleness = Some(bound);
+        self
+    }
+
+    /// The answers must show one state of the database: a transfer between two of the keys is never seen half done.
+    pub const fn consistent(mut self) -> Self {
+        self.consistent = true;
+        self
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// [`ReadError`] for all, when one of the keys could not be read.
+    pub async fn run(self) -> Result<Vec<Cached<V>>, ReadError> {
+        let core = &self.class.core;
+        let canonical = self.keys.iter().map(|key| core.form.key(key)).collect::<Result<Vec<_>, _>>()?;
+        let need = core.need_of(self.token, self.max_staleness);
+        if self.consistent {
+            core.one_state(self.keys, &canonical, &need).await
+        } else {
+            core.each(self.keys, &canonical, &need).await
+        }
+    }
+}
+
+impl<K, V: CacheValue> ClassCore<K, V> {
+    /// The class's own demands, tightened by the reader's.
+    #[inline]
+    pub(super) fn need_of(&self, token: Option<Token>, max_staleness: Option<Duration>) -> Need {
+        let mut need = self.need;
+        if let Some(bound) = max_staleness {
+            need.max_staleness = need.max_staleness.min(bound);
+        }
+        need.token = token.map(|token| self.position_of(token));
+        need
+    }
+}
+
+impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
+    /// Builds a class; the samples are to be checked in the background, if there are any.
+    pub(crate) fn new(parts: ClassParts<K, V>) -> (Arc<Self>, Option<super::verify::Samples<K>>) {
+        let plan = parts.plan;
+        let (checker, samples) = parts
+            .online_checks
+            .then(|| Checker::new(plan.measurement.check_share))
+            .flatten()
+            .map_or((None, None), |(checker, samples)| (Some(checker), Some(samples)));
+        let core = Arc::new(Self {
+            digest: plan.digest(),
+            form: parts.form,
+            loader: parts.loader,
+            ledger: parts.ledger,
+            feed: parts.feed,
+            clock: parts.clock,
+            class_epoch: Arc::new(AtomicU64::new(1)),
+            tier: MemoryTier::new(&memory_of(&plan)),
+            flights: Flights::new(),
+            budget: Budget::new(plan.stampede.loads_max, plan.hard_timeout),
+            outbox: parts.outbox.filter(|_| plan.l2.is_some()),
+            stats: Arc::default(),
+            remembered: super::load::Remembered::new(),
+            checker,
+            need: Need { max_staleness: plan.max_staleness, token: None },
+            provable: plan.is_provable(),
+            plan,
+        });
+        (core, samples)
+    }
+
+    /// Gives back, now and then, the memory of entries that can never be served again.
+    pub(crate) fn purge_every(self: &Arc<Self>, period: Duration) -> env::Task {
+        let core = Arc::downgrade(self);
+        env::spawn("purge", async move {
+            loop {
+                tokio::time::sleep(period).await;
+                let Some(core) = core.upgrade() else { return };
+                core.purge();
+            }
+        })
+    }
+
+    fn purge(&self) {
+        /// Entries looked at in one go: about a millisecond.
+        const BUDGET: usize = 10_000;
+        let (now, epoch) = (self.clock.now(), self.ledger.epoch_number());
+        self.tier.purge(BUDGET, |entry| {
+            let proof = entry.proof();
+            proof.standing() == Standing::Discarded
+                || proof.epochs().source != epoch
+                || now > entry.hard_expires()
+                || (!self.provable && now > entry.expires())
+        });
+    }
+}
+
+/// The memory tier that a plan asks for.
+fn memory_of(plan: &CacheablePlan) -> MemoryConfig {
+    let policy = match plan.l1.eviction {
+        Eviction::S3Fifo => Policy::S3Fifo,
+        Eviction::Lru => Policy::Lru,
+        Eviction::Lfu => Policy::Lfu,
+        Eviction::Fifo => Policy::Fifo,
+        Eviction::Sieve => Policy::Sieve,
+    };
+    MemoryConfig::new(plan.l1.capacity_bytes).with_policy(policy)
+}

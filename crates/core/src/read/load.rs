@@ -1,0 +1,287 @@
+//! A load: remote tier, source, proof, memory.
+
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::ClassCore;
+use crate::{
+    entry::CacheValue,
+    env::{Nanos, random},
+    fill::{Ending, Filled, Lead, Outbox, Place},
+    key::{Key, KeyHashBuilder},
+    proof::{Carrier, Ledger, Load, Proof, Seen, Standing, Tags},
+    receipt::ServedBy,
+    source::{LoadError, Loaded},
+    tier::{Entry, RemoteKey, Stay, jittered},
+};
+
+/// Version of a value that does not exist.
+const ABSENT_VERSION: u64 = 0;
+
+/// An entry on its way into memory, which is shared with other nodes once it is settled.
+struct Settling<V> {
+    entry: Arc<Entry<V>>,
+    share: Option<Share>,
+}
+
+struct Share {
+    outbox: Arc<Outbox>,
+    ledger: Arc<Ledger>,
+    key: RemoteKey,
+    class_digest: [u8; 16],
+    life: Duration,
+    hard_life: Duration,
+    value: Option<Bytes>,
+}
+
+impl<V: CacheValue> Carrier for Settling<V> {
+    fn proof(&self) -> &Proof {
+        self.entry.proof()
+    }
+
+    fn settled(self: Arc<Self>) {
+        if let Some(share) = &self.share {
+            let place = Place {
+                key: &share.key,
+                class_digest: share.class_digest,
+                life: share.life,
+                hard_life: Some(share.hard_life),
+            };
+            let entry = &self.entry;
+            share.outbox.share(&place, &share.ledger, entry.proof(), share.value.as_deref(), entry.version());
+        }
+    }
+}
+
+impl<K, V> ClassCore<K, V>
+where
+    K: Clone + Send + Sync + 'static,
+    V: CacheValue,
+{
+    /// Fills one key and ends the flight, whatever happens.
+    pub(super) async fn fill(self: Arc<Self>, lead: Lead<V>, key: &K, remote: bool) {
+        if remote && let Some(entry) = self.fetch(lead.key()).await {
+            lead.end(Ending::Filled(Filled { entry, from: ServedBy::L2 }));
+            return;
+        }
+        let ending = match self.load(&lead, key).await {
+            Ok(entry) => Ending::Filled(Filled { entry, from: ServedBy::Source }),
+            Err(error) => Ending::Failed(error),
+        };
+        lead.end(ending);
+    }
+
+    async fn load(&self, lead: &Lead<V>, key: &K) -> Result<Arc<Entry<V>>, LoadError> {
+        let _permit = self.budget.acquire().await?;
+        let _counted = InFlight::begin(self);
+        // Before the query is sent, all three: the clock, the floor, and the mark for readers who come later.
+        let started = self.clock.now();
+        let load = self.ledger.begin_load(started, self.class_epoch.load(Ordering::Acquire));
+        lead.sending(started);
+        let limit = self.plan.hard_timeout;
+        let result = match tokio::time::timeout(limit, self.loader.load(key)).await {
+            Ok(result) => result,
+            Err(_) => Err(LoadError::TimedOut { limit_ms: limit.as_millis() as u64 }),
+        };
+        let took = self.clock.now().since(started);
+        self.stats.loaded(result.as_ref().map(|loaded| loaded.value.is_some()), took);
+        let Loaded { value, tags, seen } = result?;
+        Ok(self.admit(load, lead.key().clone(), value, tags, seen, took))
+    }
+
+    /// Judges what was loaded and keeps it if it may be kept. The entry is answered in any case.
+    pub(super) fn admit(
+        &self,
+        load: Load,
+        key: Key,
+        value: Option<V>,
+        tags: Tags,
+        seen: Seen,
+        took: Duration,
+    ) -> Arc<Entry<V>> {
+        let encoded = value.as_ref().map(encode);
+        let bytes = encoded.as_ref().map_or(0, |encoded| encoded.as_ref().map_or(0, Bytes::len));
+        let version = version_of_bytes(&encoded);
+        let refused = self.refused_by_plan(value.is_none(), &encoded, bytes);
+        let absent = value.is_none();
+        let stay = self.stay(load.started(), took, absent);
+        let share = self.share_of(&key, encoded.and_then(Result::ok), absent).filter(|_| !refused);
+        let build = |proof| {
+            let value_bytes = bytes + size_of::<V>();
+            let entry = Arc::new(Entry::new(key, value, version, value_bytes, proof, stay));
+            Arc::new(Settling { entry, share })
+        };
+        let (settling, kept) = load.admit(tags, seen, build);
+        let entry = Arc::clone(&settling.entry);
+        match kept {
+            Ok(()) if !refused => self.keep(&entry),
+            Ok(()) => {}
+            Err(why) => self.stats.rejected(why),
+        }
+        entry
+    }
+
+    fn refused_by_plan<E>(&self, absent: bool, encoded: &Option<Result<Bytes, E>>, bytes: usize) -> bool {
+        if bytes > self.plan.value_bytes_max {
+            self.stats.rejected_too_large();
+            return true;
+        }
+        let refused = (absent && self.plan.negative_life.is_none()) || matches!(encoded, Some(Err(_)));
+        if refused {
+            self.stats.rejected_by_plan();
+        }
+        refused
+    }
+
+    fn share_of(&self, key: &Key, value: Option<Bytes>, absent: bool) -> Option<Share> {
+        let (outbox, l2) = (self.outbox.as_ref()?, self.plan.l2.as_ref()?);
+        let life = if absent { l2.life.min(self.plan.negative_life?) } else { l2.life };
+        Some(Share {
+            outbox: Arc::clone(outbox),
+            ledger: Arc::clone(&self.ledger),
+            key: self.remote_key(key),
+            class_digest: self.digest,
+            life: jittered(life, self.plan.jitter, random::number()),
+            hard_life: self.plan.hard_age,
+            value,
+        })
+    }
+
+    /// Stores an entry, unless memory holds a newer one.
+    pub(super) fn keep(&self, entry: &Arc<Entry<V>>) {
+        self.remembered.insert(entry.canonical_key().as_str());
+        let _ = self.tier.insert_unless(Arc::clone(entry), |held, new| {
+            held.proof().epochs() == new.proof().epochs()
+                && held.proof().standing() != Standing::Discarded
+                && held.proof().upper() > new.proof().upper()
+        });
+    }
+
+    /// The entry that another node shared, if it is genuine and proven here.
+    async fn fetch(&self, key: &Key) -> Option<Arc<Entry<V>>> {
+        let outbox = self.outbox.as_ref()?;
+        let l2 = self.plan.l2.as_ref()?;
+        let started = self.clock.now();
+        let class_epoch = self.class_epoch.load(Ordering::Acquire);
+        let fetched = outbox.fetch(&self.remote_key(key), self.digest, &self.ledger, class_epoch).await?;
+        let bytes = fetched.value.as_ref().map_or(0, Bytes::len);
+        let value = match &fetched.value {
+            Some(bytes) => Some(V::decode(bytes).ok()?),
+            None => None,
+        };
+        let mut stay = self.stay(started, Duration::ZERO, value.is_none());
+        if let Some(left) = fetched.hard_life {
+            stay.hard_expires = stay.hard_expires.min(started.after(left));
+        }
+        if !self.provable {
+            // Nobody knows when it was loaded: it may stay no longer than the remote tier would have kept it.
+            stay.expires = stay.expires.min(started.after(l2.life));
+        }
+        let entry = Arc::new(Entry::new(
+            key.clone(),
+            value,
+            fetched.version,
+            bytes + size_of::<V>(),
+            fetched.proof,
+            stay,
+        ));
+        self.judge(&entry, &self.need).ok()?;
+        self.keep(&entry);
+        Some(entry)
+    }
+
+    fn remote_key(&self, key: &Key) -> RemoteKey {
+        let class = self.plan.name.as_str();
+        RemoteKey::new(class, key.digest(class))
+    }
+
+    fn stay(&self, loaded: Nanos, load_time: Duration, absent: bool) -> Stay {
+        let expires = loaded.after(self.life_in_memory(absent));
+        Stay { loaded, load_time, expires, hard_expires: loaded.after(self.plan.hard_age) }
+    }
+}
+
+impl<K, V: CacheValue> ClassCore<K, V> {
+    /// How long an entry stays in memory before it is renewed or reloaded: shortened at random, so that entries loaded
+    /// together do not end together.
+    pub(super) fn life_in_memory(&self, absent: bool) -> Duration {
+        let life = self.plan.l1.life.min(self.plan.life);
+        let life = if absent { life.min(self.plan.negative_life.unwrap_or(life)) } else { life };
+        jittered(life, self.plan.jitter, random::number())
+    }
+}
+
+/// A number that identifies a value's content, or absence.
+pub(super) fn version_of<V: CacheValue>(value: Option<&V>) -> u64 {
+    version_of_bytes(&value.map(encode))
+}
+
+fn version_of_bytes<E>(encoded: &Option<Result<Bytes, E>>) -> u64 {
+    match encoded {
+        Some(Ok(bytes)) => xxh3_64(bytes),
+        // A value without an encoding is never kept, so its version is never compared.
+        Some(Err(_)) | None => ABSENT_VERSION,
+    }
+}
+
+fn encode<V: CacheValue>(value: &V) -> Result<Bytes, crate::entry::CodecError> {
+    let mut bytes = Vec::new();
+    value.encode(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// Counts a load while it is under way, however it ends.
+struct InFlight<'a>(&'a crate::stats::ClassStats);
+
+impl<'a> InFlight<'a> {
+    fn begin<K, V: CacheValue>(core: &'a ClassCore<K, V>) -> Self {
+        core.stats.load_began();
+        Self(&core.stats)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.load_ended();
+    }
+}
+
+/// Which keys were stored lately, roughly: tells an evicted key from one never seen, for the miss reasons alone.
+pub(super) struct Remembered {
+    prints: Box<[AtomicU32]>,
+    hasher: KeyHashBuilder,
+}
+
+impl Remembered {
+    /// Prints kept, 4 bytes each; a later key of the same slot takes the place.
+    const PRINTS: usize = 1 << 15;
+
+    pub(super) fn new() -> Self {
+        let prints = (0..Self::PRINTS).map(|_| AtomicU32::new(0)).collect();
+        Self { prints, hasher: KeyHashBuilder::default() }
+    }
+
+    pub(super) fn contains(&self, key: &str) -> bool {
+        let (slot, print) = self.place(key);
+        slot.load(Ordering::Relaxed) == print
+    }
+
+    fn insert(&self, key: &str) {
+        let (slot, print) = self.place(key);
+        slot.store(print, Ordering::Relaxed);
+    }
+
+    fn place(&self, key: &str) -> (&AtomicU32, u32) {
+        let hash = self.hasher.hash_one(key);
+        (&self.prints[hash as usize % Self::PRINTS], (hash >> 32) as u32 | 1)
+    }
+}

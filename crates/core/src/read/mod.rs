@@ -1,0 +1,11 @@
+//! Reads: memory, the proof, and whoever has to be asked when those have no answer.
+
+mod class;
+mod hit;
+mod load;
+mod many;
+mod miss;
+mod verify;
+
+pub use class::{Class, Read, ReadMany};
+pub(crate) use class::{ClassCore, ClassParts};
