@@ -164,3 +164,77 @@ impl Deref for Raw {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct User {
+        id: u64,
+        name: String,
+        balance: Option<f64>,
+    }
+
+    fn encoded(value: &impl CacheValue) -> Bytes {
+        let mut out = Vec::new();
+        value.encode(&mut out).unwrap();
+        out.into()
+    }
+
+    #[test]
+    fn a_serde_type_needs_nothing_more() {
+        let user = User { id: 7, name: "Ada".into(), balance: Some(0.1) };
+        let bytes = encoded(&user);
+        assert_eq!(&*bytes, br#"{"id":7,"name":"Ada","balance":0.1}"#);
+        assert_eq!(User::decode(&bytes).unwrap(), user);
+        assert_eq!(user.weight(), size_of::<User>() + bytes.len());
+    }
+
+    #[test]
+    fn raw_bytes_are_kept_without_copying() {
+        let stored = Bytes::from_static(b"{\"a\": 1 }\xff");
+        let raw = Raw::decode(&stored).unwrap();
+        assert_eq!(raw.as_ptr(), stored.as_ptr());
+        assert_eq!(encoded(&raw), stored);
+        assert_eq!(raw.weight(), size_of::<Raw>() + stored.len());
+        assert_eq!(format!("{raw:?}"), "Raw(10 bytes)");
+    }
+
+    #[test]
+    fn errors_name_the_type_and_never_show_the_value() {
+        for bad in [r#"{"id":"hunter2"}"#, r#"{"id":7,"hunter2"#, "hunter2"] {
+            let error = User::decode(&Bytes::from(bad)).unwrap_err().to_string();
+            assert!(error.contains("User") && error.contains("line 1"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let unspeakable = HashMap::from([(Some(vec![1]), "hunter2".to_owned())]);
+        let error = unspeakable.encode(&mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("HashMap") && !error.contains("hunter2"), "{error}");
+        assert!(unspeakable.weight() >= size_of_val(&unspeakable));
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        assert!(u64::decode(&Bytes::from_static(b"7 8")).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_stored_comes_back_to_the_last_bit(
+            id: u64,
+            name: String,
+            balance in prop::option::of(prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO),
+        ) {
+            let user = User { id, name, balance };
+            let back = User::decode(&encoded(&user)).unwrap();
+            prop_assert_eq!(back.balance.map(f64::to_bits), user.balance.map(f64::to_bits));
+            prop_assert_eq!(back, user);
+        }
+    }
+}

@@ -148,6 +148,10 @@ fn extent(header: &[u8; HEADER_BYTES], found: usize) -> Result<Extent, EnvelopeE
     if header[OFFSET_FLAGS] & !FLAG_ROW_VERSION != 0 || header[OFFSET_RESERVED] != 0 || reserved != [0; 4] {
         return Err(EnvelopeError::ReservedBits);
     }
+    // One entry has one form: a row version that the flags deny would be a second form of the same entry.
+    if header[OFFSET_FLAGS] & FLAG_ROW_VERSION == 0 && field::<8>(header, OFFSET_ROW_VERSION) != [0; 8] {
+        return Err(EnvelopeError::ReservedBits);
+    }
     let tag_count = u16::from_le_bytes(field(header, OFFSET_TAG_COUNT));
     if usize::from(tag_count) > TAGS_PER_ENTRY_MAX {
         return Err(EnvelopeError::TooManyTags(tag_count));
@@ -167,4 +171,71 @@ fn field<const N: usize>(header: &[u8; HEADER_BYTES], offset: usize) -> [u8; N] 
     let mut out = [0; N];
     out.copy_from_slice(&header[offset..offset + N]);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{layout::MAC_BYTES, seal::Envelope},
+        *,
+    };
+
+    const RING: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const KEY_DIGEST: [u8; 32] = [2; 32];
+    const HEADER: Header = Header {
+        class_digest: [1; 16],
+        epoch: EpochId::from_bytes([3; 16]),
+        created_ms: 4,
+        life_ms: 5,
+        upper: 6,
+        proven_at: 7,
+        row_version: None,
+    };
+
+    /// What a reader says of an entry that a faulty writer changed by `patch` and then sealed properly.
+    fn reason_after(patch: impl FnOnce(&mut Vec<u8>)) -> Result<(), EnvelopeError> {
+        let keys = KeyRing::parse(RING).unwrap();
+        let envelope = Envelope { header: HEADER, tags: &[8, 9], body: Body::Value(b"value") };
+        let mut bytes = envelope.encode(&KEY_DIGEST, keys.sealing()).unwrap().to_vec();
+        bytes.truncate(bytes.len() - MAC_BYTES);
+        patch(&mut bytes);
+        let mac = keys.sealing().seal(&KEY_DIGEST, &bytes);
+        bytes.extend_from_slice(&mac);
+        let expected = Expected { class_digest: [1; 16], key_digest: &KEY_DIGEST, keys: &keys };
+        EnvelopeRef::decode(&bytes, &expected).map(drop)
+    }
+
+    #[test]
+    fn a_genuine_seal_does_not_excuse_a_writers_fault() {
+        use EnvelopeError as E;
+        assert_eq!(reason_after(|_| ()), Ok(()));
+        assert_eq!(reason_after(|b| b[OFFSET_KIND] = KIND_ABSENT), Err(E::AbsentWithValue));
+        assert_eq!(reason_after(|b| b[OFFSET_KIND] = 2), Err(E::UnknownKind(2)));
+        assert_eq!(reason_after(|b| b[OFFSET_UPPER] = 8), Err(E::Unsettled));
+        assert_eq!(reason_after(|b| b[OFFSET_UPPER] = 7), Ok(()), "settled exactly at what it can have seen");
+        assert_eq!(reason_after(|b| b[OFFSET_FLAGS] = 2), Err(E::ReservedBits));
+        assert_eq!(reason_after(|b| b[OFFSET_RESERVED] = 1), Err(E::ReservedBits));
+        assert_eq!(reason_after(|b| b[OFFSET_RESERVED_END + 3] = 1), Err(E::ReservedBits));
+        assert_eq!(reason_after(|b| b[OFFSET_ROW_VERSION] = 1), Err(E::ReservedBits));
+    }
+
+    #[test]
+    fn lengths_are_checked_before_they_are_used() {
+        use EnvelopeError as E;
+        let most = TAGS_PER_ENTRY_MAX as u16;
+        let tags = |count: u16| {
+            move |b: &mut Vec<u8>| {
+                b[OFFSET_TAG_COUNT..OFFSET_TAG_COUNT + 2].copy_from_slice(&count.to_le_bytes())
+            }
+        };
+        assert_eq!(reason_after(tags(most + 1)), Err(E::TooManyTags(most + 1)));
+        assert_eq!(reason_after(tags(u16::MAX)), Err(E::TooManyTags(u16::MAX)));
+        let claimed = (ENVELOPE_OVERHEAD_BYTES + TAGS_PER_ENTRY_MAX * TAG_BYTES + 5) as u64;
+        assert_eq!(reason_after(tags(most)), Err(E::LengthMismatch { claimed, found: 133 }));
+        let largest = |b: &mut Vec<u8>| b[OFFSET_VALUE_BYTES..OFFSET_VALUE_BYTES + 4].fill(0xff);
+        let claimed = ENVELOPE_OVERHEAD_BYTES as u64 + 16 + u64::from(u32::MAX);
+        assert_eq!(reason_after(largest), Err(E::LengthMismatch { claimed, found: 133 }));
+        let extended = |b: &mut Vec<u8>| b.push(0);
+        assert_eq!(reason_after(extended), Err(E::LengthMismatch { claimed: 133, found: 134 }));
+    }
 }
