@@ -65,7 +65,7 @@ pub struct Header {
     pub created_ms: u64,
     /// What was left of the entry's hard age when it was sealed, in milliseconds, measured on the writer's own
     /// monotonic clock; [`LIFE_UNBOUNDED_MS`] if nothing but the proof bounds it. The writer gives the remote tier
-    /// the same life, and a reader keeps the entry no longer than this from its own read on.
+    /// the same life, a reader keeps the entry no longer than this from its own read on, and never writes it again.
     pub life_ms: u64,
     /// Source position that bounds what the load can have seen.
     pub upper: u64,
