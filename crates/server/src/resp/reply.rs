@@ -63,12 +63,18 @@ impl Format {
 }
 
 /// One whole reply, ready for the socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Encoded(pub(super) Vec<u8>);
+
+/// Values are not for logs.
+impl std::fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Encoded({} bytes)", self.0.len())
+    }
+}
 
 /// Writer of one reply. An aggregate is a header ([`array`](Self::array), [`map`](Self::map)) followed by that many
 /// elements.
-#[derive(Debug)]
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     protocol: Protocol,
@@ -76,11 +82,23 @@ pub struct Reply<'a> {
     overflowed: bool,
 }
 
+/// Values are not for logs.
+impl std::fmt::Debug for Reply<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}
+
 impl Reply<'_> {
     /// Version in which this reply is written.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// Writes the rest in another version: `HELLO` answers in the one it chooses.
+    pub(super) fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
     }
 
     /// `+OK`.

@@ -29,7 +29,7 @@ const NAME_BYTES_MAX: usize = 24;
 /// One decoded command, borrowing from the read buffer.
 #[derive(Clone, Copy, Debug)]
 pub enum Command<'a> {
-    /// About cached data: answered by the service behind the server.
+    /// About cached data: answered by the [`Service`](super::Service).
     Data(Data<'a>),
     /// `PING [message]`.
     Ping(Option<Text<'a>>),

@@ -1,0 +1,62 @@
+//! A RESP server over a plain hash map: the smallest service, and the ceiling of what the protocol side can do.
+//!
+//! ```sh
+//! cargo run --release -p trueup-server --example resp_hashmap -- 127.0.0.1:7400 2
+//! redis-benchmark -p 7400 -t set,get -n 1000000 -c 50 -P 16
+//! ```
+//! The second argument is the number of workers.
+
+use std::{collections::HashMap, error::Error, num::NonZeroUsize, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use trueup_server::resp::{Config, Counters, Outcome, Service, Session, command::Data, reply::Reply, serve};
+
+#[derive(Clone, Default)]
+struct Map(Arc<RwLock<HashMap<Bytes, Bytes>>>);
+
+impl Service for Map {
+    fn execute(&self, _: &Session, command: &Data<'_>, reply: &mut Reply<'_>) -> Outcome {
+        match command {
+            Data::Get { key } => match self.0.read().get(*key) {
+                Some(value) => reply.bulk(value),
+                None => reply.nil(),
+            },
+            Data::Set(set) => {
+                self.0.write().insert(Bytes::copy_from_slice(set.key), Bytes::copy_from_slice(set.value));
+                reply.ok();
+            }
+            other => reply.error(format_args!("ERR {} is not part of this example", other.name())),
+        }
+        Outcome::Done
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let address = args.next().unwrap_or_else(|| "127.0.0.1:7400".to_owned());
+    let workers: NonZeroUsize = args.next().as_deref().unwrap_or("1").parse()?;
+    let listener = TcpListener::bind(&address).await?;
+    println!("serving a hash map on {address} with {workers} workers; end with Ctrl-C");
+    let stop = CancellationToken::new();
+    let serving = serve(
+        listener,
+        Map::default(),
+        Config { workers, ..Config::default() },
+        Arc::new(Counters::default()),
+        stop.clone(),
+    );
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => ended?,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            stop.cancel();
+            serving.await?;
+        }
+    }
+    Ok(())
+}
