@@ -1,0 +1,176 @@
+//! What a proven hit costs beside the bare `get` of two well-known caches, on the same keys and values.
+//!
+//! `cargo bench -p trueup-core --bench l1_hit`. Rounds of the three are interleaved, so that a machine that slows down
+//! slows all of them; what counts is the ratio of medians.
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::{
+    hint::black_box,
+    sync::{Arc, Barrier},
+    time::Instant,
+};
+
+use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
+use rand_distr::{Distribution, Zipf};
+use trueup_core::{
+    apply::Feed,
+    cache::{Cache, CacheBuilder},
+    class::ClassPlan,
+    entry::{EpochId, Raw},
+    env::BoxFuture,
+    key::{ColumnForm, KeyForm, Part},
+    proof::{Ask, Message, Position, Seen, Snapshot, Tag, Token},
+    read::Class,
+    source::{LoadError, Loaded, LoadedMany, Loader, Source},
+};
+
+const KEYS: u64 = 1_000_000;
+const RESIDENT: usize = 100_000;
+const READS: usize = 1 << 20;
+const ROUNDS: usize = 15;
+const VALUE_BYTES: usize = 100;
+const EPOCH: EpochId = EpochId::from_bytes([7; 16]);
+
+/// A database that never changes.
+struct Still;
+
+impl Source for Still {
+    fn describe(&self) -> String {
+        "still".into()
+    }
+
+    fn follow(self: Arc<Self>, feed: Feed) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            feed.begin_epoch(EPOCH, Position(1), None);
+            let message = Message {
+                epoch: EPOCH,
+                connection: 1,
+                previous: Position(1),
+                end: Position(2),
+                transactions: Vec::new(),
+            };
+            feed.apply(&message, []).unwrap();
+            feed.answered(EPOCH, Ask { at: feed.clock().now(), position: Position(2) }, None);
+            feed.until_stopped().await;
+        })
+    }
+
+    fn token(&self) -> BoxFuture<'_, Result<Token, LoadError>> {
+        Box::pin(async { Ok(Token { epoch: EPOCH, position: Position(2) }) })
+    }
+
+    fn invalidate<'a>(&'a self, _tags: &'a [Tag]) -> BoxFuture<'a, Result<Token, LoadError>> {
+        self.token()
+    }
+}
+
+impl Loader<i64, Raw> for Still {
+    fn load<'a>(&'a self, key: &'a i64) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
+        Box::pin(async move {
+            let text = key.to_string();
+            let tags = [Tag::row("item", [text.as_str()]), Tag::wide("item")].into_iter().collect();
+            let seen =
+                Seen { snapshot: Snapshot::Sequence(Position(2)), upper: Position(2), epoch: EPOCH };
+            Ok(Loaded { value: Some(Raw(vec![b'x'; VALUE_BYTES].into())), tags, seen })
+        })
+    }
+
+    fn load_many<'a>(&'a self, _keys: &'a [i64]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {
+        Box::pin(async { Err(LoadError::Refused("not needed here".into())) })
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let reads = resident_reads();
+    let (cache, class) = runtime.block_on(open(&reads));
+    let quick = quick_cache::sync::Cache::new(RESIDENT * 2);
+    let moka = moka::sync::Cache::new(2 * RESIDENT as u64);
+    for &key in &reads {
+        let value = Arc::new(vec![b'x'; VALUE_BYTES]);
+        quick.insert(key, Arc::clone(&value));
+        moka.insert(key, value);
+    }
+    moka.run_pending_tasks();
+
+    println!("| threads | bare quick_cache ns | bare moka ns | trueup proven hit ns | / quick_cache | / moka |");
+    println!("|---|---|---|---|---|---|");
+    for threads in [1, 2] {
+        let mut samples = [const { Vec::new() }; 3];
+        for _ in 0..ROUNDS {
+            samples[0].push(round(&reads, threads, |key| quick.get(key).is_some()));
+            samples[1].push(round(&reads, threads, |key| moka.get(key).is_some()));
+            samples[2].push(round(&reads, threads, |key| class.peek(key).unwrap().is_some()));
+        }
+        let [quick_ns, moka_ns, trueup_ns] = samples.map(median);
+        println!(
+            "| {threads} | {quick_ns:.0} | {moka_ns:.0} | {trueup_ns:.0} | {:.2} | {:.2} |",
+            trueup_ns / quick_ns,
+            trueup_ns / moka_ns
+        );
+    }
+    runtime.block_on(cache.shut_down());
+}
+
+/// Keys of a Zipf 0.99 stream over a million, those outside the first hundred thousand distinct ones left out.
+fn resident_reads() -> Vec<i64> {
+    let mut random = SmallRng::seed_from_u64(1);
+    let zipf = Zipf::new(KEYS as f64, 0.99).unwrap();
+    let mut names: Vec<i64> = (0..KEYS as i64).collect();
+    names.shuffle(&mut random);
+    let mut resident = std::collections::HashSet::new();
+    let mut reads = Vec::with_capacity(READS);
+    while reads.len() < READS {
+        let key = names[zipf.sample(&mut random) as usize - 1];
+        if resident.contains(&key) || (resident.len() < RESIDENT && resident.insert(key)) {
+            reads.push(key);
+        }
+    }
+    reads
+}
+
+async fn open(reads: &[i64]) -> (Cache, Class<i64, Raw>) {
+    let cache = CacheBuilder::new(Arc::new(Still)).start();
+    cache.ready().await;
+    let plan = ClassPlan::display("item")
+        .table("item")
+        .key(["id"])
+        .same_for_everyone()
+        .max_staleness(std::time::Duration::from_secs(3600))
+        .l1_capacity_bytes(256 << 20)
+        .build()
+        .unwrap();
+    let form = KeyForm::columns([Part::new("id", ColumnForm::Integer)]).unwrap();
+    let class = cache.class(plan.cacheable().unwrap().clone(), form, Arc::new(Still)).unwrap();
+    for key in reads {
+        class.get(key).await.unwrap();
+    }
+    (cache, class)
+}
+
+/// Nanoseconds per read, each thread reading the whole list from its own place.
+fn round(reads: &[i64], threads: usize, hit: impl Fn(&i64) -> bool + Sync) -> f64 {
+    let start = Barrier::new(threads + 1);
+    let done = Barrier::new(threads + 1);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (start, done, hit) = (&start, &done, &hit);
+            scope.spawn(move || {
+                let (later, first) = reads.split_at(thread * reads.len() / threads);
+                start.wait();
+                let hits = first.iter().chain(later).filter(|key| hit(black_box(key))).count();
+                done.wait();
+                assert_eq!(hits, reads.len(), "every read is a hit");
+            });
+        }
+        start.wait();
+        let started = Instant::now();
+        done.wait();
+        started.elapsed().as_nanos() as f64 / reads.len() as f64
+    })
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
