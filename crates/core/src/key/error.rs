@@ -118,8 +118,10 @@ pub enum FormError {
         /// The name.
         name: CompactString,
     },
-    /// A name that could not be written back unescaped.
-    #[error("`{name}` cannot name a part of a key: use 1 to 64 letters, digits, `_`, `-` or `.`")]
+    /// A dimension's name that could not be written unescaped, or an empty name of a parameter.
+    #[error(
+        "`{name}` is no name: a scope dimension has 1 to 64 letters, digits, `_`, `-`, `.`, a parameter any text"
+    )]
     BadName {
         /// The name.
         name: CompactString,

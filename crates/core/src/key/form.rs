@@ -14,8 +14,8 @@ use super::{
 };
 use crate::limits::{KEY_BYTES_MAX, KEY_INPUT_BYTES_MAX, KEY_PARTS_MAX};
 
-/// Longest name of a dimension, part or parameter, in bytes.
-const NAME_BYTES_MAX: usize = 64;
+/// Longest name of a dimension, in bytes: names of dimensions are part of every key.
+const DIMENSION_BYTES_MAX: usize = 64;
 /// Changes when the meaning of any form changes, so that no entry of an older meaning is found.
 const FORM_VERSION: &str = "1";
 
@@ -143,15 +143,14 @@ pub(super) fn names_or_none<'a>(names: impl Iterator<Item = &'a str>) -> String 
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), FormError> {
+fn check_dimension(name: &str) -> Result<(), FormError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    let good = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain);
+    let good = (1..=DIMENSION_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain);
     if good { Ok(()) } else { Err(FormError::BadName { name: name.into() }) }
 }
 
 fn check_names<'a>(names: impl Iterator<Item = &'a CompactString>) -> Result<(), FormError> {
     let mut names: Vec<&CompactString> = names.collect();
-    names.iter().try_for_each(|name| check_name(name))?;
     names.sort();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(FormError::DuplicateName { name: pair[0].clone() }),
@@ -164,7 +163,7 @@ impl KeyForm {
     /// Keys of columns. Without parts, the class has one value for each scope.
     ///
     /// # Errors
-    /// [`FormError`] when a name is repeated or cannot be written.
+    /// [`FormError`] when a name is repeated, or there are more than 32 parts.
     pub fn columns(parts: impl IntoIterator<Item = Part>) -> Result<Self, FormError> {
         let parts: Vec<Part> = parts.into_iter().collect();
         check_names(parts.iter().map(|part| &part.name))?;
@@ -185,6 +184,7 @@ impl KeyForm {
     /// [`FormError`] when a name is repeated or cannot be written.
     pub fn scoped_by(mut self, dimensions: impl IntoIterator<Item = Dimension>) -> Result<Self, FormError> {
         self.scope.extend(dimensions);
+        self.scope.iter().try_for_each(|dimension| check_dimension(&dimension.name))?;
         check_names(self.scope.iter().map(|dimension| &dimension.name))?;
         self.scope.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(self)
@@ -246,7 +246,8 @@ impl KeyForm {
             })?;
         }
         match (&self.body, K::SHAPE) {
-            (KeyBodyForm::Columns(parts), KeyShape::Columns(given)) if given == parts.len() => {
+            (KeyBodyForm::Columns(parts), KeyShape::Columns(given)) => {
+                check_arity(given, parts.len())?;
                 for (index, part) in parts.iter().enumerate() {
                     let value = key
                         .part(index)
@@ -257,7 +258,7 @@ impl KeyForm {
             (KeyBodyForm::Parameters(form), KeyShape::Parameters) => {
                 write_parameters(&mut out, &form.canonical(typed_pairs(key)?.iter().map(borrowed))?)?;
             }
-            _ => self.accepts::<K>()?,
+            _ => return Err(self.wrong_shape()),
         }
         Ok(Key::from_canonical(out.0))
     }
@@ -435,7 +436,7 @@ impl KeyForm {
     }
 }
 
-fn borrowed<'a, T: AsRef<str>>((name, value): &'a (T, T)) -> (&'a str, &'a str) {
+fn borrowed<T: AsRef<str>>((name, value): &(T, T)) -> (&str, &str) {
     (name.as_ref(), value.as_ref())
 }
 

@@ -5,6 +5,7 @@ mod tracking;
 
 use std::borrow::Cow;
 
+use compact_str::CompactString;
 use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfkc};
 
 pub use self::{
@@ -159,6 +160,9 @@ impl UnicodeForm {
     }
 }
 
+/// Decoded names and values, in the order given.
+type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 impl ParamForm {
     /// Brings declared names and values to their own normal form and looks for contradictions.
     pub(super) fn validate(mut self) -> Result<Self, FormError> {
@@ -167,7 +171,9 @@ impl ParamForm {
         }
         let mut parameters = std::mem::take(&mut self.parameters);
         for parameter in &mut parameters {
-            super::form::check_name(&parameter.name)?;
+            if parameter.name.is_empty() {
+                return Err(FormError::BadName { name: CompactString::default() });
+            }
             parameter.name = self.normal_name(&parameter.name);
             let name = parameter.name.as_str().into();
             if parameter.required && parameter.default.is_some() {
@@ -206,10 +212,7 @@ impl ParamForm {
     }
 
     /// Splits a query into decoded pairs; a name without `=` has an empty value, empty pieces are nothing.
-    pub(super) fn decode_query<'a>(
-        &self,
-        query: &'a str,
-    ) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, KeyError> {
+    pub(super) fn decode_query<'a>(&self, query: &'a str) -> Result<Pairs<'a>, KeyError> {
         let decode = |text: &'a str| match (self.plus_is_space && text.contains('+'))
             .then(|| text.replace('+', " "))
         {
