@@ -1,5 +1,12 @@
 //! Keys from outside: laws of the normal form, spellings of one thing, and comparison with published data.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail their test"
+)]
+
 mod laws;
 mod scope;
 mod shared_data;

@@ -61,8 +61,8 @@ enum Outcome {
     Otherwise(&'static str),
 }
 
-const DECODED_ONCE: &str = "percent-encoding is decoded once: decoding again would join `%2561` and `a`, which servers \
-                            tell apart";
+const DECODED_ONCE: &str =
+    "percent-encoding is decoded once: `%2561` spells the text `%61`, which is not `a`";
 const STRAY_PERCENT: &str = "a `%` without two digits is refused, not guessed at";
 const CONTROLS_KEPT: &str =
     "tabs and line ends are kept, escaped: removing them is for a URL parser, before the key";

@@ -101,13 +101,15 @@ fn write_float(real: f64, out: &mut impl Write) -> Result<(), MalformedValue> {
     Ok(out.write_str(INFINITY)?)
 }
 
-/// The number that `text` spells, spaces around it allowed, hexadecimal not: an integer if it fits, else a float.
+/// The number that `text` spells, spaces around it allowed, hexadecimal not: an integer if it fits, else a float. Text
+/// ends at a NUL, after which SQLite takes the way of floats.
 fn as_number(text: &str) -> Option<SqlValue<'static>> {
-    let text = trim(text);
-    let decimal = Decimal::parse(text)?;
-    match decimal.is_integer_literal.then(|| decimal.to_i64()).flatten() {
+    let (spelled, ends_at_nul) = text.split_once('\0').map_or((text, false), |(spelled, _)| (spelled, true));
+    let spelled = trim(spelled);
+    let decimal = Decimal::parse(spelled)?;
+    match (decimal.is_integer_literal && !ends_at_nul).then(|| decimal.to_i64()).flatten() {
         Some(int) => Some(SqlValue::Int(int)),
-        None => text.parse().ok().map(SqlValue::Real),
+        None => spelled.parse().ok().map(SqlValue::Real),
     }
 }
 
@@ -147,6 +149,8 @@ mod tests {
             assert_eq!(canonical(affinity, SqlValue::Text("abc")), "abc");
             assert_eq!(canonical(affinity, SqlValue::Text("0x2A")), "0x2A");
         }
+        assert_eq!(canonical(Affinity::Integer, SqlValue::Text("42\0x")), "42");
+        assert_eq!(canonical(Affinity::Integer, SqlValue::Text("9007199254740993\0")), "9007199254740992");
         assert_eq!(canonical(Affinity::Text, SqlValue::Text("042")), "042");
         assert_eq!(canonical(Affinity::Text, SqlValue::Int(42)), "42");
     }
