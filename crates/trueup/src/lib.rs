@@ -1,1 +1,3 @@
 //! (crate page to be written)
+
+pub mod plan;

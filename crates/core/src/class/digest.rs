@@ -105,3 +105,84 @@ fn tags(fields: &mut Fields, invalidation: &Invalidation) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::class::{
+        Case, ClassPlan, ClassPlanBuilder, Kind, Parameter, PlanDigest, Repeated, Tags, Unicode, Unknown,
+    };
+
+    fn shelf() -> ClassPlanBuilder {
+        let sort = Kind::Enum(vec!["price".into(), "name".into()]);
+        ClassPlan::display("shelf")
+            .query("SELECT * FROM p WHERE category = :category AND q = :q ORDER BY :sort")
+            .key(["category"])
+            .parameter(Parameter { case: Case::Lower, ..Parameter::new("q", Kind::Text) })
+            .parameter(Parameter { default: Some("name".into()), ..Parameter::new("sort", sort) })
+            .ignore(["utm_*", "gclid"])
+            .scope(["tenant"])
+            .tags(Tags::Groups(vec!["p:category".parse().unwrap()]))
+            .never_columns(["cost"])
+    }
+
+    fn digest(class: ClassPlanBuilder) -> PlanDigest {
+        class.build().unwrap().cacheable().unwrap().digest()
+    }
+
+    fn hex(digest: PlanDigest) -> String {
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Fixed for ever: when this moves, every entry in every remote tier is lost. Raise `DIGEST_FORM` knowingly.
+    #[test]
+    fn the_digest_of_an_example_never_moves() {
+        assert_eq!(hex(digest(shelf())), "4bf96039bfb5b6e966533b0340f51c59");
+        assert_eq!(hex(digest(ClassPlan::display("user").table("user").key(["id"]))), "USER");
+    }
+
+    #[test]
+    fn lives_sizes_and_policies_do_not_move_it() {
+        let tuned = shelf()
+            .life(Duration::from_secs(30))
+            .max_staleness(Duration::from_millis(100))
+            .value_bytes_max(1000)
+            .l2()
+            .jitter(0.5)
+            .no_negative()
+            .serve_stale(Duration::from_secs(9));
+        assert_eq!(digest(tuned), digest(shelf()));
+    }
+
+    #[test]
+    fn order_without_meaning_does_not_move_it() {
+        assert_eq!(digest(shelf().ignore(["gclid", "utm_*"])), digest(shelf()));
+    }
+
+    #[test]
+    fn whatever_changes_the_meaning_of_bytes_moves_it() {
+        let sql = "SELECT id FROM p WHERE category = :category AND q = :q ORDER BY :sort";
+        let set = Parameter { repeated: Repeated::Set, ..Parameter::new("x", Kind::Text) };
+        let changed = [
+            shelf().query(sql),
+            shelf().scope(["role"]),
+            shelf().same_for_everyone(),
+            shelf().ignore(["utm_*"]),
+            shelf().unknown(Unknown::Keep),
+            shelf().unicode(Unicode::Nfkc),
+            shelf().tags(Tags::Any),
+            shelf().age_bounded("me", "why").life(Duration::from_secs(9)),
+            shelf().never_columns([""; 0]),
+            shelf().allow_secret_looking(["pin"]),
+            shelf().format(1),
+            shelf().query(&format!("{sql}, :x")).parameter(set.clone()),
+            shelf().query(&format!("{sql}, :x")).parameter(Parameter { repeated: Repeated::Keep, ..set }),
+        ];
+        let mut digests: Vec<PlanDigest> = changed.map(digest).into_iter().chain([digest(shelf())]).collect();
+        let count = digests.len();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), count);
+    }
+}

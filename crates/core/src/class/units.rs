@@ -76,8 +76,12 @@ pub fn parse_share(text: &str) -> Result<f64, UnitError> {
         || UnitError { text: text.to_owned(), what: "share from 0% to 100%", example: "\"10%\" or \"0.1%\"" };
     let number = text.trim().strip_suffix('%').ok_or_else(error)?.trim_end();
     let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let percent: f64 = if plain { number.parse().map_err(|_| error())? } else { return Err(error()) };
-    if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err(error()) }
+    if !plain {
+        return Err(error());
+    }
+    // Read as hundredths in one step: dividing by 100 may round.
+    let share: f64 = format!("{number}e-2").parse().map_err(|_| error())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(error()) }
 }
 
 /// Splits `30s rest` into number, unit and rest.
@@ -109,21 +113,76 @@ pub fn show_bytes(bytes: usize) -> String {
     }
 }
 
-/// A text that [`parse_share`] reads as `share`, to the last digit that a number holds.
+/// The shortest text that [`parse_share`] reads as exactly `share`, a number from 0 to 1.
 #[must_use]
 pub fn show_share(share: f64) -> String {
-    // The shortest decimal that reads back as `share`, its point moved by two places: exact where multiplying is not.
-    let percent = (share * 100.0).to_string();
-    if parse_share(&format!("{percent}%")) == Ok(share) {
-        return format!("{percent}%");
-    }
-    (12..=20)
-        .map(|places| format!("{:.places$}%", share * 100.0))
-        .find(|t| parse_share(t) == Ok(share))
-        .unwrap_or(percent)
+    // The point is moved in the decimal text: multiplying by 100 may round.
+    let decimal = share.to_string();
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((&decimal, ""));
+    let (percents, rest) = fraction.split_at(fraction.len().min(2));
+    let percents = format!("{whole}{percents:0<2}");
+    let percents = percents.trim_start_matches('0');
+    let percents = if percents.is_empty() { "0" } else { percents };
+    if rest.is_empty() { format!("{percents}%") } else { format!("{percents}.{rest}%") }
 }
 
 fn exact(amount: u128, units: &[(&str, u128)]) -> String {
     let fits = units.iter().find(|(_, size)| amount.is_multiple_of(*size));
     fits.map_or_else(String::new, |(name, size)| format!("{}{name}", amount / size))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn quantities_are_read_with_their_units() {
+        assert_eq!(parse_duration("1h30min"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration(" 250 ms "), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_bytes("3KB"), Ok(3000));
+        assert_eq!(parse_share("0.1%"), Ok(0.001));
+    }
+
+    #[test]
+    fn what_has_no_unit_or_no_sense_is_refused() {
+        for text in
+            ["", "30", "s", "-1s", "1.5s", "1m", "1S", "30s x", "1s2", "999999999999999999999d", "1000000d"]
+        {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+        for text in ["", "64", "64M", "64mib", "-1B", "1B1B", "99999999999999999999GiB"] {
+            assert!(parse_bytes(text).is_err(), "{text:?}");
+        }
+        for text in ["", "%", "10", "0.1", "101%", "-1%", "1e1%", "nan%", "inf%", "1.2.3%"] {
+            assert!(parse_share(text).is_err(), "{text:?}");
+        }
+        assert_eq!(
+            parse_duration("30").unwrap_err().to_string(),
+            "\"30\" is no span of time: write a number with a unit, such as \"250ms\", \"30s\" or \"1h\""
+        );
+    }
+
+    #[test]
+    fn quantities_are_shown_shortly() {
+        assert_eq!(show_duration(Duration::from_millis(1500)), "1500ms");
+        assert_eq!(show_duration(Duration::from_secs(5400)), "90min");
+        assert_eq!(show_bytes(1 << 20), "1MiB");
+        assert_eq!(show_bytes(1000), "1000B");
+        assert_eq!([0.0, 0.001, 0.07, 0.29, 1.0].map(show_share), ["0%", "0.1%", "7%", "29%", "100%"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(ns: u64, bytes: usize, share in 0.0..=1.0_f64, millionth in 0_u32..=1_000_000) {
+            let span = Duration::from_nanos(ns);
+            prop_assert_eq!(parse_duration(&show_duration(span)), Ok(span));
+            prop_assert_eq!(parse_bytes(&show_bytes(bytes)), Ok(bytes));
+            for share in [share, f64::from(millionth) / 1e6] {
+                prop_assert_eq!(parse_share(&show_share(share)), Ok(share));
+            }
+        }
+    }
 }

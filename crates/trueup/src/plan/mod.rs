@@ -1,0 +1,144 @@
+//! The plan: classes and settings, read from `trueup.toml`, the environment and flags.
+//!
+//! Layers, later ones winning: defaults, file, `TRUEUP__SECTION__KEY`, flags. Every finding is reported at once, each
+//! with its line and what to do. Keys, types, units and defaults stand in `docs/guide/plan.md`.
+
+mod class;
+mod discover;
+mod error;
+mod node;
+mod overrides;
+mod reload;
+mod render;
+mod section;
+mod server;
+#[cfg(test)]
+mod tests;
+mod tunables;
+
+use std::{collections::BTreeMap, path::Path};
+
+use trueup_core::class::{ClassName, ClassPlan, ClassPlanBuilder, Purpose};
+
+pub use self::{
+    discover::{DiscoveredTable, Skipped},
+    error::{ConfigError, ConfigErrors, Place, Problem},
+    overrides::{ENVIRONMENT_PREFIX, Override},
+    reload::Reloader,
+    render::render,
+    server::{L2Settings, MemorySettings, SecretFile, ServerSettings, SourceSettings, SourceUrl},
+    tunables::Tunables,
+};
+use self::{
+    error::nearest,
+    node::Table,
+    section::{Findings, Section},
+};
+
+/// Everything that is configured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The database of record; a library user hands the engine one instead.
+    pub source: Option<SourceSettings>,
+    /// Where clients come in.
+    pub server: ServerSettings,
+    /// What the proof may take.
+    pub memory: MemorySettings,
+    /// The remote tier.
+    pub l2: Option<L2Settings>,
+    /// What classes take unless they say otherwise.
+    pub defaults: Tunables,
+    /// The classes.
+    pub classes: BTreeMap<ClassName, ClassPlan>,
+}
+
+/// No class of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown class {name:?}{}; known: {known}", .suggestion.as_deref().map(|s| format!(", did you mean {s:?}?")).unwrap_or_default())]
+pub struct UnknownClass {
+    name: String,
+    suggestion: Option<String>,
+    known: String,
+}
+
+impl Plan {
+    /// Reads `text`, which errors call `file`, and lays `overrides` over it.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`]: everything that is wrong, in the order of the file.
+    pub fn parse(file: &str, text: &str, overrides: &[Override]) -> Result<Self, ConfigErrors> {
+        let (mut root, mut errors) = node::parse(text);
+        // What follows from half a file would only hide what is wrong with it.
+        if errors.is_empty() {
+            errors = overrides::merge(&mut root, overrides);
+            let findings = Findings::default();
+            let plan = Self::read(&root, &findings);
+            errors.extend(findings.errors.into_inner());
+            if errors.is_empty() {
+                return Ok(plan);
+            }
+        }
+        errors.sort_by(|a, b| a.place.cmp(&b.place));
+        Err(ConfigErrors { file: file.to_owned(), errors })
+    }
+
+    /// Reads the file at `path`, or no file, and lays `overrides` over it.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), or the file cannot be read.
+    pub fn load(path: Option<&Path>, overrides: &[Override]) -> Result<Self, ConfigErrors> {
+        let Some(path) = path else { return Self::parse("configuration", "", overrides) };
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&file, &text, overrides),
+            Err(error) => {
+                let problem = Problem::Unreadable(error.to_string());
+                let error = ConfigError { place: Place::Whole, path: String::new(), problem };
+                Err(ConfigErrors { file, errors: vec![error] })
+            }
+        }
+    }
+
+    fn read(root: &Table, findings: &Findings) -> Self {
+        let root = Section::root(root, findings);
+        let source = SourceSettings::read(root.section("source"));
+        let server = ServerSettings::read(root.section("server"));
+        let memory = MemorySettings::read(root.section("memory"));
+        let l2_section = root.section("l2");
+        let has_l2 = l2_section.is_present();
+        let l2 = L2Settings::read(l2_section);
+        let defaults_section = root.section("defaults");
+        let defaults = Tunables::read(&defaults_section);
+        let mut classes = BTreeMap::new();
+        for (name, section) in root.section("class").named() {
+            let place = (section.place.clone(), section.path.clone());
+            let Some(plan) = class::read(name, section, &defaults, &defaults_section) else { continue };
+            if !has_l2 && plan.cacheable().is_ok_and(|plan| plan.l2.is_some()) {
+                let problem = "the class is to be held in a remote tier, and there is none".to_owned();
+                let fix = "add `[l2]` with its `urls`, or write `l2 = false`".to_owned();
+                root.report_at(place.0, place.1, Problem::Conflict { problem, fix });
+            }
+            classes.insert(plan.name().clone(), plan);
+        }
+        defaults_section.finish("key");
+        root.finish("section");
+        Self { source, server, memory, l2, defaults, classes }
+    }
+
+    /// The class of that name.
+    ///
+    /// # Errors
+    /// [`UnknownClass`] with the nearest name.
+    pub fn class(&self, name: &str) -> Result<&ClassPlan, UnknownClass> {
+        self.classes.get(name).ok_or_else(|| UnknownClass {
+            name: name.chars().take(trueup_core::class::CLASS_NAME_BYTES_MAX).collect(),
+            suggestion: nearest(name, self.classes.keys().map(ClassName::as_str)),
+            known: self.classes.keys().map(ClassName::as_str).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Starts a class in Rust, with `[defaults]` already stated.
+    pub fn start(&self, purpose: Purpose, name: &str) -> ClassPlanBuilder {
+        Tunables::default().over(&self.defaults, purpose).apply(ClassPlan::of(purpose, name))
+    }
+}

@@ -1,0 +1,269 @@
+//! What is not about a class: the source, the server, the proof's memory, the remote tier.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{error::Problem, section::Section};
+
+/// A secret in a file of its own. Only the path is ever shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFile(pub PathBuf);
+
+impl SecretFile {
+    /// The secret: the file's text without the line end that editors add.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no text, or is empty.
+    pub fn read(&self) -> std::io::Result<String> {
+        let text = std::fs::read_to_string(&self.0)?;
+        let secret = text.trim_end_matches(['\n', '\r']);
+        if secret.is_empty() {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the secret file is empty"));
+        }
+        Ok(secret.to_owned())
+    }
+}
+
+/// Which database, by its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceUrl {
+    /// `sqlite:PATH`, relative to the working directory.
+    Sqlite(PathBuf),
+    /// `postgres://...`, without a password.
+    Postgres(String),
+}
+
+impl std::str::FromStr for SourceUrl {
+    type Err = Problem;
+
+    fn from_str(url: &str) -> Result<Self, Problem> {
+        if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return if has_password(url) {
+                Err(Problem::Secret { file_key: "password_file".to_owned() })
+            } else {
+                Ok(Self::Postgres(url.to_owned()))
+            };
+        }
+        Err(Problem::Conflict {
+            problem: "it names no kind of database that Trueup reads".to_owned(),
+            fix: "write \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"".to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for SourceUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => f.write_str(url),
+        }
+    }
+}
+
+/// Whether the address carries a password, before the host or among its parameters.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || rest.split(['?', '&']).skip(1).any(|parameter| parameter.starts_with("password="))
+}
+
+/// `[source]`: the database of record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSettings {
+    /// Which database.
+    pub url: SourceUrl,
+    /// Its password.
+    pub password_file: Option<SecretFile>,
+    /// Whether the feed may be installed where it is missing.
+    pub install_feed: bool,
+    /// How long a locked database is waited for.
+    pub busy_timeout: Duration,
+}
+
+/// How long a locked database is waited for, unless stated.
+const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+impl SourceSettings {
+    /// The database at `url`, with the defaults of the section.
+    #[must_use]
+    pub fn new(url: SourceUrl) -> Self {
+        Self { url, password_file: None, install_feed: false, busy_timeout: BUSY_TIMEOUT_DEFAULT }
+    }
+
+    pub(super) fn read(section: Section<'_>) -> Option<Self> {
+        let url = section.text("url");
+        let parsed =
+            url.as_ref().and_then(|url| url.parse().map_err(|p: Problem| section.report("url", p)).ok());
+        if section.is_present() && section.place_of("url").is_none() {
+            section.conflict(
+                "url",
+                "the source has no address",
+                "write `url = \"sqlite:PATH\"` or a postgres:// one",
+            );
+        }
+        let password_file = secret(&section, "password_file");
+        let install_feed = section.flag("install_feed").unwrap_or(false);
+        let busy_timeout = section.duration("busy_timeout").unwrap_or(BUSY_TIMEOUT_DEFAULT);
+        section.finish("key");
+        parsed.map(|url| Self { url, password_file, install_feed, busy_timeout })
+    }
+}
+
+/// `[server]`: where clients come in, and what they may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Address of the RESP server; `None`: off.
+    pub resp: Option<SocketAddr>,
+    /// Address of the HTTP server; `None`: off.
+    pub http: Option<SocketAddr>,
+    /// What clients must present (`AUTH`, `Authorization: Bearer`); needed on any address but loopback.
+    pub password_file: Option<SecretFile>,
+    /// Most clients at once, RESP and HTTP each.
+    pub clients_max: usize,
+    /// Largest request, in bytes.
+    pub frame_bytes_max: usize,
+    /// Most requests of one client that are taken in before their answers are out.
+    pub pipeline_max: usize,
+    /// A client that asks nothing for this long is closed.
+    pub idle_timeout: Duration,
+    /// A client that does not take its answers for this long is closed.
+    pub write_timeout: Duration,
+    /// How long requests in flight may take to end when the server is stopped.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            resp: Some(SocketAddr::from(([127, 0, 0, 1], 7379))),
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 7380))),
+            password_file: None,
+            clients_max: 10_000,
+            frame_bytes_max: 2 << 20,
+            pipeline_max: 1_024,
+            idle_timeout: Duration::from_secs(60 * 60),
+            write_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ServerSettings {
+    pub(super) fn read(section: Section<'_>) -> Self {
+        let standard = Self::default();
+        let counts = 1..=1_000_000;
+        let count = |key, or: usize| section.count(key, counts.clone()).map_or(or, |count| count as usize);
+        let read = Self {
+            resp: section.or_off("resp", address).unwrap_or(standard.resp),
+            http: section.or_off("http", address).unwrap_or(standard.http),
+            password_file: secret(&section, "password_file"),
+            clients_max: count("clients_max", standard.clients_max),
+            frame_bytes_max: section.bytes("frame_bytes_max").unwrap_or(standard.frame_bytes_max),
+            pipeline_max: count("pipeline_max", standard.pipeline_max),
+            idle_timeout: section.duration("idle_timeout").unwrap_or(standard.idle_timeout),
+            write_timeout: section.duration("write_timeout").unwrap_or(standard.write_timeout),
+            shutdown_timeout: section.duration("shutdown_timeout").unwrap_or(standard.shutdown_timeout),
+        };
+        for (key, address) in [("resp", read.resp), ("http", read.http)] {
+            if address.is_some_and(|address| !address.ip().is_loopback()) && read.password_file.is_none() {
+                section.conflict(
+                    key,
+                    "other machines could read everything without a password",
+                    "write `password_file = \"PATH\"`, or a loopback address such as \"127.0.0.1:7379\"",
+                );
+            }
+        }
+        section.finish("key");
+        read
+    }
+}
+
+fn address(section: &Section<'_>, key: &'static str) -> Option<SocketAddr> {
+    let text = section.text(key)?;
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        let example = "IP and port such as \"127.0.0.1:7379\", or \"off\"";
+        section.report(key, Problem::Type { found: format!("{text:?}"), wanted: "an address", example });
+    }
+    parsed
+}
+
+fn secret(section: &Section<'_>, key: &'static str) -> Option<SecretFile> {
+    section.text(key).map(|path| SecretFile(PathBuf::from(path)))
+}
+
+/// `[memory]`: what the proof may take, whatever the number of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// Buckets of the ledger, 8 bytes each.
+    pub buckets: usize,
+    /// Most recent changes held exactly.
+    pub recent_max: usize,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self { buckets: 4 << 20, recent_max: 1 << 20 }
+    }
+}
+
+impl MemorySettings {
+    pub(super) fn read(section: Section<'_>) -> Self {
+        let standard = Self::default();
+        let count = |key, range, or: usize| section.count(key, range).map_or(or, |count| count as usize);
+        let buckets = count("buckets", 1 << 10..=1 << 26, standard.buckets);
+        let recent_max = count("recent_max", 1 << 10..=1 << 26, standard.recent_max);
+        section.finish("key");
+        Self { buckets, recent_max }
+    }
+}
+
+/// `[l2]`: the remote tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L2Settings {
+    /// Its nodes: `redis://HOST:PORT`, or several `redis-cluster://HOST:PORT`.
+    pub urls: Vec<String>,
+    /// Its password.
+    pub password_file: Option<SecretFile>,
+    /// The secret that seals entries; without one it is shared through the source.
+    pub secret_file: Option<SecretFile>,
+}
+
+impl L2Settings {
+    pub(super) fn read(section: Section<'_>) -> Option<Self> {
+        let urls = section.texts("urls").unwrap_or_default();
+        if section.is_present() && urls.is_empty() {
+            section.conflict(
+                "urls",
+                "the remote tier has no address",
+                "write `urls = [\"redis://HOST:PORT\"]`",
+            );
+        }
+        for url in &urls {
+            let known = url.starts_with("redis://") || url.starts_with("redis-cluster://");
+            if has_password(url) {
+                section.report("urls", Problem::Secret { file_key: "password_file".to_owned() });
+            } else if !known {
+                let example = "\"redis://HOST:PORT\" or \"redis-cluster://HOST:PORT\"";
+                let found = format!("{url:?}");
+                section
+                    .report("urls", Problem::Type { found, wanted: "the address of a remote tier", example });
+            }
+        }
+        if urls.len() > 1 && urls.iter().any(|url| url.starts_with("redis://")) {
+            section.conflict(
+                "urls",
+                "several nodes are a cluster",
+                "write \"redis-cluster://HOST:PORT\" for each",
+            );
+        }
+        let password_file = secret(&section, "password_file");
+        let secret_file = secret(&section, "secret_file");
+        let present = section.is_present();
+        section.finish("key");
+        present.then_some(Self { urls, password_file, secret_file })
+    }
+}
