@@ -54,7 +54,10 @@ fn finish(section: &Section<'_>, class: ClassPlanBuilder, defaults: &Section<'_>
     };
     for error in errors {
         let (place, path) = place_of(&error, section, defaults);
-        section.report_at(place, path, error);
+        // A setting of the wrong type has been reported; that it is missing would only confuse.
+        if path == section.path || !section.is_reported(&path) {
+            section.report_at(place, path, error);
+        }
     }
     None
 }

@@ -40,13 +40,25 @@ pub fn render(plan: &Plan, skipped: &[Skipped]) -> String {
         out.line("\n# Left out; write a class by hand where one is wanted:");
     }
     for one in skipped {
-        let _ = writeln!(out.0, "# {}: {}", quoted(&one.table), one.reason.replace(['\n', '\r'], " "));
+        let _ = writeln!(out.0, "# {}: {}", quoted(&one.table), one.reason.replace(char::is_control, " "));
     }
     out.0
 }
 
+/// A basic string on one line: keys and comments allow no other.
 fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            c if c.is_control() => out.extend(format!("\\u{:04X}", u32::from(c)).chars()),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// A TOML key: quoted unless it is a bare one.

@@ -91,6 +91,15 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
+    /// Whether the setting `path` could not be read at all.
+    pub(super) fn is_reported(&self, path: &str) -> bool {
+        self.findings
+            .errors
+            .borrow()
+            .iter()
+            .any(|error| error.path == path && !matches!(error.problem, Problem::Class(_)))
+    }
+
     /// Reports a finding about `key`, at its value or else at the section.
     pub(super) fn report(&self, key: &str, problem: impl Into<Problem>) {
         self.report_at(self.place_of(key).unwrap_or_else(|| self.place.clone()), self.path_of(key), problem);
