@@ -1,24 +1,68 @@
-//! Developer tasks.
+//! What a developer of Trueup runs: `cargo xtask --help`.
 
+mod bench;
+mod clients;
+mod clock;
+mod coverage;
+mod fuzz;
+mod guard;
 mod hit_ratios;
+mod mutants;
+mod packages;
+mod paths;
+mod server;
+mod sh;
+mod test;
 
-use clap::Parser;
+use std::process::ExitCode;
 
-/// Developer tasks.
+use clap::{Parser, Subcommand};
+
+/// Tasks of a developer of Trueup. `cargo xtask test` is everything a change must pass.
 #[derive(Parser)]
-enum Task {
-    HitRatios(hit_ratios::Args),
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
 }
 
-fn main() -> std::process::ExitCode {
-    let outcome = match Task::parse() {
-        Task::HitRatios(args) => hit_ratios::run(&args),
+#[derive(Subcommand)]
+enum Task {
+    /// Formats, lints, tests, examples, determinism and real clients: everything a change must pass
+    Test(test::Options),
+    /// Real Redis clients (redis-cli, redis-py, ioredis) against a running server
+    Clients(clients::Options),
+    /// Every criterion bench, then redis-benchmark against trueup and redis-server in turn
+    Bench(bench::Options),
+    /// Every fuzz target for a while (needs a nightly toolchain)
+    Fuzz(fuzz::Options),
+    /// Breaks the proof, the read path and the keys line by line: each break must fail a test
+    Mutants(mutants::Options),
+    /// Lines and regions that the tests reach
+    Coverage(coverage::Options),
+    /// Hit ratio of each policy on published traces, beside the exact ones
+    HitRatios(hit_ratios::Args),
+    /// Runs a program that dies with its parent
+    #[command(hide = true)]
+    Guard(guard::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Test(options) => test::run(&options),
+        Task::Clients(options) => clients::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::Mutants(options) => mutants::run(&options),
+        Task::Coverage(options) => coverage::run(&options),
+        Task::HitRatios(options) => hit_ratios::run(&options).map_err(Into::into),
+        Task::Guard(options) => guard::run(&options),
     };
-    match outcome {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask: {error}");
-            std::process::ExitCode::FAILURE
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,0 +1,121 @@
+//! Real Redis clients against a running server: `tests/clients/`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    packages, paths,
+    server::{Profile, Trueup},
+    sh,
+};
+
+/// Where the scripts are.
+const SCRIPTS: &str = "tests/clients";
+/// Time that one script may take.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// How to run them.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Builds the server as users run it
+    #[arg(long)]
+    release: bool,
+}
+
+/// Builds the server and runs every script.
+///
+/// # Errors
+/// At the first script that fails.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    against(&Trueup::build(if options.release { Profile::Release } else { Profile::Debug })?)
+}
+
+/// Runs every script, each against a server and a bank of its own.
+pub(crate) fn against(binary: &Path) -> Result<()> {
+    packages::ensure(&[
+        packages::REDIS_TOOLS,
+        packages::SQLITE,
+        packages::PYTHON,
+        packages::NODE,
+        packages::NPM,
+    ])?;
+    let scripts = paths::root().join(SCRIPTS);
+    let (python, modules) = (python(&scripts)?, node_modules(&scripts)?);
+    served("redis-cli", binary, sh::command("bash").arg(scripts.join("redis_cli.sh")))?;
+    served("redis-py", binary, sh::command(python).arg(scripts.join("redis_py.py")))?;
+    let mut node = sh::command("node");
+    served("ioredis", binary, node.arg(scripts.join("ioredis.cjs")).env("NODE_PATH", modules))
+}
+
+/// Runs `script` while a fresh bank is served.
+fn served(name: &str, binary: &Path, script: &mut Command) -> Result<()> {
+    let (_folder, database) = bank()?;
+    let server = Trueup::start(binary, &database)?;
+    script.env("TRUEUP_RESP", server.resp.to_string()).env("TRUEUP_HTTP", server.http.to_string());
+    sh::run_within(LIMIT, script.env("TRUEUP_DB", &database))
+        .with_context(|| format!("{name} found a difference"))?;
+    server.stop()
+}
+
+/// A fresh SQLite file with the bank of `tests/clients/bank.sql`; removed with its folder.
+pub(crate) fn bank() -> Result<(tempfile::TempDir, PathBuf)> {
+    let folder = paths::temporary("bank-")?;
+    let path = folder.path().join("bank.db");
+    let script = paths::root().join(SCRIPTS).join("bank.sql");
+    let script =
+        std::fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
+    rusqlite::Connection::open(&path)?.execute_batch(&script).context("cannot make the bank")?;
+    Ok((folder, path))
+}
+
+/// A virtual environment with the Python packages that the scripts pin; returns its interpreter.
+fn python(scripts: &Path) -> Result<PathBuf> {
+    let (environment, wanted) = (paths::cache("python")?, scripts.join("requirements.txt"));
+    let interpreter = environment.join("bin").join("python");
+    if is_installed(&environment, &wanted)? {
+        return Ok(interpreter);
+    }
+    let make = || sh::run(sh::command("python3").args(["-m", "venv", "--clear"]).arg(&environment));
+    if make().is_err() {
+        packages::install(&[packages::PYTHON_VENV])?;
+        make()?;
+    }
+    let mut pip = sh::command(&interpreter);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    sh::run(pip.arg(&wanted))?;
+    note_installed(&environment, &wanted)?;
+    Ok(interpreter)
+}
+
+/// The Node packages that the scripts pin, by their lock file; returns their folder.
+fn node_modules(scripts: &Path) -> Result<PathBuf> {
+    let (folder, source) = (paths::cache("node")?, scripts.join("node"));
+    let wanted = source.join("package-lock.json");
+    if !is_installed(&folder, &wanted)? {
+        for name in ["package.json", "package-lock.json"] {
+            std::fs::copy(source.join(name), folder.join(name))
+                .with_context(|| format!("cannot copy {name}"))?;
+        }
+        let mut npm = sh::command("npm");
+        sh::run(npm.args(["ci", "--no-audit", "--no-fund", "--prefix"]).arg(&folder))?;
+        note_installed(&folder, &wanted)?;
+    }
+    Ok(folder.join("node_modules"))
+}
+
+/// Name of the copy of what was asked for, left where it was installed.
+const INSTALLED: &str = "installed";
+
+fn is_installed(folder: &Path, wanted: &Path) -> Result<bool> {
+    let wanted = std::fs::read(wanted).with_context(|| format!("cannot read {}", wanted.display()))?;
+    Ok(std::fs::read(folder.join(INSTALLED)).is_ok_and(|installed| installed == wanted))
+}
+
+fn note_installed(folder: &Path, wanted: &Path) -> Result<()> {
+    std::fs::copy(wanted, folder.join(INSTALLED)).context("cannot note what is installed").map(drop)
+}

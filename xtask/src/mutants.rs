@@ -1,0 +1,153 @@
+//! cargo-mutants on the core: each mutant must fail a test, or stand in the list of survivors with a reason.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use crate::{paths, sh};
+
+/// Survivors that are known, each with the reason why no test can or need kill it.
+const SURVIVORS: &str = "xtask/survivors.toml";
+
+/// Which mutants.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only the mutants of lines that differ from this commit
+    #[arg(long, value_name = "COMMIT")]
+    since: Option<String>,
+    /// Mutants built and tested at once
+    #[arg(long, default_value_t = 1)]
+    jobs: u32,
+}
+
+/// The list of survivors.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Survivors {
+    #[serde(default)]
+    survivor: Vec<Survivor>,
+}
+
+/// A mutant that lives, for a reason.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Survivor {
+    /// As cargo-mutants names it, without line and column: `path: replace ... in ...`.
+    mutant: String,
+    reason: String,
+}
+
+/// Makes mutants as `.cargo/mutants.toml` says and compares what lives with the list.
+///
+/// # Errors
+/// When a mutant lives that is not on the list, or (in a run of all) one on the list lives no more.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let known = read()?;
+    if !sh::exists("cargo-mutants") {
+        sh::run(&mut sh::cargo(&["install", "--locked", "cargo-mutants"]))?;
+    }
+    let output = paths::cache("mutants")?;
+    let mut mutants = sh::cargo(&["mutants", "--jobs", &options.jobs.to_string(), "--output"]);
+    mutants.arg(&output);
+    if let Some(commit) = &options.since {
+        let diff = output.join("since.diff");
+        std::fs::write(&diff, sh::capture(sh::command("git").args(["diff", commit]))?)?;
+        mutants.arg("--in-diff").arg(diff);
+    }
+    // It fails where a mutant lives: which of them may is decided below.
+    let status = mutants.status().context("cannot start cargo mutants")?;
+    let missed = output.join("mutants.out").join("missed.txt");
+    let missed = std::fs::read_to_string(&missed)
+        .with_context(|| format!("cargo mutants ({status}) left no {}", missed.display()))?;
+    ensure!(
+        status.success() || !missed.trim().is_empty(),
+        "cargo mutants failed ({status}) without a survivor: the unchanged tree fails, or a mutant timed out"
+    );
+    compare(&missed, &known, options.since.is_none())
+}
+
+fn read() -> Result<Vec<Survivor>> {
+    let text = std::fs::read_to_string(paths::root().join(SURVIVORS))
+        .with_context(|| format!("cannot read {SURVIVORS}"))?;
+    let survivors: Survivors = toml::from_str(&text).with_context(|| format!("{SURVIVORS} is malformed"))?;
+    for Survivor { mutant, reason } in &survivors.survivor {
+        ensure!(!reason.trim().is_empty(), "{SURVIVORS}: `{mutant}` has no reason");
+    }
+    Ok(survivors.survivor)
+}
+
+fn compare(missed: &str, known: &[Survivor], all: bool) -> Result<()> {
+    let mut balance: BTreeMap<String, i64> = BTreeMap::new();
+    missed
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .for_each(|line| *balance.entry(name(line)).or_default() += 1);
+    let lived: i64 = balance.values().sum();
+    known.iter().for_each(|survivor| *balance.entry(survivor.mutant.clone()).or_default() -= 1);
+    let named = |wanted: fn(i64) -> bool| {
+        balance.iter().filter(|(_, count)| wanted(**count)).map(|(name, _)| name.as_str()).collect::<Vec<_>>()
+    };
+    let (new, gone) = (named(|count| count > 0), named(|count| count < 0));
+    ensure!(
+        new.is_empty(),
+        "{} mutants live without a reason; kill them by a test, or explain them in {SURVIVORS}:\n  {}",
+        new.len(),
+        new.join("\n  ")
+    );
+    ensure!(
+        !all || gone.is_empty(),
+        "no longer alive, take them out of {SURVIVORS}:\n  {}",
+        gone.join("\n  ")
+    );
+    eprintln!("{lived} mutants live, each with its reason in {SURVIVORS}");
+    Ok(())
+}
+
+/// A mutant's name without line and column, which every edit moves: `src/a.rs:10:5: replace x` is `src/a.rs: replace x`.
+fn name(line: &str) -> String {
+    let mut parts = line.trim().splitn(4, ':');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(file), Some(_line), Some(_column), Some(what)) => format!("{file}:{what}"),
+        _ => line.trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MISSED: &str = "crates/core/src/a.rs:10:5: replace f -> bool with true\n\
+                          crates/core/src/a.rs:12:5: replace < with <= in g\n";
+
+    fn known(names: &[&str]) -> Vec<Survivor> {
+        names.iter().map(|name| Survivor { mutant: (*name).into(), reason: "equal".into() }).collect()
+    }
+
+    #[test]
+    fn a_survivor_needs_a_reason_and_a_reason_needs_a_survivor() {
+        let both = [
+            "crates/core/src/a.rs: replace f -> bool with true",
+            "crates/core/src/a.rs: replace < with <= in g",
+        ];
+        assert!(compare(MISSED, &known(&both), true).is_ok());
+        let error = compare(MISSED, &known(&both[..1]), true).unwrap_err().to_string();
+        assert!(error.contains("replace < with <=") && !error.contains("replace f"), "{error}");
+        assert!(compare("", &known(&both), true).is_err());
+        assert!(
+            compare("", &known(&both), false).is_ok(),
+            "a run of some mutants says nothing of the others"
+        );
+    }
+
+    #[test]
+    fn two_mutants_of_one_name_need_two_reasons() {
+        let twice = MISSED.replace("replace f -> bool with true", "replace < with <= in g");
+        assert!(compare(&twice, &known(&["crates/core/src/a.rs: replace < with <= in g"]), true).is_err());
+    }
+
+    #[test]
+    fn the_list_in_the_repository_can_be_read() {
+        read().unwrap();
+    }
+}

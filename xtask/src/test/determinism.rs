@@ -1,0 +1,148 @@
+//! What is simulated must end the same when it is run again: in another process, with other addresses, other hash
+//! keys and another schedule, but the same seed.
+//!
+//! The convention: a test whose name begins with `determinism_` prints `digest: <hex>` of all that happened in it. Such tests
+//! are run twice here, and the digests compared.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::sh;
+
+/// How the name of such a test begins.
+const PREFIX: &str = "determinism_";
+/// What stands before a digest.
+const LABEL: &str = "digest:";
+
+/// Runs the tests twice and compares.
+///
+/// # Errors
+/// When there are none, when one prints no digest, or when two runs differ.
+pub(crate) fn run() -> Result<()> {
+    let (first, second) = (digests()?, digests()?);
+    compare(&first, &second)?;
+    eprintln!("{} simulations ended the same twice", first.len());
+    Ok(())
+}
+
+/// A test and a digest that it printed.
+type Digest = (String, String);
+
+fn digests() -> Result<BTreeSet<Digest>> {
+    let output = sh::capture(&mut sh::cargo(&[
+        "test",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--",
+        PREFIX,
+        "--show-output",
+    ]))?;
+    parse(&output)
+}
+
+/// Reads what libtest shows of each test that passed: `---- name stdout ----` and then its lines.
+fn parse(output: &str) -> Result<BTreeSet<Digest>> {
+    let mut found = BTreeSet::new();
+    let mut tests = BTreeSet::new();
+    let mut current = None;
+    for line in output.lines() {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            current = Some(name);
+            tests.insert(name);
+        }
+        let digest = line.trim().strip_prefix(LABEL).map(str::trim);
+        if let (Some(test), Some(digest)) = (current, digest) {
+            ensure!(is_hex(digest), "{test} printed `{digest}`, which is no digest in hex");
+            found.insert((test.to_owned(), digest.to_owned()));
+        }
+    }
+    // A test without any output is not shown at all: the count of those that ran tells.
+    let ran: usize = output.lines().filter_map(passed).sum();
+    let with_digest: BTreeSet<_> = found.iter().map(|(test, _)| test.as_str()).collect();
+    if let Some(silent) = tests.iter().find(|test| !with_digest.contains(*test)) {
+        bail!("{silent} prints no line `{LABEL} <hex>`");
+    }
+    ensure!(
+        ran <= with_digest.len(),
+        "{ran} tests named {PREFIX}* ran, but only {} printed a line `{LABEL} <hex>`",
+        with_digest.len()
+    );
+    Ok(found)
+}
+
+/// The number of passed tests in a line such as `test result: ok. 3 passed; 0 failed; ...`.
+fn passed(line: &str) -> Option<usize> {
+    line.strip_prefix("test result: ok. ")?.split_once(' ')?.0.parse().ok()
+}
+
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn compare(first: &BTreeSet<Digest>, second: &BTreeSet<Digest>) -> Result<()> {
+    ensure!(
+        !first.is_empty(),
+        "no test is named {PREFIX}*: nothing shows that the simulations are deterministic"
+    );
+    let differing: BTreeSet<_> = first.symmetric_difference(second).map(|(test, _)| test.as_str()).collect();
+    ensure!(
+        differing.is_empty(),
+        "ended otherwise when run again: {}",
+        differing.into_iter().collect::<Vec<_>>().join(", ")
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = "
+running 2 tests
+..
+successes:
+
+---- a::determinism_one stdout ----
+seed 7
+digest: 00ff
+
+---- a::determinism_two stdout ----
+digest: 12ab
+digest: 34cd
+
+successes:
+    a::determinism_one
+
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 40 filtered out; finished in 0.00s
+";
+
+    #[test]
+    fn digests_are_read_with_the_names_of_their_tests() {
+        let found = parse(SHOWN).unwrap();
+        assert_eq!(found.len(), 3);
+        assert!(found.contains(&("a::determinism_two".into(), "34cd".into())));
+        assert!(compare(&found, &found).is_ok());
+    }
+
+    #[test]
+    fn a_difference_names_its_test() {
+        let (first, second) = (parse(SHOWN).unwrap(), parse(&SHOWN.replace("12ab", "12ac")).unwrap());
+        let error = compare(&first, &second).unwrap_err().to_string();
+        assert!(error.contains("a::determinism_two") && !error.contains("determinism_one"), "{error}");
+    }
+
+    #[test]
+    fn no_tests_and_tests_without_a_digest_fail() {
+        assert!(compare(&BTreeSet::new(), &BTreeSet::new()).is_err());
+        assert!(
+            parse(&SHOWN.replace("digest: 00ff", "")).unwrap_err().to_string().contains("determinism_one")
+        );
+        assert!(parse("test result: ok. 1 passed; 0 failed").is_err());
+        assert!(parse(&SHOWN.replace("00ff", "none")).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! `cargo xtask test`: everything a change must pass, in the order in which a mistake shows soonest.
+
+mod determinism;
+mod examples;
+mod page;
+mod prose;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    clients, clock, packages, paths,
+    server::{Profile, Trueup},
+    sh,
+};
+
+/// How to test.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Leaves out the slow steps: for the loop of editing and trying
+    #[arg(long)]
+    quick: bool,
+    /// Runs only the steps of these names
+    #[arg(long, value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(STEPS.iter().map(|step| step.name)))]
+    only: Vec<String>,
+}
+
+/// One thing that must pass.
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    slow: bool,
+    run: fn() -> Result<()>,
+}
+
+const fn step(name: &'static str, what: &'static str, run: fn() -> Result<()>) -> Step {
+    Step { name, what, slow: false, run }
+}
+
+const fn slow(name: &'static str, what: &'static str, run: fn() -> Result<()>) -> Step {
+    Step { name, what, slow: true, run }
+}
+
+const STEPS: &[Step] = &[
+    step("format", "the code is formatted", format),
+    step("lock", "Cargo.lock names what the manifests ask for", lock),
+    step(
+        "prose",
+        "links in the documents lead somewhere, and nothing names a machine it was written on",
+        prose::run,
+    ),
+    step("lint", "clippy has nothing to say", lint),
+    step("test", "unit, property, model and integration tests", test),
+    step("doctest", "examples in the documentation", doctest),
+    slow("doc", "the documentation builds without a warning", doc),
+    slow("determinism", "what is simulated ends the same when run again", determinism::run),
+    slow("examples", "every example runs", examples::run),
+    slow("clients", "redis-cli, redis-py and ioredis work unchanged", debug_clients),
+    slow("page", "the dashboard works in a browser", page::run),
+    slow("fuzz-check", "the fuzz targets compile", fuzz_check),
+];
+
+/// Runs the steps one after another and stops at the first that fails.
+///
+/// # Errors
+/// Names the step that failed.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let steps: Vec<_> = STEPS.iter().filter(|step| wanted(step, options)).collect();
+    let start_ns = clock::now_ns();
+    let mut times = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let place = format!("[{}/{}] {}", index + 1, steps.len(), step.name);
+        eprintln!("\n{place}: {}", step.what);
+        let step_start_ns = clock::now_ns();
+        let done = (step.run)();
+        let time = clock::since(step_start_ns);
+        times.push((step.name, time));
+        eprintln!("{place}: {} in {}", if done.is_ok() { "passed" } else { "FAILED" }, seconds(time));
+        done.with_context(|| {
+            format!("the step `{0}` failed; run it alone by `cargo xtask test --only {0}`", step.name)
+        })?;
+    }
+    eprintln!();
+    times.iter().for_each(|(name, time)| eprintln!("{name:>12} {:>9}", seconds(*time)));
+    eprintln!("{:>12} {:>9}  all passed", "total", seconds(clock::since(start_ns)));
+    Ok(())
+}
+
+fn wanted(step: &Step, options: &Options) -> bool {
+    if options.only.is_empty() {
+        !(options.quick && step.slow)
+    } else {
+        options.only.iter().any(|n| n == step.name)
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// Workspaces of their own inside the repository.
+const FUZZ_MANIFEST: &str = "fuzz/Cargo.toml";
+
+fn format() -> Result<()> {
+    sh::run(&mut sh::cargo(&["fmt", "--all", "--check"]))?;
+    if paths::root().join(FUZZ_MANIFEST).is_file() {
+        sh::run(&mut sh::cargo(&["fmt", "--manifest-path", FUZZ_MANIFEST, "--check"]))?;
+    }
+    Ok(())
+}
+
+fn lock() -> Result<()> {
+    sh::capture(&mut sh::cargo(&["metadata", "--locked", "--format-version", "1"])).map(drop)
+}
+
+fn lint() -> Result<()> {
+    sh::run(&mut sh::cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn test() -> Result<()> {
+    sh::run(&mut sh::cargo(&["test", "--locked", "--workspace", "--lib", "--bins", "--tests"]))
+}
+
+fn doctest() -> Result<()> {
+    sh::run(&mut sh::cargo(&["test", "--locked", "--workspace", "--doc"]))
+}
+
+fn doc() -> Result<()> {
+    let mut cargo = sh::cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
+    sh::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn debug_clients() -> Result<()> {
+    clients::against(&Trueup::build(Profile::Debug)?)
+}
+
+fn fuzz_check() -> Result<()> {
+    ensure!(paths::root().join(FUZZ_MANIFEST).is_file(), "no {FUZZ_MANIFEST}: the fuzz targets are gone");
+    packages::ensure(&[packages::CPLUSPLUS])?;
+    sh::run(&mut sh::cargo(&["check", "--manifest-path", FUZZ_MANIFEST]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn step_names_are_unique_and_chosen_as_asked() {
+        let names: std::collections::HashSet<_> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names.len(), STEPS.len());
+        let chosen = |quick, only: &[&str]| {
+            let options = Options { quick, only: only.iter().map(|name| (*name).into()).collect() };
+            STEPS.iter().filter(|step| wanted(step, &options)).map(|step| step.name).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(false, &[]).len(), STEPS.len());
+        assert!(chosen(true, &[]).contains(&"lint") && !chosen(true, &[]).contains(&"clients"));
+        assert_eq!(chosen(true, &["clients"]), ["clients"]);
+    }
+}
