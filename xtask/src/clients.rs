@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Builds the server as users run it
     #[arg(long)]
     release: bool,
+    /// A server built before, instead of a build of this tree
+    #[arg(long, value_name = "PATH", conflicts_with = "release")]
+    binary: Option<PathBuf>,
 }
 
 /// Builds the server and runs every script.
@@ -32,7 +35,8 @@ pub(crate) struct Options {
 /// # Errors
 /// At the first script that fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    against(&Trueup::build(if options.release { Profile::Release } else { Profile::Debug })?)
+    let profile = if options.release { Profile::Release } else { Profile::Debug };
+    against(&options.binary.clone().map_or_else(|| Trueup::build(profile), Ok)?)
 }
 
 /// Runs every script, each against a server and a bank of its own.
@@ -56,9 +60,8 @@ pub(crate) fn against(binary: &Path) -> Result<()> {
 fn served(name: &str, binary: &Path, script: &mut Command) -> Result<()> {
     let (_folder, database) = bank()?;
     let server = Trueup::start(binary, &database)?;
-    script.env("TRUEUP_RESP", server.resp.to_string()).env("TRUEUP_HTTP", server.http.to_string());
-    sh::run_within(LIMIT, script.env("TRUEUP_DB", &database))
-        .with_context(|| format!("{name} found a difference"))?;
+    script.env("TRUEUP_RESP", server.resp.to_string()).env("TRUEUP_DB", &database);
+    sh::run_within(LIMIT, script).with_context(|| format!("{name} found a difference"))?;
     server.stop()
 }
 

@@ -38,6 +38,11 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// A command for another task of this program, which dies with the thread that starts it.
+pub(crate) fn ourselves() -> Command {
+    command(OURSELVES)
+}
+
 /// Becomes the program.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! What a developer of Trueup runs: `cargo xtask --help`.
 
 mod bench;
+mod berka;
 mod clients;
 mod clock;
 mod coverage;
@@ -42,9 +43,14 @@ enum Task {
     Coverage(coverage::Options),
     /// Hit ratio of each policy on published traces, beside the exact ones
     HitRatios(hit_ratios::Args),
+    /// Replays a real bank's books under the cache and checks every answer against them
+    Berka(berka::Options),
     /// Runs a program that dies with its parent
     #[command(hide = true)]
     Guard(guard::Options),
+    /// The replaying process of `berka`
+    #[command(hide = true)]
+    BerkaWriter(berka::writer::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,7 +62,9 @@ fn main() -> ExitCode {
         Task::Mutants(options) => mutants::run(&options),
         Task::Coverage(options) => coverage::run(&options),
         Task::HitRatios(options) => hit_ratios::run(&options).map_err(Into::into),
+        Task::Berka(options) => berka::run(&options),
         Task::Guard(options) => guard::run(&options),
+        Task::BerkaWriter(options) => berka::writer::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

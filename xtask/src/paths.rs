@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+
+/// Names a folder with the data that tests read, instead of searching for it.
+const DATA_VARIABLE: &str = "TRUEUP_DATA";
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
@@ -27,4 +30,37 @@ pub(crate) fn cache(name: &str) -> Result<PathBuf> {
 pub(crate) fn temporary(prefix: &str) -> Result<tempfile::TempDir> {
     let parent = cache("tmp")?;
     tempfile::Builder::new().prefix(prefix).tempdir_in(&parent).context("cannot make a temporary folder")
+}
+
+/// A folder of the data that is not part of this repository: `shared/data/<name>` beside the repository or beside
+/// any folder above it, unless `TRUEUP_DATA` names the data folder.
+///
+/// # Errors
+/// When it is missing: a test on real data must fail then, not pass by doing nothing.
+pub(crate) fn data(name: &str) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os(DATA_VARIABLE) {
+        let path = PathBuf::from(folder).join(name);
+        ensure!(path.is_dir(), "{DATA_VARIABLE} is set, but {} is not a folder", path.display());
+        return Ok(path);
+    }
+    let beside = |folder: &Path| folder.join("shared").join("data").join(name);
+    // A linked worktree may lie elsewhere than the repository it belongs to: both are places to look beside.
+    let root = root();
+    root.ancestors()
+        .chain(main_worktree(&root).as_deref().into_iter().flat_map(Path::ancestors))
+        .map(beside)
+        .find(|path| path.is_dir())
+        .with_context(|| {
+            format!(
+                "no data: expected ../shared/data/{name} beside {} or above; put it there, or set {DATA_VARIABLE} to \
+                 the folder that contains {name}/",
+                root.display()
+            )
+        })
+}
+
+/// Where the repository of a linked worktree lives: its `.git` is then a file that says so.
+fn main_worktree(root: &Path) -> Option<PathBuf> {
+    let link = std::fs::read_to_string(root.join(".git")).ok()?;
+    Some(PathBuf::from(link.strip_prefix("gitdir:")?.trim()))
 }
