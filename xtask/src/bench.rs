@@ -2,6 +2,8 @@
 
 mod redis_benchmark;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::{
@@ -25,6 +27,9 @@ pub(crate) struct Options {
     /// Requests of one measurement
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
     requests: u32,
+    /// A server built before, instead of the release build of this tree
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
 }
 
 /// Measures one after the other: what runs at the same time would be measured too.
@@ -37,7 +42,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if !options.only_criterion {
         packages::ensure(&[packages::REDIS_TOOLS, packages::REDIS_SERVER])?;
-        redis_benchmark::compare(&Trueup::build(Profile::Release)?, options.rounds, options.requests)?;
+        let binary = options.binary.clone().map_or_else(|| Trueup::build(Profile::Release), Ok)?;
+        redis_benchmark::compare(&binary, options.rounds, options.requests)?;
     }
     Ok(())
 }
