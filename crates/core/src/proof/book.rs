@@ -60,6 +60,17 @@ pub enum Rejected {
     OtherEpoch,
 }
 
+/// The floor from which a load holds the changes that it may have missed.
+///
+/// Void once the book's discard number has moved: what it held may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hold {
+    /// Every change at or below this is visible to the load.
+    pub floor: Position,
+    /// The book's discard number when the load began.
+    pub discards: u64,
+}
+
 /// Applied position, recent changes, floor, asks and loads in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Book {
@@ -146,18 +157,20 @@ impl Book {
     ///
     /// # Errors
     /// [`Rejected::NoFloor`]: the value may be used, but not kept.
-    pub fn hold(&mut self) -> Result<Position, Rejected> {
+    pub fn hold(&mut self) -> Result<Hold, Rejected> {
         let floor = self.floor.defined().ok_or(Rejected::NoFloor)?;
         *self.held.entry(floor).or_default() += 1;
-        Ok(floor)
+        Ok(Hold { floor, discards: self.discards })
     }
 
-    /// Ends what [`Book::hold`] began.
-    pub fn let_go(&mut self, floor: Position) {
-        if let Some(count) = self.held.get_mut(&floor) {
+    /// Ends what [`Book::hold`] began. Nothing is left to end for a hold that is void.
+    pub fn let_go(&mut self, hold: Hold) {
+        if hold.discards == self.discards
+            && let Some(count) = self.held.get_mut(&hold.floor)
+        {
             *count -= 1;
             if *count == 0 {
-                self.held.remove(&floor);
+                self.held.remove(&hold.floor);
                 self.trim();
             }
         }
@@ -166,9 +179,10 @@ impl Book {
     /// Rule 2: whether an entry that is not settled reflects every change that is applied here.
     ///
     /// # Errors
-    /// [`Rejected::MissedChange`].
-    pub fn check_unsettled(&self, tags: &[Tag], floor: Position, saw: &Snapshot) -> Result<(), Rejected> {
-        let applied_changes = tags.iter().flat_map(|tag| self.recent.on(*tag, floor));
+    /// [`Rejected::MissedChange`], [`Rejected::Interrupted`].
+    pub fn check_unsettled(&self, tags: &[Tag], hold: Hold, saw: &Snapshot) -> Result<(), Rejected> {
+        self.stands(hold)?;
+        let applied_changes = tags.iter().flat_map(|tag| self.recent.on(*tag, hold.floor));
         if applied_changes.into_iter().all(|change| saw.sees(change)) {
             Ok(())
         } else {
@@ -179,16 +193,17 @@ impl Book {
     /// Rule 3: whether an entry can be settled at the applied position, which has reached its `upper`.
     ///
     /// # Errors
-    /// [`Rejected::MissedChange`], [`Rejected::ChangedSince`].
+    /// [`Rejected::MissedChange`], [`Rejected::ChangedSince`], [`Rejected::Interrupted`].
     pub fn check_settle(
         &self,
         tags: &[Tag],
-        floor: Position,
+        hold: Hold,
         upper: Position,
         saw: &Snapshot,
     ) -> Result<(), Rejected> {
         debug_assert!(upper <= self.applied, "settling waits for the feed");
-        for change in tags.iter().flat_map(|tag| self.recent.on(*tag, floor)) {
+        self.stands(hold)?;
+        for change in tags.iter().flat_map(|tag| self.recent.on(*tag, hold.floor)) {
             if change.end > upper {
                 return Err(Rejected::ChangedSince);
             }
@@ -202,6 +217,9 @@ impl Book {
     /// Discards loads in flight and unsettled entries: the feed's connection or the catalogue moved.
     pub fn discard(&mut self) {
         self.discards += 1;
+        // A load that still runs holds nothing any more: it would only fill `recent` for an answer that is refused.
+        self.held.clear();
+        self.trim();
     }
 
     /// Notes a position that the source told outside an ask.
@@ -245,10 +263,54 @@ impl Book {
         self.recent.len()
     }
 
+    const fn stands(&self, hold: Hold) -> Result<(), Rejected> {
+        if hold.discards == self.discards { Ok(()) } else { Err(Rejected::Interrupted) }
+    }
+
     /// What must stay in `recent`: everything above the floor, and above the floor of every load in flight.
     fn trim(&mut self) {
         let floor = self.floor.position();
         let lowest_held = self.held.keys().next().copied().unwrap_or(floor);
         self.recent.trim(floor.min(lowest_held));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book() -> Book {
+        Book::new(Position(10), None, 4)
+    }
+
+    fn apply(book: &mut Book, end: u64) {
+        book.record(Change { tag: Tag(1), xid: Xid(end), end: Position(end) });
+        book.release(Position(end));
+    }
+
+    /// All ids below `xid` are visible.
+    fn snapshot(xid: u64) -> Snapshot {
+        Snapshot::Xids(format!("{xid}:{xid}:").parse().unwrap())
+    }
+
+    #[test]
+    fn a_discarded_load_that_still_runs_holds_nothing() {
+        let mut book = book();
+        let slow = book.hold().unwrap();
+        book.discard();
+        for end in 11..100 {
+            apply(&mut book, end);
+            book.observe(&snapshot(end + 1));
+        }
+        assert_eq!(book.recent_len(), 0, "each change was visible and nobody asks for it");
+        assert_eq!(book.discards(), 1, "the bound was never reached");
+        assert_eq!(book.check_unsettled(&[Tag(1)], slow, &snapshot(1)), Err(Rejected::Interrupted));
+        let fast = book.hold().unwrap();
+        book.let_go(slow);
+        apply(&mut book, 100);
+        book.observe(&snapshot(101));
+        assert_eq!(book.recent_len(), 1, "the void hold did not end the other one");
+        book.let_go(fast);
+        assert_eq!(book.recent_len(), 0);
     }
 }

@@ -13,7 +13,7 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::{
-    Ask, Barrier, Book, Buckets, Change, Epochs, Known, Position, Proof, Refused, Rejected, Snapshot,
+    Ask, Barrier, Book, Buckets, Change, Epochs, Hold, Known, Position, Proof, Refused, Rejected, Snapshot,
     Standing, Tag, Tags, Transaction,
 };
 use crate::{entry::EpochId, env::Nanos, limits};
@@ -107,9 +107,8 @@ struct Waiting {
 /// What an unsettled entry still needs to be judged.
 #[derive(Clone, Debug)]
 struct Pending {
-    floor: Position,
+    hold: Hold,
     saw: Snapshot,
-    discards: u64,
 }
 
 impl Ledger {
@@ -239,8 +238,8 @@ impl Ledger {
     pub fn begin_load(self: &Arc<Self>, started: Nanos, class_epoch: u64) -> Load {
         let mut state = self.state.lock();
         let epochs = Epochs { source: self.hot.epoch.load(Ordering::Acquire), class: class_epoch };
-        let floor = if self.epoch().is_some() { state.book.hold() } else { Err(Rejected::NoFloor) };
-        Load { ledger: Arc::clone(self), floor, epochs, discards: state.book.discards(), started }
+        let hold = if self.epoch().is_some() { state.book.hold() } else { Err(Rejected::NoFloor) };
+        Load { ledger: Arc::clone(self), hold, epochs, started }
     }
 
     /// Takes over a proof that another node settled (an entry read from the remote tier).
@@ -326,11 +325,8 @@ impl Ledger {
         let state = self.state.lock();
         match state.unsettled.get(&(proof.upper(), proof.number())) {
             Some(waiting) => {
-                let Pending { floor, saw, discards } = &waiting.pending;
-                if *discards != state.book.discards() {
-                    return Err(Rejected::Interrupted);
-                }
-                state.book.check_unsettled(proof.tags(), *floor, saw)?;
+                let Pending { hold, saw } = &waiting.pending;
+                state.book.check_unsettled(proof.tags(), *hold, saw)?;
                 Ok(state.book.applied())
             }
             // Settled in the meantime, or not registered yet: the caller looks again or loads.
@@ -364,7 +360,7 @@ impl State {
     fn drop_unsettled(&mut self) {
         for (_, waiting) in std::mem::take(&mut self.unsettled) {
             waiting.carrier.proof().discard();
-            self.book.let_go(waiting.pending.floor);
+            self.book.let_go(waiting.pending.hold);
         }
     }
 
@@ -378,8 +374,8 @@ impl State {
             }
             let Waiting { carrier, pending } = first.remove();
             let proof = carrier.proof();
-            let judged = self.book.check_settle(proof.tags(), pending.floor, proof.upper(), &pending.saw);
-            self.book.let_go(pending.floor);
+            let judged = self.book.check_settle(proof.tags(), pending.hold, proof.upper(), &pending.saw);
+            self.book.let_go(pending.hold);
             match judged {
                 Ok(()) => {
                     proof.settle(applied);
@@ -394,15 +390,14 @@ impl State {
 
 enum Judged {
     Settled,
-    Waits { floor: Position, number: u64 },
+    Waits { hold: Hold, number: u64 },
 }
 
 /// A load in flight. Holds the changes it may have missed until it is admitted or dropped.
 pub struct Load {
     ledger: Arc<Ledger>,
-    floor: Result<Position, Rejected>,
+    hold: Result<Hold, Rejected>,
     epochs: Epochs,
-    discards: u64,
     started: Nanos,
 }
 
@@ -416,7 +411,7 @@ impl Load {
     /// Why the value cannot be kept, if that is known already.
     #[must_use]
     pub fn refused(&self) -> Option<Rejected> {
-        self.floor.err()
+        self.hold.err()
     }
 
     /// Judges what was loaded and builds its carrier from the proof. If the feed still has to catch up, the carrier
@@ -440,13 +435,13 @@ impl Load {
                 Arc::clone(&carrier).settled();
                 (carrier, Ok(()))
             }
-            Ok(Judged::Waits { floor, number }) => {
+            Ok(Judged::Waits { hold, number }) => {
                 let carrier = build(Proof::unsettled(tags, seen.upper, self.epochs, number, self.started));
-                let pending = Pending { floor, saw: seen.snapshot, discards: self.discards };
+                let pending = Pending { hold, saw: seen.snapshot };
                 let waiting = Waiting { carrier: Arc::clone(&carrier) as Arc<dyn Carrier>, pending };
                 state.unsettled.insert((seen.upper, number), waiting);
                 // From here on the waiting entry holds the floor.
-                self.floor = Err(Rejected::NoFloor);
+                self.hold = Err(Rejected::NoFloor);
                 (carrier, Ok(()))
             }
             Err(why) => {
@@ -459,42 +454,37 @@ impl Load {
     }
 
     fn judge(&self, state: &mut State, tags: &Tags, seen: &Seen) -> Result<Judged, Rejected> {
-        let floor = self.judge_interruption(state, seen)?;
+        let hold = self.judge_epoch(seen)?;
         state.book.heard(seen.upper);
         if seen.upper <= state.book.applied() {
-            state.book.check_settle(tags, floor, seen.upper, &seen.snapshot)?;
+            state.book.check_settle(tags, hold, seen.upper, &seen.snapshot)?;
             return Ok(Judged::Settled);
         }
-        state.book.check_unsettled(tags, floor, &seen.snapshot)?;
+        state.book.check_unsettled(tags, hold, &seen.snapshot)?;
         if state.unsettled.len() >= limits::UNSETTLED_ENTRIES_MAX {
             return Err(Rejected::TooMany);
         }
         let number = state.next_number;
         state.next_number += 1;
-        Ok(Judged::Waits { floor, number })
+        Ok(Judged::Waits { hold, number })
     }
 
-    fn judge_interruption(&self, state: &State, seen: &Seen) -> Result<Position, Rejected> {
-        let floor = self.floor?;
+    fn judge_epoch(&self, seen: &Seen) -> Result<Hold, Rejected> {
+        let hold = self.hold?;
         if self.ledger.epoch() != Some(seen.epoch) {
             return Err(Rejected::OtherEpoch);
         }
-        let epoch = self.ledger.hot.epoch.load(Ordering::Acquire);
-        if self.discards != state.book.discards() || self.epochs.source != epoch {
+        if self.epochs.source != self.ledger.hot.epoch.load(Ordering::Acquire) {
             return Err(Rejected::Interrupted);
         }
-        Ok(floor)
+        Ok(hold)
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        if let Ok(floor) = self.floor {
-            let mut state = self.ledger.state.lock();
-            // A new epoch began with a new book, which holds nothing for this load.
-            if self.epochs.source == self.ledger.hot.epoch.load(Ordering::Acquire) {
-                state.book.let_go(floor);
-            }
+        if let Ok(hold) = self.hold {
+            self.ledger.state.lock().book.let_go(hold);
         }
     }
 }
@@ -507,6 +497,6 @@ impl std::fmt::Debug for Ledger {
 
 impl std::fmt::Debug for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Load").field("floor", &self.floor).finish_non_exhaustive()
+        f.debug_struct("Load").field("hold", &self.hold).finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ mod tag;
 mod token;
 
 pub use asks::{Ask, Asks, Known};
-pub use book::{Book, Refused, Rejected, Transaction};
+pub use book::{Book, Hold, Refused, Rejected, Transaction};
 pub use buckets::Buckets;
 pub use check::{Need, Proven, Unproven};
 pub use entry_proof::{Epochs, Proof, Standing};
