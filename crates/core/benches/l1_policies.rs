@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use compact_str::CompactString;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::{SeedableRng, distr::Distribution, rngs::StdRng};
 use rand_distr::Zipf;
@@ -21,19 +22,21 @@ use trueup_core::tier::{MemoryConfig, MemoryTier, Policy, Weighed};
 const RESIDENT: usize = 100_000;
 /// Skew of the reads.
 const ZIPF_EXPONENT: f64 = 0.99;
+/// Room for all of them with half as much to spare, in bytes.
+const CAPACITY_BYTES: usize = 64 << 20;
 /// Length of the recorded order of reads; a power of two.
 const READS: usize = 1 << 20;
 /// Value of an entry, in bytes.
 const VALUE_BYTES: usize = 256;
 
 struct Entry {
-    key: String,
+    key: CompactString,
     value: [u8; VALUE_BYTES],
 }
 
 impl Weighed for Entry {
     fn weight(&self) -> usize {
-        size_of::<Self>() + self.key.capacity()
+        size_of::<Self>()
     }
 
     fn key(&self) -> &str {
@@ -46,7 +49,7 @@ fn key(number: usize) -> String {
 }
 
 fn entry(number: usize) -> Arc<Entry> {
-    Arc::new(Entry { key: key(number), value: [number as u8; VALUE_BYTES] })
+    Arc::new(Entry { key: key(number).into(), value: [number as u8; VALUE_BYTES] })
 }
 
 /// The keys in the order they are read, each thread starting elsewhere.
@@ -85,7 +88,7 @@ fn compare(criterion: &mut Criterion) {
             bencher.iter_custom(|rounds| timed(threads, rounds, &reads, &hit));
         });
         for policy in Policy::ALL {
-            let tier = MemoryTier::new(&MemoryConfig::new(1 << 30).with_policy(policy));
+            let tier = MemoryTier::new(&MemoryConfig::new(CAPACITY_BYTES).with_policy(policy));
             (0..RESIDENT).for_each(|number| assert!(tier.insert(entry(number)).is_stored()));
             let hit = |key: &str| tier.get(key).expect("resident").value[0];
             group.bench_function(format!("{policy}/{threads}"), |bencher| {
