@@ -69,8 +69,7 @@ impl Loader<i64, Raw> for Still {
         Box::pin(async move {
             let text = key.to_string();
             let tags = [Tag::row("item", [text.as_str()]), Tag::wide("item")].into_iter().collect();
-            let seen =
-                Seen { snapshot: Snapshot::Sequence(Position(2)), upper: Position(2), epoch: EPOCH };
+            let seen = Seen { snapshot: Snapshot::Sequence(Position(2)), upper: Position(2), epoch: EPOCH };
             Ok(Loaded { value: Some(Raw(vec![b'x'; VALUE_BYTES].into())), tags, seen })
         })
     }
@@ -93,7 +92,9 @@ fn main() {
     }
     moka.run_pending_tasks();
 
-    println!("| threads | bare quick_cache ns | bare moka ns | trueup proven hit ns | / quick_cache | / moka |");
+    println!(
+        "| threads | bare quick_cache ns | bare moka ns | trueup proven hit ns | / quick_cache | / moka |"
+    );
     println!("|---|---|---|---|---|---|");
     for threads in [1, 2] {
         let mut samples = [const { Vec::new() }; 3];
