@@ -85,7 +85,7 @@ pub enum KeyPieces<'a> {
     Parameters(&'a [(&'a str, &'a str)]),
 }
 
-/// What a key says, typed for binding it in a query. `Debug` of the values shows types alone.
+/// What a key says, typed for binding it in a query. There is no `Debug`: a key may hold personal data.
 #[derive(Clone, PartialEq)]
 pub struct KeyValues {
     /// Name and value of each scope dimension.

@@ -175,6 +175,11 @@ mod tests {
         assert!(matches!(apply(&rule, "size"), Err(KeyError::NotOneOf { .. })));
     }
 
+    #[test]
+    fn a_letter_that_is_composed_in_lower_case_only_is_one_text() {
+        assert_eq!(apply(&ValueRule::search_text(), "J\u{30C}"), apply(&ValueRule::search_text(), "\u{1F0}"));
+    }
+
     proptest! {
         #[test]
         fn applying_a_rule_twice_changes_nothing(text in any::<String>(), fold in any::<bool>(), trim in any::<bool>(), compat in any::<bool>()) {
