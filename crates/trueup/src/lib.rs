@@ -1,3 +1,5 @@
 //! (crate page to be written)
 
 pub mod plan;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

@@ -1,0 +1,36 @@
+//! SQLite as a database of record.
+
+mod canonical;
+mod connection;
+mod discover;
+mod error;
+mod feed;
+mod file_id;
+mod handle;
+mod install;
+mod json;
+mod keeper;
+mod load;
+mod log;
+mod membership;
+mod names;
+mod pool;
+mod registry;
+mod row;
+mod source;
+mod state;
+mod triggers;
+mod trim;
+mod write;
+
+pub use canonical::KeyColumn;
+pub use discover::{ColumnInfo, TableInfo, discover, discover_table};
+pub use error::SqliteError;
+pub use handle::{
+    FollowedTable, LoadMode, POLL_BUSY_DEFAULT, POLL_IDLE_DEFAULT, READ_LOCK_WAIT, Sqlite, SqliteOptions,
+    WRITE_LOCK_WAIT_DEFAULT,
+};
+pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions, RemovePlan};
+pub use registry::GroupSpec;
+pub use row::{RowLoader, RowOptions};
+pub use write::{SqliteTx, WriteError};
