@@ -13,7 +13,8 @@ use trueup_server::resp::{
 };
 
 /// Limits so small that short inputs reach them.
-const SMALL: Limits = Limits { arguments_max: 4, bulk_bytes_max: 16, frame_bytes_max: 64, inline_bytes_max: 24 };
+const SMALL: Limits =
+    Limits { arguments_max: 4, bulk_bytes_max: 16, frame_bytes_max: 64, inline_bytes_max: 24 };
 const FORMAT: Format = Format { protocol: Protocol::Resp3, reply_bytes_max: 1 << 20 };
 
 #[derive(Debug, PartialEq)]

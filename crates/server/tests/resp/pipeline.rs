@@ -50,11 +50,14 @@ fn a_change_waits_for_what_stands_before_it_and_holds_what_stands_behind() {
         client.hears("$6\r\nwait:a\r\n$6\r\nwait:d\r\n$1\r\nk\r\n$6\r\nwait:b\r\n").await;
         let expected = [
             "start wait:a",
+            "wait wait:a",
             "end wait:a",
             "start wait:d",
+            "wait wait:d",
             "end wait:d",
             "start k",
             "start wait:b",
+            "wait wait:b",
             "end wait:b",
         ];
         assert_eq!(server.service.events(), expected);
@@ -74,7 +77,7 @@ fn commands_in_flight_are_bounded() {
         let mut in_flight = 0_i32;
         let mut most = 0;
         for event in server.service.events() {
-            in_flight += if event.starts_with("start") { 1 } else { -1 };
+            in_flight += i32::from(event.starts_with("start")) - i32::from(event.starts_with("end"));
             most = most.max(in_flight);
         }
         assert_eq!(most, 2);
@@ -96,10 +99,8 @@ fn a_pipeline_longer_than_a_turn_is_answered_whole() {
 fn a_client_that_stops_sending_still_gets_its_replies() {
     run(async {
         let server = Server::start(Config::default()).await;
-        let mut client = server.connect().await;
-        client.send("get wait:a\r\nget k\r\nget half").await;
-        client.stops_sending().await;
-        server.service.happened("start k").await;
+        let mut client = server.connect_send_and_stop_sending("get wait:a\r\nget k\r\nget half");
+        server.service.happened("wait wait:a").await;
         server.service.release("a");
         client.hears("$6\r\nwait:a\r\n$1\r\nk\r\n").await;
         client.hears_the_end().await;

@@ -1,6 +1,9 @@
 //! Stopping: commands in flight are finished, within a time.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use trueup_server::resp::Config;
 
@@ -21,7 +24,7 @@ fn commands_in_flight_are_finished() {
         busy.hears_the_end().await;
         assert!(!server.accepts().await);
         assert_eq!(server.counters.connections_aborted.load(Ordering::Relaxed), 0);
-        server.serving.await.unwrap().unwrap();
+        server.stopped().await;
     });
 }
 
@@ -34,9 +37,10 @@ fn what_does_not_finish_in_time_is_cut() {
         client.send("get wait:never\r\n").await;
         server.service.happened("start wait:never").await;
         server.stop.cancel();
-        server.serving.await.unwrap().unwrap();
+        let counters = Arc::clone(&server.counters);
+        server.stopped().await;
         client.hears_the_end().await;
-        assert_eq!(server.counters.connections_aborted.load(Ordering::Relaxed), 1);
-        assert_eq!(server.counters.connections_open.load(Ordering::Relaxed), 0);
+        assert_eq!(counters.connections_aborted.load(Ordering::Relaxed), 1);
+        assert_eq!(counters.connections_open.load(Ordering::Relaxed), 0);
     });
 }

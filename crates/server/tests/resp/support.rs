@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::Write as _,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex,
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of a wrong reply a failing test shows, in bytes.
 const SHOWN_BYTES_MAX: usize = 400;
 
-/// What the service did, in order: `start key`, `end key`.
+/// What the service did, in order: `start key`, `wait key` (once the connection waits for it), `end key`.
 pub(crate) type Events = Vec<String>;
 
 /// Answers `GET key` with the key at once, but `GET wait:x` and `DEL wait:x` only once `x` is released, `GET big:n` with
@@ -77,6 +78,7 @@ impl Held {
     fn later(&self, session: &Session, key: &str) -> Outcome {
         let (this, key, format) = (self.clone(), key.to_owned(), session.format());
         Outcome::pending(async move {
+            this.note("wait", &key);
             this.gate(&key).acquire().await.unwrap().forget();
             this.note("end", &key);
             format.encode(|reply| reply.bulk(key.as_bytes()))
@@ -148,9 +150,25 @@ impl Server {
         Client { stream: TcpStream::connect(self.address).await.unwrap() }
     }
 
+    /// A client that has sent `bytes` and stopped sending before the server gets to see any of it: nothing here lets the
+    /// server's task run.
+    pub(crate) fn connect_send_and_stop_sending(&self, bytes: &str) -> Client {
+        let mut stream = std::net::TcpStream::connect(self.address).unwrap();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Client { stream: TcpStream::from_std(stream).unwrap() }
+    }
+
     /// Whether a new connection is accepted.
     pub(crate) async fn accepts(&self) -> bool {
         TcpStream::connect(self.address).await.is_ok()
+    }
+
+    /// Waits until the server has ended, and ended well.
+    pub(crate) async fn stopped(self) {
+        let ended = tokio::time::timeout(PATIENCE, self.serving).await;
+        ended.expect("the server does not end").unwrap().unwrap();
     }
 
     /// Waits until `counter` shows `expected`.
@@ -217,16 +235,13 @@ impl Client {
         }
     }
 
-    /// The server has closed the connection, and said nothing more.
+    /// The server has closed the connection in order, and said nothing more.
     pub(crate) async fn hears_the_end(&mut self) {
         let mut rest = Vec::new();
         let end = tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut rest)).await;
-        assert!(end.is_ok(), "the connection stays open");
+        let end = end.expect("the connection stays open");
+        assert!(end.is_ok(), "the connection is reset: {end:?}");
         assert_eq!(rest.escape_ascii().to_string(), "");
-    }
-
-    pub(crate) async fn stops_sending(&mut self) {
-        self.stream.shutdown().await.unwrap();
     }
 }
 

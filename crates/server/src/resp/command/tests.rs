@@ -96,7 +96,8 @@ fn reads_with_evidence() {
         if read.options == ReadOptions {
             token: Some(b"t"), max_staleness: Some(Duration::from_millis(200)), consistent: true });
     accepted!("TRUEUP.MGET user 2 CONSISTENT TOKEN CONSISTENT", Command::Data(Data::ReadMany(read))
-        if read.keys.iter().eq([b"CONSISTENT".as_slice(), b"TOKEN"]) && read.options.consistent);
+        if read.keys.iter().eq([b"CONSISTENT".as_slice(), b"TOKEN"])
+            && read.options == ReadOptions { consistent: true, ..ReadOptions::default() });
     refused("trueup.get user", "ERR wrong number of arguments for 'trueup.get' command");
     refused("trueup.get user 1 token", "ERR syntax error");
     refused("trueup.get user 1 consistent consistent", "ERR syntax error");

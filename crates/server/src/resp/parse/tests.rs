@@ -180,6 +180,19 @@ fn a_long_array_byte_by_byte_is_scanned_once() {
 }
 
 #[test]
+fn a_long_line_byte_by_byte_is_scanned_once() {
+    let line = [b'x'; 10_000];
+    let mut parser = Parser::new();
+    for end in 1..=line.len() {
+        assert!(matches!(
+            parser.advance(&line[..end], &Limits::AUTHENTICATED),
+            Ok(Progress::Incomplete { .. })
+        ));
+        assert_eq!(parser.scanned, end);
+    }
+}
+
+#[test]
 fn the_room_of_a_large_command_is_given_back() {
     let large = encode(&vec![b"k".to_vec(); 10_000]);
     let mut parser = Parser::new();
