@@ -80,7 +80,8 @@ impl Loader<i64, Raw> for Still {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let reads = resident_reads();
     let (cache, class) = runtime.block_on(open(&reads));
     let quick = quick_cache::sync::Cache::new(RESIDENT * 2);

@@ -11,14 +11,17 @@ const UNSETTLED: u64 = 0;
 const DISCARDED: u64 = u64::MAX;
 
 /// The proof that travels with an entry: what it depends on, and when it was last known to be true.
+///
+/// In this order: what each hit reads comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Proof {
     proven_at: AtomicU64,
+    epoch: u64,
+    class_epoch: u64,
     proven_moment: AtomicU64,
     tags: Tags,
     upper: Position,
-    epoch: u64,
-    class_epoch: u64,
     number: u64,
 }
 

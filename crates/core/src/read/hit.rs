@@ -35,7 +35,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         match self.judge(&entry, need) {
             Ok(receipt) => {
                 self.stats.hit();
-                if entry.value().is_none() {
+                if entry.is_absent() {
                     self.stats.hit_absent();
                 }
                 let answer = Cached::new(entry, receipt);
@@ -70,7 +70,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         if now > entry.hard_expires() {
             return Err(Unproven::Expired);
         }
-        entry.renew(now.after(self.life_in_memory(entry.value().is_none())));
+        entry.renew(now.after(self.life_in_memory(entry.is_absent())));
         self.stats.renewed();
         Ok(())
     }

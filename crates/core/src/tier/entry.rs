@@ -9,20 +9,25 @@ use super::Weighed;
 use crate::{env::Nanos, key::Key, proof::Proof};
 
 /// A value, or its known absence, with the proof that travels with it.
+///
+/// Laid out in this order: a lookup compares the key and a hit reads what follows, so both find it in the two cache lines
+/// that the reference count has brought in anyway.
+#[repr(C)]
 pub struct Entry<V> {
+    key: Key,
     proof: Proof,
     /// End of this stay; moved on when a proven entry is renewed.
     expires: AtomicU64,
+    weight: u32,
+    absent: bool,
     /// End of life whatever the proof says.
     hard_expires: Nanos,
     /// After a failed load: when the source may be asked again.
     retry_at: AtomicU64,
-    value: Option<V>,
     version: u64,
     loaded: Nanos,
     load_time: Duration,
-    key: Key,
-    weight: u32,
+    value: Option<V>,
 }
 
 /// When an entry was loaded and how long it may stay.
@@ -59,6 +64,7 @@ impl<V> Entry<V> {
             expires: AtomicU64::new(stay.expires.0),
             hard_expires: stay.hard_expires,
             retry_at: AtomicU64::new(0),
+            absent: value.is_none(),
             value,
             version,
             loaded: stay.loaded,
@@ -80,6 +86,13 @@ impl<V> Entry<V> {
     #[must_use]
     pub const fn value(&self) -> Option<&V> {
         self.value.as_ref()
+    }
+
+    /// Whether the source had no such row.
+    #[inline]
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        self.absent
     }
 
     /// A number that identifies the value's content: equal values have equal versions on every node.
