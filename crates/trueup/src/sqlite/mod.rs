@@ -2,6 +2,7 @@
 
 mod canonical;
 mod connection;
+mod depend;
 mod discover;
 mod error;
 mod feed;
@@ -11,19 +12,26 @@ mod install;
 mod json;
 mod keeper;
 mod load;
+mod locked;
 mod log;
 mod membership;
 mod names;
 mod pool;
+mod query;
 mod registry;
 mod row;
 mod source;
 mod state;
+#[cfg(test)]
+mod tests;
 mod triggers;
 mod trim;
+mod typed;
+mod watched;
 mod write;
 
 pub use canonical::KeyColumn;
+pub use depend::Dependencies;
 pub use discover::{ColumnInfo, TableInfo, discover, discover_table};
 pub use error::SqliteError;
 pub use handle::{
@@ -31,6 +39,10 @@ pub use handle::{
     WRITE_LOCK_WAIT_DEFAULT,
 };
 pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions, RemovePlan};
+pub use locked::Locked;
+pub use query::{QueryLoader, QueryOptions};
 pub use registry::GroupSpec;
 pub use row::{RowLoader, RowOptions};
+pub use typed::{FnLoader, FnLoaderBuilder};
+pub use watched::Narrow;
 pub use write::{SqliteTx, WriteError};

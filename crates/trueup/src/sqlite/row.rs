@@ -15,6 +15,7 @@ use trueup_core::{
 
 use super::{
     canonical::{Bound, KeyColumn, canonical},
+    connection::schema_version,
     discover::TableInfo,
     error::SqliteError,
     handle::Sqlite,
@@ -92,6 +93,16 @@ impl RowLoader {
     #[must_use]
     pub fn key_form(&self) -> &KeyForm {
         &self.inner.form
+    }
+
+    /// Reads a row on the connection of a transaction.
+    pub(super) fn read_on(&self, conn: &Connection, key: &Key) -> Result<Option<Raw>, LoadError> {
+        let (inner, shared) = (&*self.inner, &self.inner.sqlite.shared);
+        let read = || -> Result<_, Fault> {
+            let shape = inner.shape(conn, schema_version(conn)?)?;
+            shape.load(conn, &inner.values(key)?, inner.options.value_bytes_max)
+        };
+        read().map_err(|fault| shared.load_error(fault, inner.options.limit))
     }
 }
 

@@ -11,3 +11,4 @@ mod continuity;
 mod follow;
 mod install;
 mod node;
+mod queries;

@@ -1,0 +1,4 @@
+//! Tests that look at the log itself.
+
+mod shapes;
+mod writes;
