@@ -26,12 +26,20 @@ const LOGGED_COLUMNS_MAX: usize = 64;
 const LOGGED_COLUMNS_MIN: usize = 4;
 
 /// Which tables are to be followed, and by what they are grouped.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct InstallOptions {
     /// Tables by name; none stands for every table that can be followed.
     pub tables: Option<Vec<String>>,
     /// Groups by table.
     pub groups: BTreeMap<String, Vec<GroupSpec>>,
+    /// How long to wait for a lock that another program holds.
+    pub lock_wait: Duration,
+}
+
+impl Default for InstallOptions {
+    fn default() -> Self {
+        Self { tables: None, groups: BTreeMap::new(), lock_wait: INSTALL_LOCK_WAIT }
+    }
 }
 
 /// What installing would do, statement by statement.
@@ -44,6 +52,7 @@ pub struct FeedPlan {
     tables: Vec<String>,
     make_wal: bool,
     schema_version: i64,
+    lock_wait: Duration,
 }
 
 impl FeedPlan {
@@ -53,8 +62,8 @@ impl FeedPlan {
     /// [`SqliteError`] where the database cannot be read, a newer feed is installed, or a table asked for by name cannot be
     /// followed.
     pub fn new(path: &Path, options: &InstallOptions) -> Result<Self, SqliteError> {
-        let mut conn = connection::open_writer(path, INSTALL_LOCK_WAIT)?;
-        let at = At { path, doing: "reading its schema", patience: INSTALL_LOCK_WAIT };
+        let mut conn = connection::open_writer(path, options.lock_wait)?;
+        let at = At { path, doing: "reading its schema", patience: options.lock_wait };
         let tx = conn.transaction().map_err(|e| at.error(e))?;
         Planner { path, conn: &tx, options, at }.plan()
     }
@@ -86,14 +95,14 @@ impl FeedPlan {
     /// Executes the plan: all of it, or (apart from the journal mode) nothing.
     ///
     /// # Errors
-    /// [`SqliteError::Locked`] when another program holds the lock for longer than [`INSTALL_LOCK_WAIT`];
+    /// [`SqliteError::Locked`] when another program holds the lock for longer than [`InstallOptions::lock_wait`];
     /// [`SqliteError::PlanOutdated`] when the schema has changed since.
     pub fn apply(&self) -> Result<(), SqliteError> {
         if self.statements.is_empty() {
             return Ok(());
         }
-        let mut conn = connection::open_writer(&self.path, INSTALL_LOCK_WAIT)?;
-        let at = At { path: &self.path, doing: "installing the feed", patience: INSTALL_LOCK_WAIT };
+        let mut conn = connection::open_writer(&self.path, self.lock_wait)?;
+        let at = At { path: &self.path, doing: "installing the feed", patience: self.lock_wait };
         if self.make_wal {
             let mode = connection::set_journal_mode(&conn, "wal").map_err(|e| at.error(e))?;
             if mode != "wal" {
@@ -152,6 +161,7 @@ impl Planner<'_> {
             refused,
             tables: chosen.into_iter().map(|table| table.name).collect(),
             schema_version,
+            lock_wait: self.options.lock_wait,
         })
     }
 

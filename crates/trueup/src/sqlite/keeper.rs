@@ -88,7 +88,8 @@ impl Drop for Keeper {
     }
 }
 
-struct Work {
+/// The keeper's own side.
+pub(super) struct Work {
     path: PathBuf,
     me: ReaderId,
     applied: Arc<AtomicI64>,
@@ -132,7 +133,11 @@ impl Work {
 
     /// Tries once. A failure is told once, until something else fails or all is well again; nothing depends on it but the
     /// size of the log.
-    fn attempt(&mut self, doing: &'static str, work: impl FnOnce(&Connection) -> rusqlite::Result<()>) {
+    pub(super) fn attempt(
+        &mut self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) {
         let result = self.connection().and_then(|conn| {
             let at = At { path: &conn.0, doing, patience: KEEPER_LOCK_WAIT };
             work(conn.1).map_err(|e| at.error(e))
@@ -159,5 +164,18 @@ impl Work {
             Some(conn) => Ok((self.path.clone(), conn)),
             None => Err(SqliteError::Missing { path: self.path.clone() }),
         }
+    }
+}
+
+#[cfg(test)]
+impl Work {
+    /// A keeper whose first connection is `conn`.
+    pub(super) fn for_test(path: PathBuf, conn: Connection) -> Self {
+        Self { path, me: ReaderId(1), applied: Arc::default(), conn: Some(conn), warned: None }
+    }
+
+    /// What it has warned of and not got over.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.warned.as_deref()
     }
 }

@@ -102,3 +102,35 @@ async fn a_log_that_lost_its_end_with_the_power_is_a_new_epoch() {
     assert_ne!(again.epoch(), epoch);
     again.stop().await;
 }
+
+#[tokio::test]
+async fn a_reader_that_was_left_behind_begins_anew() {
+    let database = Database::followed(ACCOUNTS);
+    let node = database.node().await;
+    let (epoch, entry) = (node.epoch(), node.entry(row("account", &["2"])));
+    let program = database.program();
+    program.execute_batch("BEGIN").unwrap();
+    set_balance(&program, 11);
+    // What trimming does to a reader that it takes for dead.
+    program
+        .execute_batch(
+            "DELETE FROM _trueup_reader; DELETE FROM _trueup_log WHERE seq < (SELECT max(seq) FROM _trueup_log); COMMIT",
+        )
+        .unwrap();
+    node.leaves(epoch).await;
+    assert_eq!(node.check(&entry), Err(Unproven::OtherEpoch));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn vacuum_moves_rows_but_loses_nothing() {
+    let database = Database::followed(ACCOUNTS);
+    let node = database.node().await;
+    let before = node.epoch();
+    database.program().execute_batch("VACUUM").unwrap();
+    set_balance(&database.program(), 12);
+    // The schema's version moves with VACUUM.
+    node.leaves(before).await;
+    node.catch_up().await;
+    node.stop().await;
+}

@@ -7,6 +7,7 @@
     reason = "helpers of tests fail their test"
 )]
 
+mod bad_input;
 mod continuity;
 mod follow;
 mod install;

@@ -65,6 +65,7 @@ pub(crate) struct Node {
     pub(crate) sqlite: Sqlite,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) feed: Feed,
+    stats: Arc<FeedStats>,
     task: Option<Task>,
 }
 
@@ -72,15 +73,20 @@ impl Node {
     pub(crate) async fn start(sqlite: Sqlite) -> Self {
         let ledger = Ledger::new(1 << 16, 1 << 16);
         let stats = Arc::new(FeedStats::default());
-        let feed = Feed::new(Arc::clone(&ledger), Clock::system(), stats);
+        let feed = Feed::new(Arc::clone(&ledger), Clock::system(), Arc::clone(&stats));
         let task = spawn("feed", Arc::new(sqlite.clone()).follow(feed.clone()));
-        let node = Self { sqlite, ledger, feed, task: Some(task) };
+        let node = Self { sqlite, ledger, feed, stats, task: Some(task) };
         within(node.feed.until_fresh()).await;
         node
     }
 
     pub(crate) fn epoch(&self) -> EpochId {
         self.ledger.epoch().expect("a node that was fresh is in an epoch")
+    }
+
+    /// What is wrong with the feed at the moment.
+    pub(crate) fn problem(&self) -> Option<Arc<str>> {
+        self.stats.problem()
     }
 
     /// Waits until everything committed before this call has been applied.

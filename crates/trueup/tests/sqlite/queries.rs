@@ -40,7 +40,8 @@ fn shop() -> (Database, Sqlite) {
     let database = Database::bare(SHOP);
     let group = GroupSpec { name: "category".into(), columns: vec!["category".into()] };
     let tables = Some(vec!["product".to_owned(), "category".to_owned()]);
-    let options = InstallOptions { tables, groups: BTreeMap::from([("product".to_owned(), vec![group])]) };
+    let groups = BTreeMap::from([("product".to_owned(), vec![group])]);
+    let options = InstallOptions { tables, groups, ..InstallOptions::default() };
     FeedPlan::new(&database.path, &options).unwrap().apply().unwrap();
     let sqlite = database.open();
     (database, sqlite)
@@ -93,7 +94,7 @@ fn what_cannot_be_proven_is_refused_with_the_reason() {
         ("SELECT name FROM product WHERE id = ?", "parameter without a name"),
         ("SELECT name FROM product WHERE id = :nr", "neither a key part"),
         ("SELECT p.name, c.name FROM product p, category c", "two columns called `name`"),
-        ("SELECT nothing FROM product", "no such column"),
+        ("SELECT weight FROM product", "no such column"),
     ] {
         let refusal = found(&sqlite, sql).unwrap_err();
         assert!(refusal.contains(reason), "{sql}: {refusal}");

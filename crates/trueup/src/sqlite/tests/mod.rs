@@ -1,4 +1,5 @@
 //! Tests that look at the log itself.
 
+mod keeping;
 mod shapes;
 mod writes;

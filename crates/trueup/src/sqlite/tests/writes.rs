@@ -105,6 +105,7 @@ fn rows_removed_by_replace_are_raised_in_every_shape() {
                 "DELETE FROM t",
             ] {
                 statements.extend((1..4).map(fill));
+                statements.push("INSERT OR IGNORE INTO t(k, u, v, g) VALUES (4, 'b', 4, 4)".to_owned());
                 statements.push(attack.to_owned());
             }
             check(shape, grouped, false, &statements).unwrap();
