@@ -122,6 +122,9 @@ pub enum SqliteError {
     },
 }
 
+/// How SQLite says that the tables of the feed are gone.
+const MISSING_FEED: &str = "no such table: _trueup_";
+
 /// Where something was attempted, to turn SQLite's codes into [`SqliteError`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At<'a> {
@@ -136,6 +139,10 @@ impl At<'_> {
     pub(super) fn error(self, source: rusqlite::Error) -> SqliteError {
         let (path, doing) = (self.path.to_owned(), self.doing);
         match source.sqlite_error_code() {
+            // Taken out while it was in use.
+            Some(ErrorCode::Unknown) if source.to_string().contains(MISSING_FEED) => {
+                SqliteError::FeedMissing { path }
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 SqliteError::Locked { path, waited_ms: self.patience.as_millis() as u64, doing }
             }

@@ -102,6 +102,13 @@ fn sleep(span: Duration, stopped: &impl Fn() -> bool) {
     }
 }
 
+/// What one look found.
+enum Look {
+    Unchanged,
+    Changed,
+    Ended(Ended),
+}
+
 struct Follower<'a> {
     shared: &'a Shared,
     feed: &'a Feed,
@@ -201,35 +208,47 @@ impl<'a> Follower<'a> {
 
     fn run(&mut self, stopped: &impl Fn() -> bool) -> Result<Ended, SqliteError> {
         let mut last_change = self.feed.clock().now();
-        loop {
-            if stopped() {
-                return Ok(Ended::Stopped);
-            }
+        while !stopped() {
             // Before anything is asked: every commit acknowledged before this moment shows in what follows.
             let at = self.feed.clock().now();
             let missing = |_| SqliteError::Missing { path: self.shared.path.clone() };
             if self.paths.files().map_err(missing)? != self.files {
                 return Ok(Ended::Broken("another file stands behind the path"));
             }
-            let version =
-                data_version(&self.conn).map_err(|e| self.shared.at("asking for changes").error(e))?;
-            if version == self.data_version {
-                let ask = Ask { at, position: position(self.applied) };
-                self.feed.answered(self.epoch, ask, Some(&Snapshot::Sequence(ask.position)));
-            } else {
-                self.data_version = version;
-                last_change = at;
-                let read = self.read_changes();
-                if let Some(ended) = read.map_err(|e| self.shared.at("reading the log").error(e))? {
-                    return Ok(ended);
+            match self.look() {
+                Ok(Look::Ended(ended)) => return Ok(ended),
+                Ok(look) => {
+                    if matches!(look, Look::Changed) {
+                        last_change = at;
+                    }
+                    let ask = Ask { at, position: position(self.applied) };
+                    self.feed.answered(self.epoch, ask, Some(&Snapshot::Sequence(ask.position)));
                 }
-                let ask = Ask { at, position: position(self.applied) };
-                self.feed.answered(self.epoch, ask, Some(&Snapshot::Sequence(ask.position)));
+                // Somebody holds the whole file. The place in the log is not lost, so the epoch goes on.
+                Err(locked @ SqliteError::Locked { .. }) => self.feed.failed(locked.to_string()),
+                Err(error) => return Err(error),
             }
             let options = &self.shared.options;
             let is_idle = at.since(last_change) > IDLE_AFTER;
             std::thread::sleep(if is_idle { options.poll_idle } else { options.poll_busy });
         }
+        Ok(Ended::Stopped)
+    }
+
+    /// Looks once whether anything was committed, and applies it.
+    fn look(&mut self) -> Result<Look, SqliteError> {
+        let asking = |e| self.shared.at("asking for changes").error(e);
+        let version = data_version(&self.conn).map_err(asking)?;
+        if version == self.data_version {
+            return Ok(Look::Unchanged);
+        }
+        let ended = self.read_changes();
+        if let Some(ended) = ended.map_err(|e| self.shared.at("reading the log").error(e))? {
+            return Ok(Look::Ended(ended));
+        }
+        // Only now: what failed to be read must be read at the next look.
+        self.data_version = version;
+        Ok(Look::Changed)
     }
 
     /// Reads and applies what was committed since the last look, all of one state.
@@ -249,32 +268,29 @@ impl<'a> Follower<'a> {
         }
         let end = place.state.seq;
         let bulk = log::bulk_tables(&tx, self.applied, end)?;
-        let (mut applied, mut nonce) = (self.applied, self.nonce);
-        while applied < end {
-            let mut batch = log::read(&tx, &self.registry, &bulk, applied, end)?;
-            if batch.last == end {
+        while self.applied < end {
+            let mut batch = log::read(&tx, &self.registry, &bulk, self.applied, end)?;
+            let last = batch.last;
+            if last == end && !bulk.is_empty() {
                 let tags = log::whole(&self.registry, &bulk);
-                if !tags.is_empty() {
-                    batch.transactions.push(Transaction { xid: Xid::default(), end: position(end), tags });
-                }
-                nonce = nonce_at(&tx, end)?.unwrap_or_default();
+                batch.transactions.push(Transaction { xid: Xid::default(), end: position(end), tags });
             }
+            let nonce = nonce_at(&tx, last)?.unwrap_or_default();
             batch.joining.iter().for_each(|reader| self.keeper.vouch(*reader, self.name));
             let message = Message {
                 epoch: self.epoch,
                 connection: 0,
-                previous: position(applied),
-                end: position(batch.last),
+                previous: position(self.applied),
+                end: position(last),
                 transactions: batch.transactions,
             };
             if self.feed.apply(&message, batch.written_at_ms).is_err() {
                 return Ok(Some(Ended::Unsure("the ledger refused a message")));
             }
-            applied = batch.last;
+            (self.applied, self.nonce) = (last, nonce);
         }
         tx.commit()?;
-        (self.applied, self.nonce) = (applied, nonce);
-        self.keeper.applied(applied);
+        self.keeper.applied(self.applied);
         Ok(None)
     }
 

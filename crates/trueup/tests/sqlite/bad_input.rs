@@ -6,7 +6,7 @@ use trueup::sqlite::{
     FeedPlan, InstallOptions, RowLoader, RowOptions, Sqlite, SqliteError, SqliteOptions, WriteError,
 };
 
-use crate::node::{Database, PATIENCE, within};
+use crate::node::{Database, PATIENCE};
 
 const ACCOUNTS: &str = "CREATE TABLE account(id INTEGER PRIMARY KEY, balance INTEGER);
     CREATE TABLE note(text TEXT); CREATE VIEW rich AS SELECT * FROM account WHERE balance > 100;
@@ -123,16 +123,26 @@ async fn a_file_that_vanishes_makes_answers_unproven_until_it_is_back() {
     let node = database.node().await;
     let (epoch, away) = (node.epoch(), database.path.with_extension("away"));
     fs::rename(&database.path, &away).unwrap();
-    within(async {
-        while node.problem().is_none() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    node.in_trouble().await;
     assert!(node.problem().unwrap().contains("there is no such file"));
     fs::rename(&away, &database.path).unwrap();
     node.leaves(epoch).await;
     assert_eq!(node.problem(), None);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_feed_that_is_taken_out_in_use_is_missed_and_found_again() {
+    let database = Database::followed(ACCOUNTS);
+    let node = database.node().await;
+    let epoch = node.epoch();
+    trueup::sqlite::RemovePlan::new(&database.path).unwrap().apply().unwrap();
+    node.in_trouble().await;
+    assert!(node.problem().unwrap().contains("no feed is installed"), "{:?}", node.problem());
+    let error = node.sqlite.load(PATIENCE, |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("no feed is installed"), "{error}");
+    FeedPlan::new(&database.path, &InstallOptions::default()).unwrap().apply().unwrap();
+    node.leaves(epoch).await;
     node.stop().await;
 }
 

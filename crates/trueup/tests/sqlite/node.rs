@@ -89,6 +89,16 @@ impl Node {
         self.stats.problem()
     }
 
+    /// Waits until following has failed.
+    pub(crate) async fn in_trouble(&self) {
+        within(async {
+            while self.problem().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+
     /// Waits until everything committed before this call has been applied.
     pub(crate) async fn catch_up(&self) -> Position {
         let token = self.sqlite.token().await.unwrap();
