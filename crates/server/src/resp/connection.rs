@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,12 +28,6 @@ use super::{
     timer::{Timer, Wait},
     turn::Queue,
 };
-
-/// Bytes read and thrown away after a protocol error, so that the peer gets to see the error: closing a socket with
-/// unread bytes resets it and can destroy what was just sent.
-const LINGER_BYTES_MAX: usize = 64 << 10;
-/// Time for that.
-const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One client's connection.
 pub(super) struct Connection<S> {
@@ -55,7 +49,6 @@ pub(super) struct Connection<S> {
     receiving: bool,
     /// More commands may be taken up.
     starting: bool,
-    linger: bool,
     commands: u64,
     errors: u64,
     sent_bytes: u64,
@@ -107,7 +100,6 @@ impl<S: Service> Connection<S> {
             barrier: false,
             receiving: true,
             starting: true,
-            linger: false,
             commands: 0,
             errors: 0,
             sent_bytes: 0,
@@ -125,7 +117,8 @@ impl<S: Service> Connection<S> {
             let stop = self.start_commands();
             self.send()?;
             if self.is_done(stop) {
-                return self.close().await;
+                // An orderly end, so that the last reply is not lost even if bytes are left unread.
+                return self.stream.shutdown().await;
             }
             if stop == Stop::TurnOver || (stop == Stop::Blocked && self.may_start()) {
                 tokio::task::yield_now().await;
@@ -171,7 +164,6 @@ impl<S: Service> Connection<S> {
                     Ok(Progress::Incomplete { .. }) => return Stop::Incomplete,
                     Err(error) => {
                         add(&self.counters.protocol_errors, 1);
-                        self.linger = true;
                         self.starting = false;
                         self.reply_error(format_args!("ERR Protocol error: {error}"));
                         return Stop::Closing;
@@ -320,18 +312,6 @@ impl<S: Service> Connection<S> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-        }
-        Ok(())
-    }
-
-    async fn close(mut self) -> io::Result<()> {
-        self.stream.shutdown().await?;
-        if self.linger {
-            let mut rest = (&mut self.stream).take(LINGER_BYTES_MAX as u64);
-            let mut sink = tokio::io::sink();
-            let discard = tokio::io::copy(&mut rest, &mut sink);
-            // A peer that goes on talking has had its time.
-            let _ = tokio::time::timeout(LINGER_TIMEOUT, discard).await;
         }
         Ok(())
     }
