@@ -1,12 +1,11 @@
 //! A RESP server over a plain hash map: the smallest service, and the ceiling of what the protocol side can do.
 //!
 //! ```sh
-//! cargo run --release -p trueup-server --example resp_hashmap -- 127.0.0.1:7400 2
+//! cargo run --release -p trueup-server --example resp_hashmap -- 127.0.0.1:7400
 //! redis-benchmark -p 7400 -t set,get -n 1000000 -c 50 -P 16
 //! ```
-//! The second argument is the number of workers.
 
-use std::{collections::HashMap, error::Error, num::NonZeroUsize, sync::Arc};
+use std::{collections::HashMap, error::Error, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -34,28 +33,21 @@ impl Service for Map {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let address = args.next().unwrap_or_else(|| "127.0.0.1:7400".to_owned());
-    let workers: NonZeroUsize = args.next().as_deref().unwrap_or("1").parse()?;
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7400".to_owned());
     let listener = TcpListener::bind(&address).await?;
-    println!("serving a hash map on {address} with {workers} workers; end with Ctrl-C");
+    println!("serving a hash map on {address}; end with Ctrl-C");
     let stop = CancellationToken::new();
-    let serving = serve(
-        listener,
-        Map::default(),
-        Config { workers, ..Config::default() },
-        Arc::new(Counters::default()),
-        stop.clone(),
-    );
+    let serving =
+        serve(listener, Map::default(), Config::default(), Arc::new(Counters::default()), stop.clone());
     tokio::pin!(serving);
     tokio::select! {
-        ended = &mut serving => ended?,
+        () = &mut serving => {}
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
             stop.cancel();
-            serving.await?;
+            serving.await;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Settings of the RESP server, with the reason for each default.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
@@ -29,8 +29,6 @@ pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// Settings of the RESP server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Threads that serve connections; each connection stays on one.
-    pub workers: NonZeroUsize,
     /// Connections open at once; one more is told so and closed.
     pub clients_max: usize,
     /// What a client must present; nothing when `None`.
@@ -58,7 +56,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             clients_max: CLIENTS_MAX_DEFAULT,
             password: None,
             limits: Limits::AUTHENTICATED,

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts since the start of the server, and the connections open now. All relaxed: they are read for metrics, not
-/// for decisions. Connections add once per burst, not once per command.
+/// Counts since the start of the server, and the connections open now. Connections add once per burst, not once per
+/// command.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Connections open now.

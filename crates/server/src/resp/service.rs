@@ -34,7 +34,8 @@ pub trait Service: Clone + Send + Sync + 'static {
     /// Answers `command`: at once where that needs no waiting (a hit allocates nothing and awaits nothing), else with a
     /// future, which owns what it needs of the command.
     ///
-    /// Must not block for longer than a read of memory or of a local file takes: the connections of one worker wait.
+    /// Must not block for longer than a read of memory or of a local file takes. Runs within the runtime that called
+    /// [`serve`](super::serve), so it may start tasks there.
     fn execute(&self, session: &Session, command: &Data<'_>, reply: &mut Reply<'_>) -> Outcome;
 
     /// Adds sections to what `INFO` shows.

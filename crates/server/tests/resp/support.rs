@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     io::Write as _,
-    num::NonZeroUsize,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use trueup_server::resp::{
-    Config, Counters, Info, Outcome, ServeError, Service, Session, command::Data, reply::Reply, serve,
+    Config, Counters, Info, Outcome, Service, Session, command::Data, reply::Reply, serve,
 };
 
 /// How long a test waits for something that must happen; it is never waited for in a test that passes.
@@ -125,18 +124,17 @@ pub(crate) struct Server {
     pub(crate) service: Held,
     pub(crate) counters: Arc<Counters>,
     pub(crate) stop: CancellationToken,
-    pub(crate) serving: JoinHandle<Result<(), ServeError>>,
+    pub(crate) serving: JoinHandle<()>,
     address: std::net::SocketAddr,
 }
 
 impl Server {
-    /// Starts a server with one worker.
+    /// Starts a server.
     pub(crate) async fn start(config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (service, counters, stop) =
             (Held::new(), Arc::new(Counters::default()), CancellationToken::new());
-        let config = Config { workers: NonZeroUsize::MIN, ..config };
         let serving = tokio::task::spawn_local(serve(
             listener,
             service.clone(),
@@ -169,7 +167,7 @@ impl Server {
     /// Waits until the server has ended, and ended well.
     pub(crate) async fn stopped(self) {
         let ended = tokio::time::timeout(PATIENCE, self.serving).await;
-        ended.expect("the server does not end").unwrap().unwrap();
+        ended.expect("the server does not end").unwrap();
     }
 
     /// Waits until `counter` shows `expected`.
