@@ -11,6 +11,7 @@ mod hit_ratios;
 mod mutants;
 mod packages;
 mod paths;
+mod process;
 mod server;
 mod sh;
 mod test;
