@@ -13,7 +13,7 @@ use crate::{
     fill::{Outbox, RemoteCounts},
     key::{CacheKey, Key, KeyForm},
     limits,
-    proof::{Ledger, Status, Tag, Token},
+    proof::{Ledger, Position, Status, Tag, Token},
     read::{Class, ClassCore, ClassParts},
     source::{LoadError, Loader, Source},
     tier::RemoteTier,
@@ -236,6 +236,12 @@ impl Cache {
     #[must_use]
     pub fn status(&self) -> Status {
         self.inner.ledger.status()
+    }
+
+    /// Where something that one of `tags` stands for last changed, as far as this node has been told; zero for never.
+    #[must_use]
+    pub fn last_change(&self, tags: &[Tag]) -> Position {
+        self.inner.ledger.last_change(tags)
     }
 
     /// How long ago the node last knew how far the source was: no proven answer can be fresher. None before the first time.

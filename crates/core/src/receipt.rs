@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::{
     proof::{Position, Unproven},
     tier::Entry,
@@ -106,6 +108,15 @@ pub struct Receipt {
     pub watermark: Position,
     /// Why memory had no answer; none for a hit.
     pub miss: Option<Miss>,
+}
+
+/// Version of a value that does not exist.
+const ABSENT_VERSION: u64 = 0;
+
+/// The number that identifies a value's content by its encoded bytes, or its absence.
+#[must_use]
+pub fn content_version(encoded: Option<&[u8]>) -> u64 {
+    encoded.map_or(ABSENT_VERSION, xxh3_64)
 }
 
 /// A value from the cache, for looking at: never for deciding.

@@ -15,8 +15,8 @@ use crate::{
     fill::{Flights, Outbox},
     guard::Budget,
     key::{CacheKey, Key, KeyForm},
-    proof::{Ledger, Need, Standing, Token},
-    receipt::Cached,
+    proof::{Ledger, Need, Standing, Token, Unproven},
+    receipt::{Cached, Receipt},
     source::Loader,
     stats::ClassStats,
     tier::{Entry, MemoryConfig, MemoryTier, Policy},
@@ -128,7 +128,7 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
 
     /// A read with demands of its own: a token, a tighter bound.
     pub const fn read<'a>(&'a self, key: &'a K) -> Read<'a, K, V> {
-        Read { class: self, key, canonical: None, token: None, max_staleness: None }
+        Read { class: self, key, token: None, max_staleness: None }
     }
 
     /// Reads several keys, each as [`Class::get`] would; loads that are needed go out together.
@@ -164,14 +164,13 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
 /// A read of one key. Made by [`Class::read`].
 #[must_use = "a read does nothing until it is run"]
 pub struct Read<'a, K, V: CacheValue> {
-    pub(super) class: &'a Class<K, V>,
-    pub(super) key: &'a K,
-    pub(super) canonical: Option<&'a Key>,
+    class: &'a Class<K, V>,
+    key: &'a K,
     token: Option<Token>,
     max_staleness: Option<Duration>,
 }
 
-impl<'a, K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Read<'a, K, V> {
+impl<K, V: CacheValue> Read<'_, K, V> {
     /// The answer must reflect the write that returned `token`.
     pub const fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
@@ -184,21 +183,32 @@ impl<'a, K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Read<'a, K,
         self.max_staleness = Some(bound);
         self
     }
+}
 
+impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Read<'_, K, V> {
     /// Reads.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn run(self) -> Result<Cached<V>, ReadError> {
+        let canonical = self.class.core.form.key(self.key)?;
+        self.run_under(&canonical).await
+    }
+}
+
+impl<V: CacheValue> Read<'_, Key, V> {
+    /// Reads a key that is in normal form already.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn run(self) -> Result<Cached<V>, ReadError> {
+        self.run_under(self.key).await
+    }
+}
+
+impl<K: Clone + Send + Sync + 'static, V: CacheValue> Read<'_, K, V> {
+    async fn run_under(&self, canonical: &Key) -> Result<Cached<V>, ReadError> {
         let core = &self.class.core;
-        let made;
-        let canonical = match self.canonical {
-            Some(canonical) => canonical,
-            None => {
-                made = core.form.key(self.key)?;
-                &made
-            }
-        };
         let need = core.need_of(self.token, self.max_staleness);
         match core.hit(self.key, canonical.as_str(), &need) {
             Ok(answer) => Ok(answer),
@@ -223,21 +233,33 @@ impl<V: CacheValue> Class<Key, V> {
 
     /// A read of a key that is in normal form already.
     pub const fn read_canonical<'a>(&'a self, key: &'a Key) -> Read<'a, Key, V> {
-        Read { class: self, key, canonical: Some(key), token: None, max_staleness: None }
+        Read { class: self, key, token: None, max_staleness: None }
+    }
+
+    /// A read of several keys that are in normal form already.
+    pub const fn read_many_canonical<'a>(&'a self, keys: &'a [Key]) -> ReadMany<'a, Key, V> {
+        ReadMany { class: self, keys, token: None, max_staleness: None, consistent: false }
+    }
+
+    /// What memory holds under `key`, and what a read would find there now. Counted nowhere: for people who ask why.
+    pub fn inspect(&self, key: &Key) -> Option<(Arc<Entry<V>>, Result<Receipt, Unproven>)> {
+        let entry = self.core.tier.get(key.as_str())?;
+        let verdict = self.core.judge(&entry, &self.core.need);
+        Some((entry, verdict))
     }
 }
 
 /// A read of several keys. Made by [`Class::read_many`].
 #[must_use = "a read does nothing until it is run"]
 pub struct ReadMany<'a, K, V: CacheValue> {
-    pub(super) class: &'a Class<K, V>,
-    pub(super) keys: &'a [K],
+    class: &'a Class<K, V>,
+    keys: &'a [K],
     token: Option<Token>,
     max_staleness: Option<Duration>,
     consistent: bool,
 }
 
-impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
+impl<K, V: CacheValue> ReadMany<'_, K, V> {
     /// The answers must reflect the write that returned `token`.
     pub const fn token(mut self, token: Token) -> Self {
         self.token = Some(token);
@@ -256,19 +278,38 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K,
         self.consistent = true;
         self
     }
+}
 
+impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
     /// Reads.
     ///
     /// # Errors
     /// [`ReadError`] for all, when one of the keys could not be read.
     pub async fn run(self) -> Result<Vec<Cached<V>>, ReadError> {
+        let form = &self.class.core.form;
+        let canonical = self.keys.iter().map(|key| form.key(key)).collect::<Result<Vec<_>, _>>()?;
+        self.run_under(&canonical).await
+    }
+}
+
+impl<V: CacheValue> ReadMany<'_, Key, V> {
+    /// Reads keys that are in normal form already.
+    ///
+    /// # Errors
+    /// [`ReadError`] for all, when one of the keys could not be read.
+    pub async fn run(self) -> Result<Vec<Cached<V>>, ReadError> {
+        self.run_under(self.keys).await
+    }
+}
+
+impl<K: Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
+    async fn run_under(&self, canonical: &[Key]) -> Result<Vec<Cached<V>>, ReadError> {
         let core = &self.class.core;
-        let canonical = self.keys.iter().map(|key| core.form.key(key)).collect::<Result<Vec<_>, _>>()?;
         let need = core.need_of(self.token, self.max_staleness);
         if self.consistent {
-            core.one_state(self.keys, &canonical, &need).await
+            core.one_state(self.keys, canonical, &need).await
         } else {
-            core.each(self.keys, &canonical, &need).await
+            core.each(self.keys, canonical, &need).await
         }
     }
 }

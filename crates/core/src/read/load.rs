@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::ClassCore;
 use crate::{
@@ -19,13 +18,10 @@ use crate::{
     fill::{Ending, Filled, Lead, Outbox, Place},
     key::{Key, KeyHashBuilder},
     proof::{Carrier, Ledger, Load, Proof, Seen, Standing, Tags},
-    receipt::ServedBy,
+    receipt::{ServedBy, content_version},
     source::{LoadError, Loaded},
     tier::{Entry, RemoteKey, Stay, jittered},
 };
-
-/// Version of a value that does not exist.
-const ABSENT_VERSION: u64 = 0;
 
 /// An entry on its way into memory, which is shared with other nodes once it is settled.
 struct Settling<V> {
@@ -226,11 +222,8 @@ pub(super) fn version_of<V: CacheValue>(value: Option<&V>) -> u64 {
 }
 
 fn version_of_bytes<E>(encoded: &Option<Result<Bytes, E>>) -> u64 {
-    match encoded {
-        Some(Ok(bytes)) => xxh3_64(bytes),
-        // A value without an encoding is never kept, so its version is never compared.
-        Some(Err(_)) | None => ABSENT_VERSION,
-    }
+    // A value without an encoding is never kept, so its version is never compared.
+    content_version(encoded.as_ref().and_then(|encoded| encoded.as_deref().ok()))
 }
 
 fn encode<V: CacheValue>(value: &V) -> Result<Bytes, crate::entry::CodecError> {
