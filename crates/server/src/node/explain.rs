@@ -1,0 +1,148 @@
+//! Why a key is, or is not, served from memory.
+
+use serde::{Deserialize, Serialize};
+use trueup::catalog::CatalogClass;
+use trueup_core::{
+    class::{ClassPlan, units::show_duration},
+    entry::Raw,
+    key::Key,
+    proof::{Standing, Unproven},
+    receipt::Receipt,
+    tier::Entry,
+};
+
+use super::Node;
+
+/// What is known about one key of one class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The class.
+    pub class: String,
+    /// What its values are for.
+    pub purpose: String,
+    /// The one spelling of the key that stands for all its spellings.
+    pub canonical_key: String,
+    /// In one sentence: what a read would do now.
+    pub verdict: String,
+    /// How old an answer may be; none for classes that are never cached.
+    pub max_staleness: Option<String>,
+    /// What memory holds.
+    pub entry: Option<EntryFacts>,
+    /// The node.
+    pub node: NodeFacts,
+}
+
+/// What memory holds under a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntryFacts {
+    /// Whether a read would be answered from it.
+    pub served: bool,
+    /// The short name of the reason when it would not.
+    pub reason: Option<String>,
+    /// Whether the source had no such row.
+    pub absent: bool,
+    /// The value's version, as in `ETag`.
+    pub version: String,
+    /// `unsettled`, `settled` or `discarded`.
+    pub standing: String,
+    /// The position through which it is known to be true; settled entries only.
+    pub proven_at: Option<u64>,
+    /// The position that bounds what it can reflect.
+    pub upper: u64,
+    /// Where something it depends on last changed (or shares a bucket with what did).
+    pub last_change: u64,
+    /// What it depends on, hashed.
+    pub tags: Vec<String>,
+    /// Milliseconds since its load began.
+    pub loaded_ms_ago: f64,
+    /// Milliseconds its load took.
+    pub load_ms: f64,
+    /// Milliseconds until it is renewed or reloaded.
+    pub renewed_in_ms: f64,
+    /// Milliseconds until it is reloaded whatever the proof says.
+    pub reloaded_in_ms: f64,
+    /// Milliseconds: the answer would reflect every commit acknowledged longer ago.
+    pub age_ms: Option<f64>,
+}
+
+/// What the node knows of the source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// Why answers cannot be proven at the moment.
+    pub not_ready: Option<String>,
+    /// The applied position.
+    pub applied: u64,
+    /// The floor: changes at or below are visible to every new load; none while loads cannot be kept.
+    pub floor: Option<u64>,
+    /// Milliseconds since the node last knew how far the source was.
+    pub lag_ms: Option<f64>,
+}
+
+/// What is known about `key`. Reads nothing from the source.
+#[must_use]
+pub fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanation {
+    let held = class.cached().and_then(|class| class.inspect(key));
+    let max_staleness = match class.plan() {
+        ClassPlan::Cacheable(plan) => Some(show_duration(plan.max_staleness)),
+        ClassPlan::Decision(_) => None,
+    };
+    Explanation {
+        class: class.name().to_string(),
+        purpose: class.plan().purpose().to_string(),
+        canonical_key: key.as_str().to_owned(),
+        verdict: verdict(class, held.as_ref().map(|(_, judged)| judged)),
+        max_staleness,
+        entry: held.map(|(entry, judged)| facts(node, &entry, judged)),
+        node: node_facts(node),
+    }
+}
+
+fn verdict(class: &CatalogClass, judged: Option<&Result<Receipt, Unproven>>) -> String {
+    if let Some(reason) = class.plan().purpose().never_reason() {
+        return format!("read from the source each time: {reason}");
+    }
+    match judged {
+        None => "read from the source: memory holds nothing under this key".to_owned(),
+        Some(Ok(receipt)) if receipt.proven => "served from memory: it is proven".to_owned(),
+        Some(Ok(_)) => "served from memory: it is within the age that the class allows".to_owned(),
+        Some(Err(why)) => format!("read from the source: {why}"),
+    }
+}
+
+fn facts(node: &Node, entry: &Entry<Raw>, judged: Result<Receipt, Unproven>) -> EntryFacts {
+    let now = node.clock().now();
+    let ms = |span: std::time::Duration| span.as_secs_f64() * 1_000.0;
+    let proof = entry.proof();
+    let (standing, proven_at) = match proof.standing() {
+        Standing::Unsettled => ("unsettled", None),
+        Standing::Settled(at) => ("settled", Some(at.0)),
+        Standing::Discarded => ("discarded", None),
+    };
+    EntryFacts {
+        served: judged.is_ok(),
+        reason: judged.err().map(|why| why.as_str().to_owned()),
+        absent: entry.value().is_none(),
+        version: format!("{:016x}", entry.version()),
+        standing: standing.to_owned(),
+        proven_at,
+        upper: proof.upper().0,
+        last_change: node.catalog().cache().last_change(proof.tags()).0,
+        tags: proof.tags().iter().map(ToString::to_string).collect(),
+        loaded_ms_ago: ms(now.since(entry.loaded())),
+        load_ms: ms(entry.load_time()),
+        renewed_in_ms: ms(entry.expires().since(now)),
+        reloaded_in_ms: ms(entry.hard_expires().since(now)),
+        age_ms: judged.ok().map(|receipt| ms(receipt.age)),
+    }
+}
+
+fn node_facts(node: &Node) -> NodeFacts {
+    let cache = node.catalog().cache();
+    let status = cache.status();
+    NodeFacts {
+        not_ready: node.not_ready(),
+        applied: status.applied.0,
+        floor: status.floor.map(|floor| floor.0),
+        lag_ms: cache.lag().map(|lag| lag.as_secs_f64() * 1_000.0),
+    }
+}

@@ -1,0 +1,105 @@
+//! `MGET` and `EXISTS`: several keys, perhaps of several classes.
+
+use std::sync::Arc;
+
+use trueup::catalog::{Answer, CatalogClass, Demand};
+use trueup_core::key::Key;
+
+use super::{Commands, refusal};
+use crate::{
+    node::{AskError, check_count, find},
+    resp::{Outcome, Session, args::Args, reply::Reply},
+};
+
+/// Keys with the answers that memory had.
+pub(super) struct Several {
+    keys: Vec<(Arc<CatalogClass>, Key)>,
+    answers: Vec<Option<Answer>>,
+}
+
+impl Several {
+    /// Looks every key up in memory.
+    pub(super) fn look_up(commands: &Commands, keys: Args<'_>) -> Result<Self, AskError> {
+        check_count(keys.len())?;
+        let found = keys.iter().map(|text| find(&commands.node, text));
+        let keys = found
+            .map(|found| found.map(|(class, key)| (Arc::clone(class), key)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let peek = |(class, key): &(Arc<CatalogClass>, Key)| class.peek(key, Demand::default());
+        let answers = keys.iter().map(|key| peek(key).map(Answer::from)).collect();
+        Ok(Self { keys, answers })
+    }
+
+    /// All answers, if memory had them all.
+    pub(super) fn complete(&self) -> bool {
+        self.answers.iter().all(Option::is_some)
+    }
+
+    /// All answers; what memory did not have is read class by class, the keys of one class together.
+    pub(super) async fn read(mut self) -> Result<Vec<Answer>, AskError> {
+        while let Some(first) = self.answers.iter().position(Option::is_none) {
+            let class = Arc::clone(&self.keys[first].0);
+            let missing: Vec<usize> = (first..self.keys.len())
+                .filter(|&at| self.answers[at].is_none() && Arc::ptr_eq(&self.keys[at].0, &class))
+                .collect();
+            let keys: Vec<Key> = missing.iter().map(|&at| self.keys[at].1.clone()).collect();
+            let answers = class.read_many(&keys, Demand::default(), false).await?;
+            for (at, answer) in missing.into_iter().zip(answers) {
+                self.answers[at] = Some(answer);
+            }
+        }
+        Ok(self.into_answers())
+    }
+
+    pub(super) fn into_answers(self) -> Vec<Answer> {
+        self.answers.into_iter().flatten().collect()
+    }
+}
+
+impl Commands {
+    pub(super) fn mget(&self, session: &Session, keys: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+        self.of_several(session, keys, reply, |reply, answers| {
+            reply.array(answers.len());
+            answers.iter().for_each(|answer| value(reply, answer));
+        })
+    }
+
+    pub(super) fn exists(&self, session: &Session, keys: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+        self.of_several(session, keys, reply, |reply, answers| {
+            reply.integer(answers.iter().filter(|answer| answer.value().is_some()).count() as i64);
+        })
+    }
+
+    fn of_several(
+        &self,
+        session: &Session,
+        keys: Args<'_>,
+        reply: &mut Reply<'_>,
+        write: fn(&mut Reply<'_>, &[Answer]),
+    ) -> Outcome {
+        let several = match Several::look_up(self, keys) {
+            Ok(several) => several,
+            Err(error) => return refusal::now(reply, &error),
+        };
+        if several.complete() {
+            write(reply, &several.into_answers());
+            return Outcome::Done;
+        }
+        let format = session.format();
+        Outcome::pending(async move {
+            let answers = several.read().await;
+            format.encode(|reply| match answers {
+                Ok(answers) => write(reply, &answers),
+                Err(error) => refusal::write(reply, &error),
+            })
+        })
+    }
+}
+
+/// A value, or nil.
+pub(super) fn value(reply: &mut Reply<'_>, answer: &Answer) {
+    match answer.value() {
+        Some(value) => reply.bulk(value),
+        None => reply.nil(),
+    }
+}
