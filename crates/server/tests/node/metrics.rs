@@ -1,0 +1,58 @@
+//! `/metrics`: the names that boards and alerts are built on.
+
+use crate::support::{Mood, Server};
+
+#[tokio::test]
+async fn every_name_is_there_and_no_key_is() {
+    let server = Server::start().await;
+    let mut redis = server.redis().await;
+    for command in ["GET user:42", "GET user:42", "GET user:987654", "GET user:987654", "GET authorisation:1"]
+    {
+        redis.ask(command).await;
+    }
+    server.database.mood(Mood::Shedding);
+    redis.ask("GET user:1").await;
+    let answer = server.get("/metrics").await;
+    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    let text = answer.body;
+    for line in [
+        r#"trueup_reads_total{class="user",served_by="l1"} 2"#,
+        r#"trueup_reads_total{class="user",served_by="source"} 2"#,
+        r#"trueup_reads_total{class="authorisation",served_by="source"} 1"#,
+        r#"trueup_misses_total{class="user",reason="cold"} 3"#,
+        r#"trueup_load_duration_seconds_count{class="user",outcome="value"} 1"#,
+        r#"trueup_load_duration_seconds_bucket{le="+Inf",class="user",outcome="absent"} 1"#,
+        r#"trueup_loads_coalesced_total{class="user"} 0"#,
+        r#"trueup_loads_in_flight{class="user"} 0"#,
+        r#"trueup_entries{class="user"} 2"#,
+        r#"trueup_capacity_bytes{class="user",tier="l1"} 67108864"#,
+        r#"trueup_evictions_total{class="user",tier="l1",reason="capacity"} 0"#,
+        r#"trueup_changes_total{source="test"}"#,
+        r#"trueup_invalidation_delay_seconds_count{stage="applied"}"#,
+        "trueup_watermark_lag_seconds",
+        "trueup_feed_gaps_total",
+        "trueup_epoch",
+        r#"trueup_fills_rejected_total{class="user",reason="missed_change"} 0"#,
+        r#"trueup_checks_total{class="user",verdict="stale"} 0"#,
+        r#"trueup_shed_total{class="user"} 1"#,
+        r#"trueup_negative_total{class="user"} 1"#,
+        r#"trueup_stored_bytes{class="user"}"#,
+        r#"trueup_read_duration_seconds_count{class="user"}"#,
+        r#"trueup_connections{protocol="resp"} 1"#,
+    ] {
+        assert!(text.lines().any(|known| known.starts_with(line)), "{line} is not in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n") && !text.contains("987654"));
+}
+
+/// Whoever reads the text splits it at blanks; this does the same.
+#[tokio::test]
+async fn every_line_is_a_name_and_a_number() {
+    let server = Server::start().await;
+    let text = server.get("/metrics").await.body;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(name.starts_with("trueup_"), "{line}");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+}
