@@ -2,8 +2,8 @@
 
 use axum::{
     Json,
-    extract::{RawPathParams, State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode},
+    extract::{State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, Uri},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -51,11 +51,11 @@ struct One<'a> {
 
 pub(super) async fn batch(
     State(app): State<App>,
-    path: RawPathParams,
+    uri: Uri,
     asked: HeaderMap,
     body: Result<Json<Batch>, JsonRejection>,
 ) -> Result<Json<Box<RawValue>>, Problem> {
-    let class = class_of(&app.node, &path)?;
+    let class = class_of(&app.node, &uri)?;
     let Json(batch) = body.map_err(|error| bad_body(&error))?;
     check_count(batch.keys.len())?;
     let scope = headers::scope(&asked)?;

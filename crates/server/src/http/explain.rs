@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{RawPathParams, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
     response::IntoResponse,
 };
@@ -12,11 +12,10 @@ use crate::node::explain;
 
 pub(super) async fn explain(
     State(app): State<App>,
-    path: RawPathParams,
     uri: Uri,
     asked: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let class = read::class_of(&app.node, &path)?;
+    let class = read::class_of(&app.node, &uri)?;
     let key = read::key_of(class, &uri, &asked)?;
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((no_store, Json(explain::explain(&app.node, class, &key))))

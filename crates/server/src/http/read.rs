@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{RawPathParams, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -15,13 +15,8 @@ use crate::node::{AskError, Node, fold_scope};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-pub(super) async fn read(
-    State(app): State<App>,
-    path: RawPathParams,
-    uri: Uri,
-    asked: HeaderMap,
-) -> Result<Response, Problem> {
-    let class = class_of(&app.node, &path)?;
+pub(super) async fn read(State(app): State<App>, uri: Uri, asked: HeaderMap) -> Result<Response, Problem> {
+    let class = class_of(&app.node, &uri)?;
     let key = key_of(class, &uri, &asked)?;
     let demand = headers::demand(&asked)?;
     let answer = match class.peek(&key, demand) {
@@ -41,10 +36,10 @@ pub(super) async fn read(
     Ok((evidence, [(header::CONTENT_TYPE, JSON)], value.0.clone()).into_response())
 }
 
-/// The class that the path names.
-pub(super) fn class_of<'n>(node: &'n Node, path: &RawPathParams) -> Result<&'n Arc<CatalogClass>, Problem> {
-    let name = path.iter().find(|(name, _)| *name == "class").map(|(_, value)| value);
-    Ok(node.catalog().class(name.unwrap_or_default()).map_err(AskError::from)?)
+/// The class that the path names. No class has a name that would have to be percent-encoded.
+pub(super) fn class_of<'n>(node: &'n Node, uri: &Uri) -> Result<&'n Arc<CatalogClass>, Problem> {
+    let (name, _) = class_and_key(uri.path());
+    Ok(node.catalog().class(name).map_err(AskError::from)?)
 }
 
 /// The key that path, query and scope name. The path is taken as it was sent, because a percent-encoded comma is part of

@@ -89,8 +89,8 @@ async fn what_others_may_keep_depends_on_the_class() {
 async fn keys_are_taken_as_they_are_written() {
     let server = Server::start().await;
     server.database.write("pair", "a%2Cb,%40c", "1");
-    server.database.write("pair", "a/b,c", "2");
-    server.database.write("search", "q=red shoes", "3");
+    server.database.write("pair", "a%2Fb,c", "2");
+    server.database.write("search", "q=red%20shoes", "3");
     assert_eq!(server.get("/v1/pair/a%2Cb,%40c").await.body, "1");
     assert_eq!(server.get("/v1/pair/a%2Fb,c").await.body, "2");
     for query in
