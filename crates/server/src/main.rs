@@ -1,2 +1,7 @@
 //! The `trueup` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    trueup_server::cli::main()
+}

@@ -8,7 +8,7 @@ const NAMES_SHOWN_MAX: usize = 20;
 const DISTANCE_MAX: usize = 3;
 
 /// A class could not be put into a catalogue.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogError {
     /// The engine refuses it.
@@ -38,6 +38,27 @@ pub enum CatalogError {
         /// The class.
         class: ClassName,
     },
+    /// It cannot be served from this source.
+    #[error("class `{class}`: {why}")]
+    Refused {
+        /// The class.
+        class: ClassName,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// The source refuses it.
+    #[cfg(feature = "sqlite")]
+    #[error("class `{class}`: {why}")]
+    Source {
+        /// The class.
+        class: ClassName,
+        /// What the source says.
+        why: crate::sqlite::SqliteError,
+    },
+    /// The source cannot be read.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Sqlite(#[from] crate::sqlite::SqliteError),
     /// There is one of that name already.
     #[error("class `{class}` is declared twice; give each its own name")]
     Twice {

@@ -9,6 +9,8 @@ mod builder;
 mod class;
 mod error;
 mod form;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod uncached;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -1,0 +1,238 @@
+//! `trueup check`: the ten decisions about each class, each with evidence; what does not hold is a finding.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use trueup::{
+    catalog::{CatalogBuilder, sqlite},
+    plan::{Plan, Skipped},
+    sqlite::Sqlite,
+};
+use trueup_core::{
+    cache::CacheBuilder,
+    class::{
+        ClassPlan, ColdStart, Decision, DecisionPlan, Invalidation, Settings, Strategy, Tags,
+        units::{show_bytes, show_duration, show_share},
+    },
+};
+
+use super::{
+    Failure,
+    output::{self, Format},
+    setup::{self, SourceArgs},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Serialize)]
+struct Report {
+    answers: Vec<Answer>,
+    findings: Vec<Finding>,
+}
+
+/// One decision about one class.
+#[derive(Debug, Serialize)]
+struct Answer {
+    class: String,
+    decision: String,
+    answer: String,
+    evidence: String,
+}
+
+/// Something that does not hold, or that its owner should know.
+#[derive(Debug, Serialize)]
+struct Finding {
+    subject: String,
+    problem: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    setup::start_logs("warn");
+    // What is wrong with the configuration is what one asks for here.
+    let mut plan = args.source.plan(Vec::new()).map_err(|failure| Failure::Findings(failure.to_string()))?;
+    setup::database(&plan)?;
+    let sqlite = match setup::open(&plan) {
+        Ok(sqlite) => sqlite,
+        Err(Failure::Usage(problem)) => return Err(Failure::Findings(problem)),
+        Err(other) => return Err(other),
+    };
+    let is_declared = !plan.classes.is_empty();
+    let skipped = setup::complete(&mut plan, &sqlite)?;
+    let report = setup::runtime()?.block_on(async { report(&plan, &sqlite, is_declared, &skipped) })?;
+    match args.format {
+        Format::Json => output::print_json(&report)?,
+        Format::Table => output::print(&show(&report)),
+    }
+    match report.findings.len() {
+        0 => Ok(()),
+        1 => Err(Failure::Findings("1 finding".to_owned())),
+        count => Err(Failure::Findings(format!("{count} findings"))),
+    }
+}
+
+fn report(plan: &Plan, sqlite: &Sqlite, is_declared: bool, skipped: &[Skipped]) -> Result<Report, Failure> {
+    let finding = |subject: &str, problem: String| Finding { subject: subject.to_owned(), problem };
+    let mut findings: Vec<Finding> =
+        skipped.iter().map(|one| finding(&format!("table {}", one.table), one.reason.clone())).collect();
+    let mut answers = Vec::new();
+    let (tables, followed) = (sqlite::tables(sqlite.path())?, sqlite.followed_tables()?);
+    let cache = CacheBuilder::new(Arc::new(sqlite.clone())).start();
+    for class in plan.classes.values() {
+        // Opened as the server would open it: what does not hold shows now, not in the night.
+        let opened = sqlite::entry(sqlite, &tables, class)
+            .and_then(|entry| CatalogBuilder::new(cache.clone()).class(entry).map(drop));
+        let evidence = match &opened {
+            Ok(()) => "opened against the database as it is".to_owned(),
+            Err(error) => {
+                findings.push(finding(&format!("class {}", class.name()), error.to_string()));
+                "cannot be served: see the findings".to_owned()
+            }
+        };
+        let feed = format!("{} tables followed by triggers, none outdated", followed.len());
+        let outdated = followed.iter().filter_map(|table| table.outdated.as_ref()).next();
+        let feed = outdated.cloned().unwrap_or(feed);
+        for decision in Decision::ALL {
+            let (answer, mut why) = match class {
+                ClassPlan::Cacheable(plan) => cached(plan, decision),
+                ClassPlan::Decision(plan) => never(plan, decision),
+            };
+            match decision {
+                Decision::Pattern => why = evidence.clone(),
+                Decision::Invalidation if class.cacheable().is_ok_and(|plan| plan.is_provable()) => {
+                    why = feed.clone();
+                }
+                _ if why.is_empty() => {
+                    why = if is_declared { "trueup.toml, else the default" } else { "the safe default" }
+                        .to_owned();
+                }
+                _ => {}
+            }
+            let (class, decision) = (class.name().to_string(), decision.to_string());
+            answers.push(Answer { class, decision, answer, evidence: why });
+        }
+    }
+    let outdated = followed.iter().filter_map(|table| Some((table, table.outdated.as_ref()?)));
+    findings.extend(outdated.map(|(table, why)| {
+        finding(&format!("table {}", table.name), format!("{why}; run `trueup init --apply` again"))
+    }));
+    Ok(Report { answers, findings })
+}
+
+/// Answer and evidence for a class that is never cached.
+fn never(plan: &DecisionPlan, decision: Decision) -> (String, String) {
+    let reason = plan.purpose.never_reason().unwrap_or_default().to_owned();
+    match decision {
+        Decision::NeverCache => (format!("everything: purpose = \"{}\"", plan.purpose), reason),
+        Decision::KeyScope => (key_and_scope(&plan.key.columns, &plan.key.scope), String::new()),
+        Decision::ConsistencyBound => ("read from the source each time".to_owned(), reason),
+        _ => ("does not arise: nothing is held".to_owned(), reason),
+    }
+}
+
+/// Answer and, where it is not the plan alone, evidence for a class that is cached.
+fn cached(plan: &Settings, decision: Decision) -> (String, String) {
+    let mut evidence = String::new();
+    let answer = match decision {
+        Decision::Pattern => plan.pattern.as_str().to_owned(),
+        Decision::Invalidation => match &plan.invalidation {
+            Invalidation::Feed(Tags::Row) => "the change feed, by row".to_owned(),
+            Invalidation::Feed(Tags::Any) => "the change feed, by any row of each table read".to_owned(),
+            Invalidation::Feed(Tags::Groups(groups)) => {
+                let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+                format!("the change feed, by {}", groups.join(", "))
+            }
+            Invalidation::AgeBounded { owner, reason } => {
+                evidence = format!("{reason} ({owner} answers for it)");
+                "age alone".to_owned()
+            }
+        },
+        Decision::Stampede => {
+            let strategy = match plan.stampede.strategy {
+                Strategy::Wait => "one load per key, others wait",
+                Strategy::Early { .. } => "refreshed early at random",
+                Strategy::Background { .. } => "refreshed in the background",
+            };
+            format!("{strategy}; {} loads at most", plan.stampede.loads_max)
+        }
+        Decision::NeverCache => match (plan.never_cache.columns.as_slice(), &plan.never_cache.allowed) {
+            ([], allowed) if allowed.is_empty() => "columns that look like secrets".to_owned(),
+            (columns, allowed) => {
+                evidence = format!("allowed although they look secret: {}", list(allowed));
+                format!("columns that look like secrets, and {}", list(columns))
+            }
+        },
+        Decision::Eviction => {
+            format!("{}, life {}", plan.l1.eviction.as_str(), show_duration(plan.l1.life))
+        }
+        Decision::ColdStart => {
+            let cold = match plan.cold_start {
+                ColdStart::Empty => "serves at once, loads limited".to_owned(),
+                ColdStart::Warm { keys_max } => format!("warms {keys_max} keys"),
+            };
+            let stale =
+                plan.serve_stale.map(|span| format!("stale for {} if the source fails", show_duration(span)));
+            format!("{cold}; {}", stale.unwrap_or_else(|| "an error if the source fails".to_owned()))
+        }
+        Decision::ConsistencyBound => format!("at most {} old", show_duration(plan.max_staleness)),
+        Decision::KeyScope => key_and_scope(&plan.key.columns, &plan.key.scope),
+        Decision::Measurement => {
+            let floor = plan
+                .measurement
+                .hit_rate_floor
+                .map(|floor| format!(", hit rate above {}", show_share(floor)));
+            format!(
+                "{} of answers checked{}",
+                show_share(plan.measurement.check_share),
+                floor.unwrap_or_default()
+            )
+        }
+        Decision::Size => {
+            format!(
+                "{} a value, {} in all",
+                show_bytes(plan.value_bytes_max),
+                show_bytes(plan.l1.capacity_bytes)
+            )
+        }
+    };
+    (answer, evidence)
+}
+
+fn key_and_scope(columns: &[impl AsRef<str>], scope: &[impl AsRef<str>]) -> String {
+    let key = if columns.is_empty() { "parameters".to_owned() } else { list(columns) };
+    if scope.is_empty() {
+        format!("{key}; the same for everyone")
+    } else {
+        format!("{key}; within {}", list(scope))
+    }
+}
+
+fn list(names: &[impl AsRef<str>]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+}
+
+fn show(report: &Report) -> String {
+    let rows: Vec<[String; 4]> = report
+        .answers
+        .iter()
+        .map(|one| [one.class.clone(), one.decision.clone(), one.answer.clone(), one.evidence.clone()])
+        .collect();
+    let mut text = output::table(["class", "decision", "answer", "evidence"], &rows);
+    if !report.findings.is_empty() {
+        let rows: Vec<[String; 2]> =
+            report.findings.iter().map(|one| [one.subject.clone(), one.problem.clone()]).collect();
+        text.push('\n');
+        text.push_str(&output::table(["subject", "finding"], &rows));
+    }
+    text
+}

@@ -1,0 +1,136 @@
+//! `trueup explain CLASS KEY`.
+
+use std::path::PathBuf;
+
+use clap::ValueHint;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use trueup::{catalog::Demand, plan::SecretFile};
+
+use super::{
+    Failure, client,
+    output::{self, Format},
+    setup::{self, SourceArgs},
+};
+use crate::node::{
+    Node,
+    explain::{EntryFacts, Explanation},
+};
+
+/// What a key may hold and a path may not.
+const IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'/').add(b'?').add(b'#').add(b'"').add(b'<').add(b'>');
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The class
+    class: String,
+    /// The key, as clients write it: parts separated by commas, a scope as @NAME=VALUE: in front
+    key: String,
+    /// A running server: HOST:PORT of its HTTP side. Without one the database is opened, the key is read, and what
+    /// was learned by that is shown
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// A file with the server's token
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    setup::start_logs("warn");
+    let explanation = match &args.http {
+        Some(address) => ask(args, address)?,
+        None => look(args)?,
+    };
+    match args.format {
+        Format::Json => output::print_json(&explanation),
+        Format::Table => {
+            output::print(&show(&explanation));
+            Ok(())
+        }
+    }
+}
+
+/// What a running server says.
+fn ask(args: &Args, address: &str) -> Result<Explanation, Failure> {
+    let token = args.token_file.as_ref().map(|path| {
+        let refused = |error| Failure::Usage(format!("the token file {}: {error}", path.display()));
+        SecretFile(path.clone()).read().map_err(refused)
+    });
+    let encode = |text| utf8_percent_encode(text, IN_PATH);
+    let target = format!("/v1/explain/{}/{}", encode(&args.class), encode(&args.key));
+    let (status, body) = client::get(address, &target, token.transpose()?.as_deref())?;
+    if status == 200 {
+        return serde_json::from_str(&body)
+            .map_err(|_| Failure::Unreachable(format!("what listens at {address} is another version")));
+    }
+    let problem: Option<serde_json::Value> = serde_json::from_str(&body).ok();
+    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+    Err(Failure::Usage(detail.map_or_else(|| format!("{address} answers {status}"), str::to_owned)))
+}
+
+/// Reads the key here and says what was learned.
+fn look(args: &Args) -> Result<Explanation, Failure> {
+    let mut plan = args.source.plan(Vec::new())?;
+    let sqlite = setup::open(&plan)?;
+    setup::complete(&mut plan, &sqlite)?;
+    setup::runtime()?.block_on(async {
+        let node = Node::new(setup::catalog(&plan, &sqlite)?);
+        let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
+        let class = node.catalog().class(&args.class).map_err(|error| usage(&error))?;
+        let key = class.form().parse(&args.key).map_err(|error| usage(&error))?;
+        node.catalog().cache().ready().await;
+        let answer = class.read(&key, Demand::default()).await;
+        answer.map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let explanation = crate::node::explain::explain(&node, class, &key);
+        node.catalog().cache().shut_down().await;
+        Ok(explanation)
+    })
+}
+
+fn show(explanation: &Explanation) -> String {
+    let mut rows = vec![
+        ["class".to_owned(), format!("{} ({})", explanation.class, explanation.purpose)],
+        ["key".to_owned(), explanation.canonical_key.clone()],
+        ["verdict".to_owned(), explanation.verdict.clone()],
+    ];
+    let mut row = |name: &str, value: String| rows.push([name.to_owned(), value]);
+    if let Some(bound) = &explanation.max_staleness {
+        row("may be stale for", bound.clone());
+    }
+    if let Some(entry) = &explanation.entry {
+        for (name, value) in entry_rows(entry) {
+            row(name, value);
+        }
+    }
+    let node = &explanation.node;
+    row("node applied through", node.applied.to_string());
+    row(
+        "node knew the source",
+        node.lag_ms.map_or_else(|| "never".to_owned(), |lag| format!("{lag:.1} ms ago")),
+    );
+    if let Some(reason) = &node.not_ready {
+        row("node is not ready", reason.clone());
+    }
+    output::table(["what", "value"], &rows)
+}
+
+fn entry_rows(entry: &EntryFacts) -> Vec<(&'static str, String)> {
+    let proven = entry.proven_at.map_or_else(|| "not yet".to_owned(), |at| at.to_string());
+    vec![
+        (
+            "in memory",
+            if entry.absent { "as absent".to_owned() } else { format!("version {}", entry.version) },
+        ),
+        ("standing", entry.standing.clone()),
+        ("proven through", proven),
+        ("last change of it", entry.last_change.to_string()),
+        ("depends on", entry.tags.join(" ")),
+        ("loaded", format!("{:.1} ms ago, in {:.3} ms", entry.loaded_ms_ago, entry.load_ms)),
+        ("renewed in", format!("{:.0} s", entry.renewed_in_ms / 1_000.0)),
+        ("reloaded at the latest in", format!("{:.0} s", entry.reloaded_in_ms / 1_000.0)),
+    ]
+}

@@ -1,0 +1,180 @@
+//! `trueup serve`.
+
+use std::{io::Write as _, num::NonZeroUsize, path::PathBuf};
+
+use clap::ValueHint;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use trueup::plan::{Override, Plan, ServerSettings};
+
+use super::{
+    Failure,
+    setup::{self, SourceArgs},
+};
+use crate::{
+    http,
+    node::Node,
+    resp,
+    serve::{Running, Settings, start},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// The remote tier (not in this version)
+    #[arg(long, value_name = "URL")]
+    l2: Option<String>,
+    /// Where to serve RESP: IP:PORT, or off [default: 127.0.0.1:7379]
+    #[arg(long, value_name = "ADDR")]
+    resp: Option<String>,
+    /// Where to serve HTTP: IP:PORT, or off [default: 127.0.0.1:7380]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// A file with the token that clients must present; needed on any address but loopback
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    token_file: Option<PathBuf>,
+    /// Put the change feed into the database where it is missing
+    #[arg(long)]
+    install_feed: bool,
+    /// Threads that serve RESP connections [default: one per processor]
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+}
+
+impl Args {
+    fn plan(&self) -> Result<Plan, Failure> {
+        let mut flags = Vec::new();
+        let mut set = |flag, path: &[&str], value: Option<&str>| {
+            flags.extend(value.map(|value| Override::flag(flag, path, value)));
+        };
+        let token_file = self.token_file.as_ref().map(|path| path.to_string_lossy().into_owned());
+        set("--token-file", &["server", "password_file"], token_file.as_deref());
+        set("--resp", &["server", "resp"], self.resp.as_deref());
+        set("--http", &["server", "http"], self.http.as_deref());
+        set("--install-feed", &["source", "install_feed"], self.install_feed.then_some("true"));
+        self.source.plan(flags)
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    setup::start_logs("info");
+    if args.l2.is_some() {
+        return Err(setup::no_remote_tier());
+    }
+    let mut plan = args.plan()?;
+    let settings = settings(&plan.server, args.workers)?;
+    let sqlite = setup::open(&plan)?;
+    for left_out in setup::complete(&mut plan, &sqlite)? {
+        tracing::warn!(table = left_out.table, reason = left_out.reason, "a table is not served");
+    }
+    if plan.classes.is_empty() {
+        tracing::warn!("there is nothing to serve: no class is declared, and no table can be served unasked");
+    }
+    setup::runtime()?.block_on(async {
+        // Listened for from here on, so that none is lost while the server starts.
+        let mut signals = Signals::new()?;
+        let catalog = setup::catalog(&plan, &sqlite)?;
+        let running = start(Node::new(catalog), settings).await?;
+        announce(&running)?;
+        signals.serve_until_asked(args, &plan, &running).await;
+        tracing::info!("stopping");
+        running.stop().await;
+        Ok(())
+    })
+}
+
+/// The server's settings, from the plan's.
+pub(super) fn settings(server: &ServerSettings, workers: Option<NonZeroUsize>) -> Result<Settings, Failure> {
+    let secret = server.password_file.as_ref().map(|file| {
+        let refused = |error| Failure::Usage(format!("the token file {}: {error}", file.0.display()));
+        file.read().map_err(refused)
+    });
+    let mut resp_config = resp::Config {
+        clients_max: server.clients_max,
+        commands_per_turn: server.pipeline_max,
+        idle_timeout: Some(server.idle_timeout),
+        drain_timeout: server.write_timeout,
+        ..resp::Config::default()
+    };
+    let frame_bytes_max = u32::try_from(server.frame_bytes_max).unwrap_or(u32::MAX);
+    resp_config.limits.frame_bytes_max = frame_bytes_max;
+    resp_config.limits.bulk_bytes_max = resp_config.limits.bulk_bytes_max.min(frame_bytes_max);
+    resp_config.workers = workers.unwrap_or(resp_config.workers);
+    let http_limits = http::Limits {
+        connections_max: server.clients_max,
+        body_bytes_max: server.frame_bytes_max,
+        ..http::Limits::default()
+    };
+    let settings = Settings {
+        resp: server.resp,
+        http: server.http,
+        secret: secret.transpose()?,
+        resp_config,
+        http_limits,
+    };
+    Ok(settings.stop_timeout(server.shutdown_timeout))
+}
+
+/// The one line on standard output: programs wait for it.
+pub(super) fn announce(running: &Running) -> Result<(), Failure> {
+    let shown = |address: Option<std::net::SocketAddr>| {
+        address.map_or_else(|| "off".to_owned(), |address| address.to_string())
+    };
+    let mut out = std::io::stdout();
+    writeln!(out, "listening resp={} http={}", shown(running.resp()), shown(running.http()))
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::system("cannot write to standard output", &error))
+}
+
+/// What an operator can tell the process.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::system("cannot listen for signals", &error));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the process is asked to end.
+    pub(super) async fn asked_to_end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    async fn serve_until_asked(&mut self, args: &Args, plan: &Plan, running: &Running) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                () = running.failed() => return,
+                _ = self.hang_up.recv() => look_again(args, plan),
+            }
+        }
+    }
+}
+
+/// Reads the configuration again. What stands keeps being served; a change of it needs a restart.
+fn look_again(args: &Args, plan: &Plan) {
+    match args.plan() {
+        Err(failure) => {
+            tracing::error!(%failure, "the configuration does not hold; the one before stays in force")
+        }
+        Ok(read) if read.classes == plan.classes || read.classes.is_empty() => {
+            tracing::info!("the configuration holds, and its classes are those that are served");
+        }
+        Ok(_) => {
+            tracing::warn!("the configuration holds, and its classes have changed: restart to serve them")
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Classes over a SQLite database: what the plan declares, or what the schema offers.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use rusqlite::{Connection, OpenFlags};
+use trueup_core::{
+    class::{ClassPlan, Group, Invalidation, Origin, Tags as Declared},
+    key::{Affinity, Collation, ColumnForm},
+    limits::VALUE_BYTES_MAX_DEFAULT,
+    proof::{Tag, Tags},
+};
+
+use super::{CatalogBuilder, CatalogEntry, CatalogError, key_form};
+use crate::{
+    plan::{DiscoveredTable, Plan, Skipped},
+    sqlite::{
+        ColumnInfo, FollowedTable, GroupSpec, InstallOptions, QueryLoader, QueryOptions, RowLoader,
+        RowOptions, Sqlite, SqliteError, TableInfo, discover,
+    },
+};
+
+/// How a query's parameter is compared that has the name of no column: as the database would compare what is written.
+const UNTYPED: ColumnForm = ColumnForm::Sqlite { affinity: Affinity::Blob, collation: Collation::Binary };
+
+/// Tables and views of the database at `path`, whether or not a feed is installed.
+///
+/// # Errors
+/// [`SqliteError`], naming the file and the fix.
+pub fn tables(path: &Path) -> Result<Vec<TableInfo>, SqliteError> {
+    let read = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        discover(&Connection::open_with_flags(path, flags)?)
+    };
+    read().map_err(|source| SqliteError::Database {
+        path: path.to_owned(),
+        doing: "reading its schema",
+        source,
+    })
+}
+
+/// Adds to `plan` a class for each of `tables` that can be served unasked; those that cannot come back with the reason.
+/// `followed` are the tables that the installed feed follows; `None` before it is installed.
+pub fn discover_classes(
+    plan: &mut Plan,
+    tables: &[TableInfo],
+    followed: Option<&[FollowedTable]>,
+) -> Vec<Skipped> {
+    let mut skipped = Vec::new();
+    let mut found = Vec::new();
+    for table in tables {
+        let reason = table.unservable.clone().or_else(|| followed.and_then(|all| unfollowed(table, all)));
+        match reason {
+            Some(reason) => skipped.push(Skipped { table: table.name.clone(), reason }),
+            None => found.push(DiscoveredTable {
+                table: table.name.clone(),
+                key: table.key.iter().map(|column| column.name.clone()).collect(),
+                columns: table.columns.iter().map(|column| column.name.clone()).collect(),
+            }),
+        }
+    }
+    skipped.extend(plan.discover(&found));
+    skipped
+}
+
+/// Why changes of `table` are not, or no longer, told by the feed.
+fn unfollowed(table: &TableInfo, followed: &[FollowedTable]) -> Option<String> {
+    const FIX: &str = "run `trueup init --apply`, or serve with `--install-feed`";
+    match followed.iter().find(|known| same(&known.name, &table.name)) {
+        None => Some(format!("its changes are not followed; {FIX}")),
+        Some(known) => known.outdated.as_ref().map(|reason| format!("{reason}; {FIX}")),
+    }
+}
+
+/// What the feed must tell so that the classes of `plan` can be proven: every table, and the groups that are declared.
+#[must_use]
+pub fn install_options(plan: &Plan) -> InstallOptions {
+    let mut groups: BTreeMap<String, Vec<GroupSpec>> = BTreeMap::new();
+    for group in plan.classes.values().flat_map(declared_groups) {
+        let of_table = groups.entry(group.table.to_string()).or_default();
+        let spec = spec(group);
+        if !of_table.contains(&spec) {
+            of_table.push(spec);
+        }
+    }
+    InstallOptions { tables: None, groups }
+}
+
+fn declared_groups(plan: &ClassPlan) -> &[Group] {
+    match plan {
+        ClassPlan::Cacheable(plan) => match &plan.invalidation {
+            Invalidation::Feed(Declared::Groups(groups)) => groups,
+            _ => &[],
+        },
+        ClassPlan::Decision(_) => &[],
+    }
+}
+
+/// A group is called by its columns: what two classes declare alike is one group.
+fn spec(group: &Group) -> GroupSpec {
+    let columns: Vec<String> = group.columns.iter().map(ToString::to_string).collect();
+    GroupSpec { name: columns.join(","), columns }
+}
+
+/// Adds every class of `plan`.
+///
+/// # Errors
+/// [`CatalogError`] naming the class that cannot be served, and what to do.
+pub fn add_classes(
+    mut builder: CatalogBuilder,
+    sqlite: &Sqlite,
+    plan: &Plan,
+) -> Result<CatalogBuilder, CatalogError> {
+    let tables = tables(sqlite.path())?;
+    for class in plan.classes.values() {
+        builder = builder.class(entry(sqlite, &tables, class)?)?;
+    }
+    Ok(builder)
+}
+
+/// One class of a plan, ready to be opened.
+///
+/// # Errors
+/// [`CatalogError`] naming what cannot be served, and what to do.
+pub fn entry(sqlite: &Sqlite, tables: &[TableInfo], plan: &ClassPlan) -> Result<CatalogEntry, CatalogError> {
+    match plan.origin() {
+        Origin::Table(name) => of_table(sqlite, tables, plan, name),
+        Origin::Query(sql) => of_query(sqlite, tables, plan, sql),
+        Origin::Loader => {
+            Err(refused(plan, "its loader is written in Rust, so only a Rust program can serve it"))
+        }
+        Origin::External => {
+            Err(refused(plan, "it has no source to load from, and filling by clients is not supported yet"))
+        }
+    }
+}
+
+/// Rows of one table, by primary key.
+///
+/// # Errors
+/// [`CatalogError`] when they cannot be served as planned.
+pub fn row_loader(
+    sqlite: &Sqlite,
+    tables: &[TableInfo],
+    plan: &ClassPlan,
+) -> Result<(RowLoader, Tags), CatalogError> {
+    let Origin::Table(name) = plan.origin() else {
+        return Err(refused(plan, "it is not a table"));
+    };
+    let class = plan.name().clone();
+    let in_source = |why| CatalogError::Source { class: class.clone(), why };
+    let columns = find(tables, name).map(|table| table.columns.as_slice()).unwrap_or_default();
+    let loader = RowLoader::new(sqlite, name, row_options(plan, columns)).map_err(in_source)?;
+    let followed = sqlite.followed_tables().map_err(in_source)?;
+    // Tags hold the name under which the feed follows the table.
+    let canonical = followed.iter().find(|table| table.name.eq_ignore_ascii_case(name));
+    let canonical = canonical.map_or(name.as_str(), |table| table.name.as_str());
+    Ok((loader, Tags::from_slice(&[Tag::wide(canonical)])))
+}
+
+fn of_table(
+    sqlite: &Sqlite,
+    tables: &[TableInfo],
+    plan: &ClassPlan,
+    name: &str,
+) -> Result<CatalogEntry, CatalogError> {
+    let (loader, whole) = row_loader(sqlite, tables, plan)?;
+    let table = find(tables, name);
+    let form = key_form(plan, |column| Some(table?.key.iter().find(|key| same(&key.name, column))?.form))?;
+    check_key(plan, table)?;
+    // Same columns in the same order, hence the same texts; the loader's own form has the types of the key.
+    debug_assert_eq!(form.body(), loader.key_form().body(), "the key is the primary key");
+    Ok(CatalogEntry { plan: plan.clone(), form, loader: Arc::new(loader), whole })
+}
+
+/// A row has one name: its primary key.
+fn check_key(plan: &ClassPlan, table: Option<&TableInfo>) -> Result<(), CatalogError> {
+    if !plan.key().scope.is_empty() {
+        let why = "a row is the same row in every scope: write a `query` that uses the scope, such as \
+            \"SELECT * FROM t WHERE id = :id AND tenant = :tenant\"";
+        return Err(refused(plan, why));
+    }
+    let Some(table) = table else { return Ok(()) };
+    let key: Vec<&str> = table.key.iter().map(|column| column.name.as_str()).collect();
+    let declared = &plan.key().columns;
+    let alike = key.len() == declared.len() && key.iter().zip(declared).all(|(a, b)| same(a, b));
+    if alike && plan.key().parameters.is_empty() {
+        return Ok(());
+    }
+    let quoted: Vec<String> = key.iter().map(|name| format!("{name:?}")).collect();
+    let why = format!("`key` must be the primary key of the table: write `key = [{}]`", quoted.join(", "));
+    Err(refused(plan, &why))
+}
+
+fn row_options(plan: &ClassPlan, columns: &[ColumnInfo]) -> RowOptions {
+    match plan {
+        ClassPlan::Cacheable(plan) => RowOptions {
+            leave_out: columns
+                .iter()
+                .filter(|column| plan.never_cache.excludes(&column.name).is_some())
+                .map(|column| column.name.clone())
+                .collect(),
+            limit: plan.hard_timeout,
+            value_bytes_max: plan.value_bytes_max,
+        },
+        // Never held anywhere, and declared by hand: a code is there to be read.
+        ClassPlan::Decision(plan) => RowOptions {
+            leave_out: Vec::new(),
+            limit: plan.hard_timeout,
+            value_bytes_max: VALUE_BYTES_MAX_DEFAULT,
+        },
+    }
+}
+
+fn of_query(
+    sqlite: &Sqlite,
+    tables: &[TableInfo],
+    plan: &ClassPlan,
+    sql: &str,
+) -> Result<CatalogEntry, CatalogError> {
+    let form = key_form(plan, |name| Some(type_of(tables, name)))?;
+    let groups: BTreeMap<String, GroupSpec> =
+        declared_groups(plan).iter().map(|group| (group.table.to_string(), spec(group))).collect();
+    let (limit, value_bytes_max, age_bounded) = match plan {
+        ClassPlan::Cacheable(plan) => (plan.hard_timeout, plan.value_bytes_max, !plan.is_provable()),
+        // Read anew each time, so it matters to nobody whether the answer changes without a change of the tables.
+        ClassPlan::Decision(plan) => (plan.hard_timeout, VALUE_BYTES_MAX_DEFAULT, true),
+    };
+    let options = QueryOptions {
+        many: false,
+        limit,
+        value_bytes_max,
+        age_bounded,
+        tables: None,
+        groups: groups.clone(),
+    };
+    let loader = QueryLoader::new(sqlite, sql, form.clone(), options)
+        .map_err(|why| CatalogError::Source { class: plan.name().clone(), why })?;
+    let tag = |table: &String| {
+        let grouped = groups.keys().any(|name| same(name, table));
+        if grouped { Tag::wide(table) } else { Tag::any(table) }
+    };
+    let whole = loader.dependencies().tables.iter().map(tag).collect();
+    Ok(CatalogEntry { plan: plan.clone(), form, loader: Arc::new(loader), whole })
+}
+
+/// How values of a query's parameter are compared: as the columns of its name, where all of them compare alike.
+fn type_of(tables: &[TableInfo], name: &str) -> ColumnForm {
+    let mut forms = tables.iter().filter_map(|table| table.column(name)).map(|column| column.form);
+    match forms.next() {
+        Some(first) if forms.all(|other| other == first) => first,
+        _ => UNTYPED,
+    }
+}
+
+fn find<'t>(tables: &'t [TableInfo], name: &str) -> Option<&'t TableInfo> {
+    tables.iter().find(|table| same(&table.name, name))
+}
+
+/// SQLite compares names without case.
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+fn refused(plan: &ClassPlan, why: &str) -> CatalogError {
+    CatalogError::Refused { class: plan.name().clone(), why: why.to_owned() }
+}
