@@ -150,13 +150,7 @@ impl Running {
         let commands = Commands::new(self.node.clone());
         let counters = Arc::clone(self.node.resp_counters());
         let serving = resp::serve(listener, commands, config, counters, self.stop.clone());
-        let stop = self.stop.clone();
-        self.tasks.push(env::spawn("RESP server", async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the RESP server cannot run");
-                stop.cancel();
-            }
-        }));
+        self.tasks.push(env::spawn("RESP server", serving));
     }
 
     /// The node.

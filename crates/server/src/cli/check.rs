@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     let is_declared = !plan.classes.is_empty();
     let skipped = setup::complete(&mut plan, &sqlite)?;
-    let report = setup::runtime()?.block_on(async { report(&plan, &sqlite, is_declared, &skipped) })?;
+    let report = setup::runtime(None)?.block_on(async { report(&plan, &sqlite, is_declared, &skipped) })?;
     match args.format {
         Format::Json => output::print_json(&report)?,
         Format::Table => output::print(&show(&report)),

@@ -77,7 +77,7 @@ fn look(args: &Args) -> Result<Explanation, Failure> {
     let mut plan = args.source.plan(Vec::new())?;
     let sqlite = setup::open(&plan)?;
     setup::complete(&mut plan, &sqlite)?;
-    setup::runtime()?.block_on(async {
+    setup::runtime(None)?.block_on(async {
         let node = Node::new(setup::catalog(&plan, &sqlite)?);
         let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
         let class = node.catalog().class(&args.class).map_err(|error| usage(&error))?;

@@ -36,7 +36,7 @@ pub(super) struct Args {
     /// Put the change feed into the database where it is missing
     #[arg(long)]
     install_feed: bool,
-    /// Threads that serve RESP connections [default: one per processor]
+    /// Threads that serve connections [default: one per processor]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
 }
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return Err(setup::no_remote_tier());
     }
     let mut plan = args.plan()?;
-    let settings = settings(&plan.server, args.workers)?;
+    let settings = settings(&plan.server)?;
     let sqlite = setup::open(&plan)?;
     for left_out in setup::complete(&mut plan, &sqlite)? {
         tracing::warn!(table = left_out.table, reason = left_out.reason, "a table is not served");
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if plan.classes.is_empty() {
         tracing::warn!("there is nothing to serve: no class is declared, and no table can be served unasked");
     }
-    setup::runtime()?.block_on(async {
+    setup::runtime(args.workers)?.block_on(async {
         // Listened for from here on, so that none is lost while the server starts.
         let mut signals = Signals::new()?;
         let catalog = setup::catalog(&plan, &sqlite)?;
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// The server's settings, from the plan's.
-pub(super) fn settings(server: &ServerSettings, workers: Option<NonZeroUsize>) -> Result<Settings, Failure> {
+pub(super) fn settings(server: &ServerSettings) -> Result<Settings, Failure> {
     let secret = server.password_file.as_ref().map(|file| {
         let refused = |error| Failure::Usage(format!("the token file {}: {error}", file.0.display()));
         file.read().map_err(refused)
@@ -99,7 +99,6 @@ pub(super) fn settings(server: &ServerSettings, workers: Option<NonZeroUsize>) -
     let frame_bytes_max = u32::try_from(server.frame_bytes_max).unwrap_or(u32::MAX);
     resp_config.limits.frame_bytes_max = frame_bytes_max;
     resp_config.limits.bulk_bytes_max = resp_config.limits.bulk_bytes_max.min(frame_bytes_max);
-    resp_config.workers = workers.unwrap_or(resp_config.workers);
     let http_limits = http::Limits {
         connections_max: server.clients_max,
         body_bytes_max: server.frame_bytes_max,

@@ -1,6 +1,7 @@
 //! What several commands need: the plan, the database, the classes.
 
 use std::{
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -149,12 +150,13 @@ pub(super) fn catalog(plan: &Plan, sqlite: &Sqlite) -> Result<Catalog, Failure> 
     Ok(sqlite::add_classes(CatalogBuilder::new(cache), sqlite, plan)?.build())
 }
 
-/// The runtime that everything but RESP connections runs on.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::system("cannot start threads", &error))
+/// The runtime that everything runs on, with a thread for each processor unless `workers` says otherwise.
+pub(super) fn runtime(workers: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        builder.worker_threads(workers.get());
+    }
+    builder.enable_all().build().map_err(|error| Failure::system("cannot start threads", &error))
 }
 
 /// Logs go to standard error, by `TRUEUP_LOG` (such as `debug`), else from `info` on.

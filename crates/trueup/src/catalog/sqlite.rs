@@ -82,7 +82,7 @@ pub fn install_options(plan: &Plan) -> InstallOptions {
             of_table.push(spec);
         }
     }
-    InstallOptions { tables: None, groups }
+    InstallOptions { groups, ..InstallOptions::default() }
 }
 
 fn declared_groups(plan: &ClassPlan) -> &[Group] {

@@ -94,7 +94,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut plan = plan(&folder.database())?;
     let sqlite = setup::open(&plan)?;
     setup::complete(&mut plan, &sqlite)?;
-    setup::runtime()?.block_on(async {
+    setup::runtime(None)?.block_on(async {
         let mut signals = Signals::new()?;
         let settings = Settings { resp: Some(args.resp), http: Some(args.http), ..Settings::default() };
         let node = Node::new(setup::catalog(&plan, &sqlite)?);
