@@ -5,7 +5,8 @@ use trueup_core::key::ColumnForm;
 
 use super::{
     canonical::{KeyColumn, collation_of, form_collation, form_of},
-    names::{PREFIX, identifier, same_name},
+    names::{PREFIX, ROW, identifier, same_name},
+    predicate::of_index,
 };
 
 /// One table (or view) of a database.
@@ -48,10 +49,10 @@ pub struct ColumnInfo {
 /// A primary key, UNIQUE constraint or unique index.
 #[derive(Clone, Debug)]
 pub(super) struct UniqueIndex {
-    /// Name and collation of each column; none where one is an expression.
+    /// Name and collation of each column; none where it cannot be said which rows collide.
     pub(super) columns: Option<Vec<(String, String)>>,
-    /// Covers only some rows.
-    pub(super) partial: bool,
+    /// Which rows it covers, as SQL over [`ROW`]; none stands for all.
+    pub(super) covers: Option<String>,
     /// Is the primary key.
     pub(super) primary: bool,
 }
@@ -224,18 +225,38 @@ fn uniques(conn: &Connection, table: &str) -> rusqlite::Result<Vec<UniqueIndex>>
     indexes
         .into_iter()
         .map(|(name, origin, partial)| {
-            let mut columns = conn
-                .prepare_cached("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")?;
-            // A column without a name is an expression.
-            let columns = columns
-                .query_map([name], |row| {
-                    let (name, collation): (Option<String>, Option<String>) = (row.get(0)?, row.get(1)?);
-                    Ok(name.map(|name| (name, collation.unwrap_or_else(|| "BINARY".into()))))
-                })?
-                .collect::<Result<Option<Vec<_>>, _>>()?;
-            Ok(UniqueIndex { columns, partial, primary: origin == "pk" })
+            let covers = if partial { predicate(conn, table, &name)? } else { None };
+            let columns = if partial && covers.is_none() { None } else { index_columns(conn, &name)? };
+            Ok(UniqueIndex { columns, covers, primary: origin == "pk" })
         })
         .collect()
+}
+
+/// Name and collation of each column; none where one is an expression.
+fn index_columns(conn: &Connection, index: &str) -> rusqlite::Result<Option<Vec<(String, String)>>> {
+    let mut columns =
+        conn.prepare_cached("SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno")?;
+    columns
+        .query_map([index], |row| {
+            let (name, collation): (Option<String>, Option<String>) = (row.get(0)?, row.get(1)?);
+            Ok(name.map(|name| (name, collation.unwrap_or_else(|| "BINARY".into()))))
+        })?
+        .collect()
+}
+
+/// The WHERE of a partial index. None where it does not compile over [`ROW`] (it names the table, or calls a function of
+/// its own program): in a trigger it would make every write fail.
+fn predicate(conn: &Connection, table: &str, index: &str) -> rusqlite::Result<Option<String>> {
+    let sql: String =
+        conn.query_row("SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?1", [index], |row| {
+            row.get(0)
+        })?;
+    let Some(predicate) = of_index(&sql) else { return Ok(None) };
+    // The line ends so that a comment at the end of the predicate does.
+    let predicate = format!("({predicate}\n)");
+    let compiles =
+        conn.prepare(&format!("SELECT 1 FROM {} AS {ROW} WHERE {predicate}", identifier(table))).is_ok();
+    Ok(compiles.then_some(predicate))
 }
 
 fn unservable(table: &TableInfo) -> Option<String> {

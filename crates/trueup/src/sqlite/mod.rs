@@ -17,6 +17,7 @@ mod log;
 mod membership;
 mod names;
 mod pool;
+mod predicate;
 mod query;
 mod registry;
 mod row;

@@ -18,6 +18,9 @@ pub(super) const FEED_VERSION: i64 = 1;
 /// triggers run inside other programs.
 pub(super) const NOW_MS: &str = "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)";
 
+/// Stands for a table's rows inside a trigger: the table may itself be called `new` or `old`.
+pub(super) const ROW: &str = "_trueup_row";
+
 /// What a log row tells.
 pub(super) mod kind {
     /// Nothing: the first row of a log.

@@ -11,11 +11,8 @@
 use super::{
     canonical::KeyColumn,
     discover::{ColumnInfo, TableInfo},
-    names::{LOG, NOW_MS, PREFIX, identifier, kind, same_name},
+    names::{LOG, NOW_MS, PREFIX, ROW, identifier, kind, same_name},
 };
-
-/// Stands for the table's rows inside a trigger: a table may itself be called `new` or `old`.
-const ROW: &str = "_trueup_row";
 
 /// One trigger: its name, and the statement that makes it, in the very form in which SQLite keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +53,7 @@ pub(super) fn triggers(table: &TableInfo, logged: &Logged) -> (Vec<Trigger>, Vec
         plan.uniques().map(|unique| (plan.collides(&unique, ""), plan.collides(&unique, "others"))).unzip();
     if inserted.iter().any(Option::is_none) {
         warnings.push(format!(
-            "table `{}` has a unique index over an expression, a computed column or some rows only: REPLACE through it \
+            "table `{}` has a unique index over an expression or a computed column: REPLACE through it \
              cannot be followed row by row, so each insert and update makes all its cached rows unproven",
             table.name
         ));
@@ -75,9 +72,6 @@ struct Plan<'a> {
     table: &'a TableInfo,
     logged: &'a Logged,
 }
-
-/// Columns whose equality makes two rows collide, each with its collation.
-type Colliding = Option<Vec<(String, String)>>;
 
 impl Plan<'_> {
     fn trigger(&self, what: &str, when: &str, statements: &[String]) -> Trigger {
@@ -136,7 +130,7 @@ impl Plan<'_> {
         let nameless = self.logged.width() == 0;
         let key = (self.table.rowid_alias && !by_name_only).then(|| {
             let alias = self.table.key.iter().map(|column| (column.name.clone(), "BINARY".to_owned()));
-            Unique::Columns(Some(alias.collect()))
+            Unique::Columns { columns: Some(alias.collect()), covers: None }
         });
         let rowid = self.table.hidden_rowid().map(Unique::Rowid);
         self.table
@@ -148,7 +142,7 @@ impl Plan<'_> {
                     self.table.column(name).is_none_or(|column| column.generated)
                 };
                 let columns = index.columns.clone().filter(|columns| !columns.iter().any(computed));
-                Unique::Columns(if index.partial { None } else { columns })
+                Unique::Columns { columns, covers: index.covers.as_deref() }
             })
             .chain(key)
             .chain(rowid)
@@ -169,7 +163,7 @@ impl Plan<'_> {
                 };
                 Some(vec![self.log_row(ROW, &format!("{from} WHERE {ROW}.{rowid} = NEW.{rowid}{moved}"))])
             }
-            Unique::Columns(columns) => {
+            Unique::Columns { columns, covers } => {
                 let columns = columns.as_ref()?;
                 let mut equal = Vec::new();
                 let mut statements = Vec::new();
@@ -186,28 +180,32 @@ impl Plan<'_> {
                         identifier(collation)
                     ));
                 }
-                if !others.is_empty() {
-                    equal.push(self.moved(columns));
+                match covers {
+                    // Any column may be what brings the row into the index.
+                    Some(rows) => equal.push((*rows).to_owned()),
+                    None if others.is_empty() => {}
+                    None => equal.push(moved(columns)),
                 }
                 statements.push(self.log_row(ROW, &format!("{from} WHERE {}", equal.join(" AND "))));
                 Some(statements)
             }
         }
     }
+}
 
-    /// An update that leaves the unique columns alone collides with nothing but its own row.
-    fn moved(&self, columns: &[(String, String)]) -> String {
-        let each: Vec<String> = columns
-            .iter()
-            .map(|(name, _)| identifier(name))
-            .map(|column| format!("OLD.{column} COLLATE BINARY IS NOT NEW.{column}"))
-            .collect();
-        format!("({})", each.join(" OR "))
-    }
+/// An update that leaves the unique columns alone collides with nothing but its own row.
+fn moved(columns: &[(String, String)]) -> String {
+    let each: Vec<String> = columns
+        .iter()
+        .map(|(name, _)| identifier(name))
+        .map(|column| format!("OLD.{column} COLLATE BINARY IS NOT NEW.{column}"))
+        .collect();
+    format!("({})", each.join(" OR "))
 }
 
 enum Unique<'a> {
-    Columns(Colliding),
+    /// Equal values in these columns, each under its collation; none where SQL cannot say which rows collide.
+    Columns { columns: Option<Vec<(String, String)>>, covers: Option<&'a str> },
     /// The hidden rowid, which a writer may set by hand.
     Rowid(&'a str),
 }

@@ -1,11 +1,12 @@
 //! A log that does not continue where a node left it is never mistaken for one that does.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use rusqlite::Connection;
-use trueup_core::proof::Unproven;
+use trueup::sqlite::{Sqlite, SqliteOptions};
+use trueup_core::{proof::Unproven, source::Source as _};
 
-use crate::node::{Database, row};
+use crate::node::{Database, Node, row};
 
 const ACCOUNTS: &str = "CREATE TABLE account(id INTEGER PRIMARY KEY, balance INTEGER);
     INSERT INTO account VALUES (1, 10), (2, 20);";
@@ -58,7 +59,7 @@ async fn an_older_copy_restored_in_place_is_a_new_epoch_for_all_who_follow() {
     // Whoever noticed last asked the other one to vouch.
     crate::node::within(async {
         while first.ledger.epoch() != second.ledger.epoch() {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     })
     .await;
@@ -71,7 +72,7 @@ fn restore(database: &Database, copy: &std::path::Path) {
     let mut target = database.program();
     let source = Connection::open(copy).unwrap();
     let backup = rusqlite::backup::Backup::new(&source, &mut target).unwrap();
-    backup.run_to_completion(1000, std::time::Duration::ZERO, None).unwrap();
+    backup.run_to_completion(1000, Duration::ZERO, None).unwrap();
 }
 
 #[tokio::test]
@@ -132,5 +133,39 @@ async fn vacuum_moves_rows_but_loses_nothing() {
     // The schema's version moves with VACUUM.
     node.leaves(before).await;
     node.catch_up().await;
+    node.stop().await;
+}
+
+/// A node that looks so rarely that several things happen between two looks.
+async fn slow_node(database: &Database) -> Node {
+    let poll = Duration::from_millis(300);
+    let options = SqliteOptions { poll_busy: poll, poll_idle: poll, ..SqliteOptions::default() };
+    Node::start(Sqlite::open(&database.path, options).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_sequence_that_was_used_again_is_told_by_its_nonce() {
+    let database = Database::followed(ACCOUNTS);
+    let node = slow_node(&database).await;
+    set_balance(&database.program(), 11);
+    node.catch_up().await;
+    let epoch = node.epoch();
+    // Another history with the same numbers: the row that was applied last belongs to another change.
+    let rewritten = "UPDATE _trueup_log SET nonce = random() WHERE seq = (SELECT max(seq) FROM _trueup_log)";
+    database.program().execute(rewritten, []).unwrap();
+    node.leaves(epoch).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_what_a_load_has_seen_is_a_new_epoch() {
+    let database = Database::followed(ACCOUNTS);
+    let node = slow_node(&database).await;
+    let epoch = node.epoch();
+    set_balance(&database.program(), 11);
+    let told = node.sqlite.token().await.unwrap();
+    // Restored to the state that the node has applied: its own last row is in place, but a load has seen more.
+    database.program().execute("DELETE FROM _trueup_log WHERE seq = ?1", [told.position.0.cast_signed()]).unwrap();
+    node.leaves(epoch).await;
     node.stop().await;
 }

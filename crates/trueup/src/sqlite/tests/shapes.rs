@@ -23,6 +23,7 @@ pub(super) const SHAPES: &[(&str, &str)] = &[
     ("replaces by declaration", "CREATE TABLE t(k INTEGER PRIMARY KEY ON CONFLICT REPLACE, u TEXT UNIQUE ON CONFLICT REPLACE, v INT, g INT)"),
     ("descending integer key", "CREATE TABLE t(k INTEGER PRIMARY KEY DESC, u REAL UNIQUE, v INT, g INT)"),
     ("partial index", "CREATE TABLE t(k INTEGER PRIMARY KEY, u TEXT, v INT, g INT); CREATE UNIQUE INDEX ux ON t(u) WHERE v > 0"),
+    ("partial index that names its table", "CREATE TABLE t(k INTEGER PRIMARY KEY, u TEXT, v INT, g INT); CREATE UNIQUE INDEX ux ON t(u) WHERE t.v > 0 -- rich"),
     ("index over an expression", "CREATE TABLE t(k INTEGER PRIMARY KEY, u TEXT, v INT, g INT); CREATE UNIQUE INDEX ux ON t(lower(u))"),
     ("index over a computed column", "CREATE TABLE t(k INTEGER PRIMARY KEY, u TEXT, v INT, g INT, c TEXT AS (lower(u)) STORED UNIQUE)"),
     ("strict", "CREATE TABLE t(k TEXT PRIMARY KEY, u ANY UNIQUE, v ANY, g ANY) STRICT"),
