@@ -1,10 +1,15 @@
 //! What a database holds: its tables, their keys, and whether they can be followed and served.
 
+use std::path::Path;
+
 use rusqlite::{Connection, OptionalExtension as _};
 use trueup_core::key::ColumnForm;
 
 use super::{
     canonical::{KeyColumn, collation_of, form_collation, form_of},
+    connection,
+    error::{At, SqliteError},
+    handle::READ_LOCK_WAIT,
     names::{PREFIX, ROW, identifier, same_name},
     predicate::of_index,
 };
@@ -97,6 +102,16 @@ pub fn discover(conn: &Connection) -> rusqlite::Result<Vec<TableInfo>> {
         }
     }
     Ok(tables)
+}
+
+/// [`discover`] for the database at `path`, whether or not a feed is installed.
+///
+/// # Errors
+/// [`SqliteError`], naming the file and the fix.
+pub fn discover_file(path: &Path) -> Result<Vec<TableInfo>, SqliteError> {
+    let conn = connection::open_writer(path, READ_LOCK_WAIT)?;
+    let at = At { path, doing: "reading its schema", patience: READ_LOCK_WAIT };
+    discover(&conn).map_err(|error| at.error(error))
 }
 
 /// The table called `name`, if there is one.

@@ -20,6 +20,7 @@ mod pool;
 mod predicate;
 mod query;
 mod registry;
+mod remove;
 mod row;
 mod source;
 mod state;
@@ -33,16 +34,17 @@ mod write;
 
 pub use canonical::KeyColumn;
 pub use depend::Dependencies;
-pub use discover::{ColumnInfo, TableInfo, discover, discover_table};
+pub use discover::{ColumnInfo, TableInfo, discover, discover_file, discover_table};
 pub use error::SqliteError;
 pub use handle::{
     FollowedTable, LoadMode, POLL_BUSY_DEFAULT, POLL_IDLE_DEFAULT, READ_LOCK_WAIT, Sqlite, SqliteOptions,
     WRITE_LOCK_WAIT_DEFAULT,
 };
-pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions, RemovePlan};
+pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions};
 pub use locked::Locked;
 pub use query::{QueryLoader, QueryOptions};
 pub use registry::GroupSpec;
+pub use remove::RemovePlan;
 pub use row::{RowLoader, RowOptions};
 pub use typed::{FnLoader, FnLoaderBuilder};
 pub use watched::Narrow;

@@ -15,9 +15,12 @@ const ACCOUNTS: &str = "CREATE TABLE account(id INTEGER PRIMARY KEY, balance INT
 fn refusal(path: &Path) -> String {
     let opened = Sqlite::open(path, SqliteOptions::default()).map(drop);
     let planned = FeedPlan::new(path, &InstallOptions::default()).map(drop);
+    let listed = trueup::sqlite::discover_file(path).map(drop);
     let (opened, planned) = (opened.unwrap_err().to_string(), planned.unwrap_err().to_string());
     assert_eq!(opened, planned, "the server and the installer say the same");
     assert!(opened.contains(path.to_str().unwrap()), "{opened}");
+    // Listing tables needs no feed, so a feed's version is nothing to it.
+    assert!(listed.is_ok() || listed.unwrap_err().to_string() == opened);
     opened
 }
 

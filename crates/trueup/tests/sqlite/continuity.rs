@@ -165,7 +165,10 @@ async fn a_log_that_ends_before_what_a_load_has_seen_is_a_new_epoch() {
     set_balance(&database.program(), 11);
     let told = node.sqlite.token().await.unwrap();
     // Restored to the state that the node has applied: its own last row is in place, but a load has seen more.
-    database.program().execute("DELETE FROM _trueup_log WHERE seq = ?1", [told.position.0.cast_signed()]).unwrap();
+    database
+        .program()
+        .execute("DELETE FROM _trueup_log WHERE seq = ?1", [told.position.0.cast_signed()])
+        .unwrap();
     node.leaves(epoch).await;
     node.stop().await;
 }
