@@ -185,3 +185,32 @@ fn is_query_fault(error: &rusqlite::Error) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rusqlite::ffi;
+
+    use super::*;
+
+    /// Codes that a test cannot bring about as any user on any machine.
+    #[test]
+    fn codes_of_sqlite_become_messages_with_a_fix() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let at = At { path: &here, doing: "writing", patience: Duration::from_millis(7) };
+        for (code, text) in [
+            (ffi::SQLITE_READONLY, "can only be read; its feed keeps a log in it, so grant write permission"),
+            (ffi::SQLITE_READONLY_DIRECTORY, "grant write permission on the file and on its directory"),
+            (ffi::SQLITE_CANTOPEN, "cannot be opened; check the permissions"),
+            (ffi::SQLITE_PERM, "cannot be opened; check the permissions"),
+            (ffi::SQLITE_FULL, "no space is left while writing; free disk space"),
+            (ffi::SQLITE_BUSY_SNAPSHOT, "stayed locked for 7 ms while writing"),
+            (ffi::SQLITE_IOERR_READ, "SQLite failed while writing: "),
+        ] {
+            let error = at.error(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert!(error.to_string().contains(text), "{code}: {error}");
+            assert!(matches!(error.to_load_error(), LoadError::Unavailable(_)), "{code}: retrying may help");
+        }
+    }
+}
