@@ -10,12 +10,18 @@ use crate::{paths, sh};
 /// Survivors that are known, each with the reason why no test can or need kill it.
 const SURVIVORS: &str = "xtask/survivors.toml";
 
+/// The package that is changed and whose tests must notice.
+const PACKAGE: &str = "trueup-core";
+
 /// Which mutants.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Only the mutants of lines that differ from this commit
     #[arg(long, value_name = "COMMIT")]
     since: Option<String>,
+    /// Only the mutants whose name, as `cargo mutants --list` shows it, matches: for example, a part of a path
+    #[arg(long, value_name = "REGEX")]
+    matching: Option<String>,
     /// Mutants built and tested at once
     #[arg(long, default_value_t = 1)]
     jobs: u32,
@@ -48,8 +54,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         sh::run(&mut sh::cargo(&["install", "--locked", "cargo-mutants"]))?;
     }
     let output = paths::cache("mutants")?;
-    let mut mutants = sh::cargo(&["mutants", "--jobs", &options.jobs.to_string(), "--output"]);
-    mutants.arg(&output);
+    let mut mutants = sh::cargo(&["mutants", "--package", PACKAGE, "--jobs", &options.jobs.to_string()]);
+    // It builds changed copies of the tree, each in a target folder of its own.
+    mutants.arg("--output").arg(&output).env_remove("CARGO_TARGET_DIR");
+    options.matching.iter().for_each(|regex| _ = mutants.args(["--re", regex]));
     if let Some(commit) = &options.since {
         let diff = output.join("since.diff");
         std::fs::write(&diff, sh::capture(sh::command("git").args(["diff", commit]))?)?;
@@ -64,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         status.success() || !missed.trim().is_empty(),
         "cargo mutants failed ({status}) without a survivor: the unchanged tree fails, or a mutant timed out"
     );
-    compare(&missed, &known, options.since.is_none())
+    compare(&missed, &known, options.since.is_none() && options.matching.is_none())
 }
 
 fn read() -> Result<Vec<Survivor>> {
