@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Names a folder with the data that tests read, instead of searching for it.
-const DATA_VARIABLE: &str = "TRUEUP_DATA";
+/// Names the folder with the data that tests read, here and in the crates, instead of searching for it.
+pub(crate) const DATA_VARIABLE: &str = "TRUEUP_SHARED_DATA";
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
@@ -32,31 +32,32 @@ pub(crate) fn temporary(prefix: &str) -> Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(prefix).tempdir_in(&parent).context("cannot make a temporary folder")
 }
 
-/// A folder of the data that is not part of this repository: `shared/data/<name>` beside the repository or beside
-/// any folder above it, unless `TRUEUP_DATA` names the data folder.
+/// A folder of the data that is not part of this repository.
 ///
 /// # Errors
-/// When it is missing: a test on real data must fail then, not pass by doing nothing.
+/// When it is missing: what needs real data must fail then, not pass by doing nothing.
 pub(crate) fn data(name: &str) -> Result<PathBuf> {
+    let folder = shared_data().with_context(|| {
+        format!(
+            "no data: expected ../shared/data beside {} or above; put it there, or set {DATA_VARIABLE} to it",
+            root().display()
+        )
+    })?;
+    let path = folder.join(name);
+    ensure!(path.is_dir(), "no data: {} is not a folder", path.display());
+    Ok(path)
+}
+
+/// `shared/data` beside the repository or beside any folder above it, unless `TRUEUP_SHARED_DATA` names another.
+pub(crate) fn shared_data() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os(DATA_VARIABLE) {
-        let path = PathBuf::from(folder).join(name);
-        ensure!(path.is_dir(), "{DATA_VARIABLE} is set, but {} is not a folder", path.display());
-        return Ok(path);
+        return Some(folder.into());
     }
-    let beside = |folder: &Path| folder.join("shared").join("data").join(name);
     // A linked worktree may lie elsewhere than the repository it belongs to: both are places to look beside.
     let root = root();
-    root.ancestors()
-        .chain(main_worktree(&root).as_deref().into_iter().flat_map(Path::ancestors))
-        .map(beside)
-        .find(|path| path.is_dir())
-        .with_context(|| {
-            format!(
-                "no data: expected ../shared/data/{name} beside {} or above; put it there, or set {DATA_VARIABLE} to \
-                 the folder that contains {name}/",
-                root.display()
-            )
-        })
+    let repository = main_worktree(&root);
+    let above = root.ancestors().chain(repository.iter().flat_map(|path| path.ancestors()));
+    above.map(|folder| folder.join("shared").join("data")).find(|path| path.is_dir())
 }
 
 /// Where the repository of a linked worktree lives: its `.git` is then a file that says so.

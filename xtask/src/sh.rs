@@ -31,6 +31,10 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments);
     clean(&mut cargo);
+    // Tests that are run in a copy of the tree would not find it beside them.
+    if let Some(data) = paths::shared_data() {
+        cargo.env(paths::DATA_VARIABLE, data);
+    }
     cargo
 }
 
