@@ -15,7 +15,7 @@ pub trait LockingRead<K, V>: Send + Sync {
 
 /// A value read and locked in a live transaction on the primary: the only kind on which a decision may rest.
 ///
-/// It borrows from its transaction, so it cannot outlive it, and there is no other way to make one:
+/// It borrows from its transaction, so it cannot outlive it, and there is no way to make one of a cached value:
 ///
 /// ```compile_fail
 /// fn debit(balance: &trueup_core::write::Authoritative<'_, i64>) {}
@@ -29,7 +29,11 @@ pub struct Authoritative<'tx, V> {
 }
 
 impl<'tx, V> Authoritative<'tx, V> {
-    pub(crate) async fn read<K, T>(transaction: &'tx T, key: &K) -> Result<Self, ReadError>
+    /// Reads the value under `key` in `transaction`, and locks it there.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn read<K, T>(transaction: &'tx T, key: &K) -> Result<Self, ReadError>
     where
         T: LockingRead<K, V>,
     {

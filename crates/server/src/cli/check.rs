@@ -35,6 +35,8 @@ pub(super) struct Args {
 #[derive(Debug, Serialize)]
 struct Report {
     answers: Vec<Answer>,
+    /// What is left out on purpose.
+    notes: Vec<Finding>,
     findings: Vec<Finding>,
 }
 
@@ -47,7 +49,7 @@ struct Answer {
     evidence: String,
 }
 
-/// Something that does not hold, or that its owner should know.
+/// Something that does not hold, or (as a note) that its owner should know.
 #[derive(Debug, Serialize)]
 struct Finding {
     subject: String,
@@ -80,15 +82,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 fn report(plan: &Plan, sqlite: &Sqlite, is_declared: bool, skipped: &[Skipped]) -> Result<Report, Failure> {
     let finding = |subject: &str, problem: String| Finding { subject: subject.to_owned(), problem };
-    let mut findings: Vec<Finding> =
-        skipped.iter().map(|one| finding(&format!("table {}", one.table), one.reason.clone())).collect();
+    let of_table = |one: &Skipped| finding(&format!("table {}", one.table), one.reason.clone());
+    let notes = skipped.iter().map(of_table).collect();
+    let mut findings = Vec::new();
     let mut answers = Vec::new();
-    let (tables, followed) = (sqlite::tables(sqlite.path())?, sqlite.followed_tables()?);
+    let followed = sqlite.followed_tables()?;
     let cache = CacheBuilder::new(Arc::new(sqlite.clone())).start();
     for class in plan.classes.values() {
         // Opened as the server would open it: what does not hold shows now, not in the night.
-        let opened = sqlite::entry(sqlite, &tables, class)
-            .and_then(|entry| CatalogBuilder::new(cache.clone()).class(entry).map(drop));
+        let only = Plan { classes: [(class.name().clone(), class.clone())].into(), ..Plan::default() };
+        let opened = sqlite::add_classes(CatalogBuilder::new(cache.clone()), sqlite, &only).map(drop);
         let evidence = match &opened {
             Ok(()) => "opened against the database as it is".to_owned(),
             Err(error) => {
@@ -123,7 +126,7 @@ fn report(plan: &Plan, sqlite: &Sqlite, is_declared: bool, skipped: &[Skipped]) 
     findings.extend(outdated.map(|(table, why)| {
         finding(&format!("table {}", table.name), format!("{why}; run `trueup init --apply` again"))
     }));
-    Ok(Report { answers, findings })
+    Ok(Report { answers, notes, findings })
 }
 
 /// Answer and evidence for a class that is never cached.
@@ -228,11 +231,13 @@ fn show(report: &Report) -> String {
         .map(|one| [one.class.clone(), one.decision.clone(), one.answer.clone(), one.evidence.clone()])
         .collect();
     let mut text = output::table(["class", "decision", "answer", "evidence"], &rows);
-    if !report.findings.is_empty() {
+    for (title, list) in [("note", &report.notes), ("finding", &report.findings)] {
         let rows: Vec<[String; 2]> =
-            report.findings.iter().map(|one| [one.subject.clone(), one.problem.clone()]).collect();
-        text.push('\n');
-        text.push_str(&output::table(["subject", "finding"], &rows));
+            list.iter().map(|one| [one.subject.clone(), one.problem.clone()]).collect();
+        if !rows.is_empty() {
+            text.push('\n');
+            text.push_str(&output::table(["subject", title], &rows));
+        }
     }
     text
 }

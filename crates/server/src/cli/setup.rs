@@ -1,6 +1,7 @@
 //! What several commands need: the plan, the database, the classes.
 
 use std::{
+    io::IsTerminal as _,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
@@ -164,5 +165,7 @@ pub(super) fn start_logs(default: &str) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("TRUEUP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     // Fails only where a test of this process has set a subscriber already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    let _ = logs.with_writer(std::io::stderr).try_init();
 }

@@ -5,9 +5,13 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use rusqlite::{Connection, OpenFlags};
 use trueup_core::{
     class::{ClassPlan, Group, Invalidation, Origin, Tags as Declared},
-    key::{Affinity, Collation, ColumnForm},
+    entry::Raw,
+    env::BoxFuture,
+    key::{Affinity, Collation, ColumnForm, Key, KeyForm},
     limits::VALUE_BYTES_MAX_DEFAULT,
     proof::{Tag, Tags},
+    source::{LoadError, Loaded, LoadedMany, Loader},
+    write::LockingRead as _,
 };
 
 use super::{CatalogBuilder, CatalogEntry, CatalogError, key_form};
@@ -15,7 +19,7 @@ use crate::{
     plan::{DiscoveredTable, Plan, Skipped},
     sqlite::{
         ColumnInfo, FollowedTable, GroupSpec, InstallOptions, QueryLoader, QueryOptions, RowLoader,
-        RowOptions, Sqlite, SqliteError, TableInfo, discover,
+        RowOptions, Sqlite, SqliteError, SqliteTx, TableInfo, discover,
     },
 };
 
@@ -101,6 +105,54 @@ fn spec(group: &Group) -> GroupSpec {
     GroupSpec { name: columns.join(","), columns }
 }
 
+/// A class of a SQLite database, with the way to load it.
+pub struct SqliteClass {
+    /// The normal form of the keys.
+    pub form: KeyForm,
+    /// Loads values.
+    pub loader: ClassLoader,
+    /// What every value depends on.
+    pub whole: Tags,
+}
+
+/// Loads values of one class.
+#[derive(Clone, Debug)]
+pub enum ClassLoader {
+    /// A row, by primary key.
+    Row(RowLoader),
+    /// The answer of a query.
+    Query(QueryLoader),
+}
+
+impl ClassLoader {
+    /// Reads a value in a transaction that holds the write lock.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn read_locked(&self, tx: &SqliteTx<'_>, key: &Key) -> Result<Option<Raw>, LoadError> {
+        match self {
+            Self::Row(loader) => tx.reads(loader).read_locked(key).await,
+            Self::Query(loader) => tx.reads(loader).read_locked(key).await,
+        }
+    }
+}
+
+impl Loader<Key, Raw> for ClassLoader {
+    fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
+        match self {
+            Self::Row(loader) => loader.load(key),
+            Self::Query(loader) => loader.load(key),
+        }
+    }
+
+    fn load_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {
+        match self {
+            Self::Row(loader) => loader.load_many(keys),
+            Self::Query(loader) => loader.load_many(keys),
+        }
+    }
+}
+
 /// Adds every class of `plan`.
 ///
 /// # Errors
@@ -112,16 +164,18 @@ pub fn add_classes(
 ) -> Result<CatalogBuilder, CatalogError> {
     let tables = tables(sqlite.path())?;
     for class in plan.classes.values() {
-        builder = builder.class(entry(sqlite, &tables, class)?)?;
+        let SqliteClass { form, loader, whole } = open(sqlite, &tables, class)?;
+        let loader = Arc::new(loader);
+        builder = builder.class(CatalogEntry { plan: class.clone(), form, loader, whole })?;
     }
     Ok(builder)
 }
 
-/// One class of a plan, ready to be opened.
+/// One class of a plan; `tables` are those of the database.
 ///
 /// # Errors
 /// [`CatalogError`] naming what cannot be served, and what to do.
-pub fn entry(sqlite: &Sqlite, tables: &[TableInfo], plan: &ClassPlan) -> Result<CatalogEntry, CatalogError> {
+pub fn open(sqlite: &Sqlite, tables: &[TableInfo], plan: &ClassPlan) -> Result<SqliteClass, CatalogError> {
     match plan.origin() {
         Origin::Table(name) => of_table(sqlite, tables, plan, name),
         Origin::Query(sql) => of_query(sqlite, tables, plan, sql),
@@ -134,42 +188,27 @@ pub fn entry(sqlite: &Sqlite, tables: &[TableInfo], plan: &ClassPlan) -> Result<
     }
 }
 
-/// Rows of one table, by primary key.
-///
-/// # Errors
-/// [`CatalogError`] when they cannot be served as planned.
-pub fn row_loader(
-    sqlite: &Sqlite,
-    tables: &[TableInfo],
-    plan: &ClassPlan,
-) -> Result<(RowLoader, Tags), CatalogError> {
-    let Origin::Table(name) = plan.origin() else {
-        return Err(refused(plan, "it is not a table"));
-    };
-    let class = plan.name().clone();
-    let in_source = |why| CatalogError::Source { class: class.clone(), why };
-    let columns = find(tables, name).map(|table| table.columns.as_slice()).unwrap_or_default();
-    let loader = RowLoader::new(sqlite, name, row_options(plan, columns)).map_err(in_source)?;
-    let followed = sqlite.followed_tables().map_err(in_source)?;
-    // Tags hold the name under which the feed follows the table.
-    let canonical = followed.iter().find(|table| table.name.eq_ignore_ascii_case(name));
-    let canonical = canonical.map_or(name.as_str(), |table| table.name.as_str());
-    Ok((loader, Tags::from_slice(&[Tag::wide(canonical)])))
-}
-
 fn of_table(
     sqlite: &Sqlite,
     tables: &[TableInfo],
     plan: &ClassPlan,
     name: &str,
-) -> Result<CatalogEntry, CatalogError> {
-    let (loader, whole) = row_loader(sqlite, tables, plan)?;
+) -> Result<SqliteClass, CatalogError> {
+    let in_source = |why| CatalogError::Source { class: plan.name().clone(), why };
     let table = find(tables, name);
-    let form = key_form(plan, |column| Some(table?.key.iter().find(|key| same(&key.name, column))?.form))?;
+    let columns = table.map(|table| table.columns.as_slice()).unwrap_or_default();
+    let loader = RowLoader::new(sqlite, name, row_options(plan, columns)).map_err(in_source)?;
     check_key(plan, table)?;
-    // Same columns in the same order, hence the same texts; the loader's own form has the types of the key.
-    debug_assert_eq!(form.body(), loader.key_form().body(), "the key is the primary key");
-    Ok(CatalogEntry { plan: plan.clone(), form, loader: Arc::new(loader), whole })
+    let form = loader.key_form().clone();
+    let followed = sqlite.followed_tables().map_err(in_source)?;
+    // Tags hold the name under which the feed follows the table.
+    let canonical = followed.iter().find(|table| same(&table.name, name));
+    let canonical = canonical.map_or(name, |table| table.name.as_str());
+    Ok(SqliteClass {
+        form,
+        loader: ClassLoader::Row(loader),
+        whole: Tags::from_slice(&[Tag::wide(canonical)]),
+    })
 }
 
 /// A row has one name: its primary key.
@@ -216,7 +255,7 @@ fn of_query(
     tables: &[TableInfo],
     plan: &ClassPlan,
     sql: &str,
-) -> Result<CatalogEntry, CatalogError> {
+) -> Result<SqliteClass, CatalogError> {
     let form = key_form(plan, |name| Some(type_of(tables, name)))?;
     let groups: BTreeMap<String, GroupSpec> =
         declared_groups(plan).iter().map(|group| (group.table.to_string(), spec(group))).collect();
@@ -240,7 +279,7 @@ fn of_query(
         if grouped { Tag::wide(table) } else { Tag::any(table) }
     };
     let whole = loader.dependencies().tables.iter().map(tag).collect();
-    Ok(CatalogEntry { plan: plan.clone(), form, loader: Arc::new(loader), whole })
+    Ok(SqliteClass { form, loader: ClassLoader::Query(loader), whole })
 }
 
 /// How values of a query's parameter are compared: as the columns of its name, where all of them compare alike.

@@ -2,7 +2,7 @@
 
 use trueup_core::{entry::Raw, env::BoxFuture, key::Key, source::LoadError, write::LockingRead};
 
-use super::{row::RowLoader, typed::FnLoader, write::SqliteTx};
+use super::{query::QueryLoader, row::RowLoader, typed::FnLoader, write::SqliteTx};
 
 /// A class's loader bound to a live transaction.
 ///
@@ -20,6 +20,12 @@ impl<'tx> SqliteTx<'tx> {
 }
 
 impl LockingRead<Key, Raw> for Locked<'_, '_, RowLoader> {
+    fn read_locked<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
+        Box::pin(async move { self.tx.with(|conn| self.loader.read_on(conn, key)) })
+    }
+}
+
+impl LockingRead<Key, Raw> for Locked<'_, '_, QueryLoader> {
     fn read_locked<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
         Box::pin(async move { self.tx.with(|conn| self.loader.read_on(conn, key)) })
     }

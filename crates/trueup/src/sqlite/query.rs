@@ -99,6 +99,13 @@ impl QueryLoader {
     pub fn key_form(&self) -> &KeyForm {
         &self.inner.form
     }
+
+    /// Reads an answer on the connection of a transaction.
+    pub(super) fn read_on(&self, conn: &Connection, key: &Key) -> Result<Option<Raw>, LoadError> {
+        let (inner, shared) = (&*self.inner, &self.inner.watched.sqlite().shared);
+        let read = || inner.answer(conn, &named_values(&inner.form, key)?);
+        read().map_err(|fault: Fault| shared.load_error(fault, inner.options.limit))
+    }
 }
 
 /// Compiles the query once, under the watch.

@@ -82,7 +82,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // The second program may have been quicker.
+        // What cannot be removed stays in the system's folder for such things.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -27,7 +27,7 @@ const PIPELINE_PAUSE: Duration = Duration::from_millis(5);
 /// Pause between two requests over HTTP.
 const HTTP_PAUSE: Duration = Duration::from_millis(10);
 /// Pause between two audits.
-const AUDIT_PAUSE: Duration = Duration::from_millis(250);
+const AUDIT_PAUSE: Duration = Duration::from_secs(1);
 /// Of ten reads, so many are of one account in a hundred.
 const HOT_READS_OF_TEN: u64 = 8;
 
@@ -136,7 +136,8 @@ async fn sum(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<i64>> 
         let row: serde_json::Value = serde_json::from_slice(&value)?;
         sum += row["balance"].as_i64().unwrap_or(0);
         // Version, age and origin follow.
-        let (_, mut age, _) = (bulk(stream).await?, String::new(), ());
+        let mut age = String::new();
+        bulk(stream).await?;
         stream.read_line(&mut age).await?;
         bulk(stream).await?;
     }

@@ -1,7 +1,7 @@
 //! The second program: plain SQL on the bank's file, by another process that knows nothing of a cache.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -32,24 +32,31 @@ pub(in crate::cli) struct Args {
     rate: u32,
 }
 
-/// Writes until standard input ends, as it does when the demo ends, however it ends; then takes the folder away.
+/// Writes until it is told to end. Where the demo was killed, nobody tells: standard input just ends. Then the folder is
+/// taken away here.
 pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
-    let parent_gone = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&parent_gone);
+    let ends = Arc::new(Ends::default());
+    let seen = Arc::clone(&ends);
     std::thread::spawn(move || {
-        // Nothing is ever sent: this returns at the end.
-        let _ = std::io::stdin().read(&mut [0]);
-        seen.store(true, Ordering::Release);
+        let told = matches!(std::io::stdin().read(&mut [0]), Ok(1));
+        seen.orphaned.store(!told, Ordering::Release);
+        seen.asked.store(true, Ordering::Release);
     });
-    let written = transfer_until(args, &parent_gone);
-    if parent_gone.load(Ordering::Acquire)
+    let written = transfer_until(args, &ends.asked);
+    if ends.orphaned.load(Ordering::Acquire)
         && let Some(folder) = args.database.parent()
     {
-        // The demo may have been quicker.
         let _ = std::fs::remove_dir_all(folder);
         return Ok(());
     }
     written.map_err(|error| Failure::system("the demo's writer failed", &error))
+}
+
+/// How the writer ends.
+#[derive(Default)]
+struct Ends {
+    asked: AtomicBool,
+    orphaned: AtomicBool,
 }
 
 fn transfer_until(args: &Args, stop: &AtomicBool) -> rusqlite::Result<()> {
@@ -105,7 +112,10 @@ impl Writer {
     /// Ends it and waits until it has ended.
     pub(super) fn stop(self) {
         let mut child = self.0.lock();
-        drop(child.stdin.take());
+        if let Some(mut input) = child.stdin.take() {
+            // Fails only where it has ended already.
+            let _ = input.write_all(b"\n");
+        }
         let _ = child.wait();
     }
 }

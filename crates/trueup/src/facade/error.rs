@@ -1,0 +1,46 @@
+//! What can go wrong while a cache or a class is set up.
+
+use trueup_core::{
+    class::{ClassName, PlanError},
+    error::ClassError,
+    key::KeyError,
+};
+
+use crate::{catalog::CatalogError, plan::UnknownClass, sqlite::SqliteError};
+
+/// A cache, or a class of it, could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrueupError {
+    /// No class of that name.
+    #[error(transparent)]
+    UnknownClass(#[from] UnknownClass),
+    /// The class must never be cached.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The engine refuses the class.
+    #[error(transparent)]
+    Class(#[from] ClassError),
+    /// The class cannot be served from this database.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The key type does not fit the class.
+    #[error("class `{class}`: {why}")]
+    Key {
+        /// The class.
+        class: ClassName,
+        /// What does not fit.
+        why: KeyError,
+    },
+    /// The database cannot be read.
+    #[error(transparent)]
+    Source(#[from] SqliteError),
+    /// The feed has not caught up in time.
+    #[error("the feed has not caught up within {waited_s} s: {problem}")]
+    NotReady {
+        /// How long was waited, in seconds.
+        waited_s: u64,
+        /// What the feed says.
+        problem: String,
+    },
+}

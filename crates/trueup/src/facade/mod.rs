@@ -1,0 +1,177 @@
+//! The way in for programs in Rust.
+
+mod class;
+mod error;
+mod rows;
+
+use std::{sync::Arc, time::Duration};
+
+use trueup_core::{
+    cache::{Cache, CacheBuilder},
+    class::ClassPlan,
+    entry::CacheValue,
+    key::CacheKey,
+    proof::Token,
+};
+
+use self::rows::Rows;
+pub use self::{
+    class::{Class, Decision},
+    error::TrueupError,
+};
+use crate::{
+    catalog::sqlite::{SqliteClass, discover_classes, open, tables},
+    plan::Plan,
+    sqlite::{Sqlite, SqliteTx, TableInfo, WriteError},
+};
+
+/// How long [`Builder::build`] waits for the feed to catch up.
+const READY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Sets up a [`Trueup`]. Made by [`Trueup::builder`].
+#[must_use]
+pub struct Builder<S> {
+    source: S,
+    plan: Plan,
+    online_checks: bool,
+}
+
+/// A cache in front of a database. Cheap to clone; the last clone that is dropped stops following the feed.
+#[derive(Clone)]
+pub struct Trueup {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cache: Cache,
+    sqlite: Sqlite,
+    plan: Plan,
+    tables: Vec<TableInfo>,
+}
+
+impl Trueup {
+    /// A cache that is set up step by step: its source first.
+    pub fn builder() -> Builder<()> {
+        Builder { source: (), plan: Plan::default(), online_checks: false }
+    }
+
+    /// Opens a class, whose rows are read as `V`: a field for each column that matters, by serde.
+    ///
+    /// A class that the plan does not name is a table, by primary key and with safe defaults. Entries and counters live as
+    /// long as a handle does: open each class once, and clone the handle.
+    ///
+    /// # Errors
+    /// [`TrueupError`] when there is no such class, when `K` is not what its keys consist of, or when the class must never
+    /// be cached (see [`Trueup::decision`]).
+    pub fn class<K, V>(&self, name: &str) -> Result<Class<K, V>, TrueupError>
+    where
+        K: CacheKey + Clone + Send + Sync + 'static,
+        V: CacheValue,
+    {
+        let plan = self.plan(name)?;
+        let cacheable = plan.cacheable().map_err(TrueupError::from)?.clone();
+        let rows = Arc::new(self.rows(plan)?);
+        let form = rows.form().clone();
+        let class = self.inner.cache.class(cacheable, form, Arc::clone(&rows) as _)?;
+        Ok(Class::new(class, rows))
+    }
+
+    /// Opens a class on which decisions rest: it is held nowhere, and can be read in a transaction only.
+    ///
+    /// # Errors
+    /// [`TrueupError`] when there is no such class, or `K` is not what its keys consist of.
+    pub fn decision<K, V>(&self, name: &str) -> Result<Decision<K, V>, TrueupError>
+    where
+        K: CacheKey + Clone + Send + Sync + 'static,
+        V: CacheValue,
+    {
+        let plan = self.plan(name)?;
+        let rows = self.rows(plan)?;
+        let refused = |why| TrueupError::Key { class: plan.name().clone(), why };
+        rows.form().accepts::<K>().map_err(refused)?;
+        Ok(Decision::new(rows))
+    }
+
+    /// Runs `work` in a transaction that holds the database's write lock, commits, and returns a token: a read that
+    /// carries it reflects this write, on any node. On an error everything is rolled back.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn write<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&SqliteTx<'_>) -> Result<T, E>,
+    ) -> Result<(T, Token), WriteError<E>> {
+        self.inner.sqlite.write(work).await
+    }
+
+    /// The cache behind all classes: its feed, tokens, invalidation.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.inner.cache
+    }
+
+    /// Stops following the feed. Loads under way are carried to their end.
+    pub async fn shut_down(&self) {
+        self.inner.cache.shut_down().await;
+    }
+
+    fn plan(&self, name: &str) -> Result<&ClassPlan, TrueupError> {
+        Ok(self.inner.plan.class(name)?)
+    }
+
+    fn rows<K, V>(&self, plan: &ClassPlan) -> Result<Rows<K, V>, TrueupError> {
+        let SqliteClass { form, loader, .. } = open(&self.inner.sqlite, &self.inner.tables, plan)?;
+        Ok(Rows::new(plan.name().clone(), form, loader))
+    }
+}
+
+impl Builder<()> {
+    /// The database of record, in which a feed must be installed.
+    pub fn source(self, source: Sqlite) -> Builder<Sqlite> {
+        Builder { source, plan: self.plan, online_checks: self.online_checks }
+    }
+}
+
+impl<S> Builder<S> {
+    /// What is decided about the classes. Without one, tables are classes with safe defaults.
+    pub fn plan(mut self, plan: Plan) -> Self {
+        self.plan = plan;
+        self
+    }
+
+    /// Compares a sample of answers with the database, all the time.
+    pub const fn online_checks(mut self, on: bool) -> Self {
+        self.online_checks = on;
+        self
+    }
+}
+
+impl Builder<Sqlite> {
+    /// Begins to follow the feed, and returns once it has caught up.
+    ///
+    /// # Errors
+    /// [`TrueupError`] when the database cannot be read, or the feed does not catch up.
+    pub async fn build(self) -> Result<Trueup, TrueupError> {
+        let Self { source: sqlite, mut plan, online_checks } = self;
+        let tables = tables(sqlite.path())?;
+        // What cannot be served is missing where it is asked for, and the error then names what there is.
+        drop(discover_classes(&mut plan, &tables, Some(&sqlite.followed_tables()?)));
+        let cache = CacheBuilder::new(Arc::new(sqlite.clone()))
+            .buckets(plan.memory.buckets)
+            .recent_changes_max(plan.memory.recent_max)
+            .online_checks(online_checks)
+            .start();
+        if tokio::time::timeout(READY_WAIT_MAX, cache.ready()).await.is_err() {
+            let problem = cache.feed_stats().problem();
+            let problem = problem.map_or_else(|| "no answer yet".to_owned(), |problem| problem.to_string());
+            return Err(TrueupError::NotReady { waited_s: READY_WAIT_MAX.as_secs(), problem });
+        }
+        Ok(Trueup { inner: Arc::new(Inner { cache, sqlite, plan, tables }) })
+    }
+}
+
+impl std::fmt::Debug for Trueup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trueup").field("source", &self.inner.sqlite).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,89 @@
+//! Rows as values of a Rust type.
+
+use std::marker::PhantomData;
+
+use trueup_core::{
+    class::ClassName,
+    entry::{CacheValue, Raw},
+    env::BoxFuture,
+    key::{CacheKey, Key, KeyForm},
+    source::{LoadError, Loaded, LoadedMany, Loader},
+    write::LockingRead,
+};
+
+use crate::{catalog::sqlite::ClassLoader, sqlite::SqliteTx};
+
+/// Loads the rows of a class, and reads each as a `V`.
+pub(super) struct Rows<K, V> {
+    class: ClassName,
+    form: KeyForm,
+    rows: ClassLoader,
+    types: PhantomData<fn(&K) -> V>,
+}
+
+impl<K, V> Rows<K, V> {
+    pub(super) const fn new(class: ClassName, form: KeyForm, rows: ClassLoader) -> Self {
+        Self { class, form, rows, types: PhantomData }
+    }
+
+    pub(super) const fn form(&self) -> &KeyForm {
+        &self.form
+    }
+}
+
+impl<K: CacheKey, V: CacheValue> Rows<K, V> {
+    fn key(&self, key: &K) -> Result<Key, LoadError> {
+        self.form.key(key).map_err(|error| LoadError::Refused(error.to_string().into()))
+    }
+
+    fn value(&self, row: Option<Raw>) -> Result<Option<V>, LoadError> {
+        let decoded = row.map(|row| V::decode(&row.0)).transpose();
+        decoded.map_err(|error| {
+            let class = &self.class;
+            LoadError::Refused(
+                format!("a row of class `{class}` is not of the type it is read as: {error}").into(),
+            )
+        })
+    }
+}
+
+impl<K, V> Loader<K, V> for Rows<K, V>
+where
+    K: CacheKey + Send + Sync + 'static,
+    V: CacheValue,
+{
+    fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Loaded<V>, LoadError>> {
+        Box::pin(async move {
+            let Loaded { value, tags, seen } = self.rows.load(&self.key(key)?).await?;
+            Ok(Loaded { value: self.value(value)?, tags, seen })
+        })
+    }
+
+    fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<LoadedMany<V>, LoadError>> {
+        Box::pin(async move {
+            let keys = keys.iter().map(|key| self.key(key)).collect::<Result<Vec<_>, _>>()?;
+            let LoadedMany { values, seen } = self.rows.load_many(&keys).await?;
+            let value = |(row, tags)| Ok((self.value(row)?, tags));
+            Ok(LoadedMany { values: values.into_iter().map(value).collect::<Result<_, LoadError>>()?, seen })
+        })
+    }
+}
+
+/// A key with the way to read it: what a transaction needs to read and lock a row of a class.
+pub(super) struct Located<'a, K, V> {
+    pub(super) rows: &'a Rows<K, V>,
+    pub(super) key: &'a K,
+}
+
+impl<K, V> LockingRead<Located<'_, K, V>, V> for SqliteTx<'_>
+where
+    K: CacheKey + Send + Sync + 'static,
+    V: CacheValue,
+{
+    fn read_locked<'a>(&'a self, at: &'a Located<'_, K, V>) -> BoxFuture<'a, Result<Option<V>, LoadError>> {
+        Box::pin(async move {
+            let key = at.rows.key(at.key)?;
+            at.rows.value(at.rows.rows.read_locked(self, &key).await?)
+        })
+    }
+}
