@@ -1,0 +1,85 @@
+//! `trueup init` and `trueup check`.
+
+use crate::support::{Shop, ours};
+
+#[test]
+fn nothing_is_put_into_the_database_unasked() {
+    let shop = Shop::new();
+    let before = std::fs::read(shop.path()).unwrap();
+    let shown = shop.run(&["init"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert!(
+        shown.out.contains("[class.product]") && shown.out.contains("never_columns = [\"password\"]"),
+        "{}",
+        shown.out
+    );
+    assert!(shown.out.contains("# The database was not changed") && shown.out.contains("CREATE TRIGGER"));
+    assert!(shown.out.contains("\"otp\": its name looks like a one-time code"), "{}", shown.out);
+    assert_eq!(std::fs::read(shop.path()).unwrap(), before);
+}
+
+#[test]
+fn what_is_put_in_is_taken_out_again() {
+    let shop = Shop::new();
+    assert_eq!(shop.run(&["init", "--apply"]).code, 0);
+    assert!(!ours(&shop.path()).is_empty());
+    let again = shop.run(&["init", "--apply"]);
+    assert!(again.out.contains("# The feed is in place; nothing is missing."), "{again:?}");
+    let removed = shop.run(&["init", "--remove"]);
+    assert!(removed.code == 0 && removed.out.contains("# DROP TABLE"), "{removed:?}");
+    assert_eq!(ours(&shop.path()), [""; 0]);
+    assert!(shop.run(&["init", "--remove"]).out.contains("Nothing of Trueup was in the database"));
+}
+
+#[test]
+fn what_init_prints_is_a_configuration_that_serves() {
+    let shop = Shop::new();
+    let printed = shop.run(&["init", "--apply"]);
+    shop.file("trueup.toml", &printed.out);
+    let server = shop.serve(&[]);
+    assert!(server.redis("GET product:42").starts_with(r#"{"id":42"#));
+}
+
+#[test]
+fn reports_for_programs_are_json() {
+    let shop = Shop::new();
+    let report = shop.run(&["init", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&report.out).unwrap();
+    assert_eq!(report["applied"], false);
+    assert!(report["statements"].as_array().unwrap().len() > 5);
+}
+
+#[test]
+fn check_answers_ten_decisions_with_evidence() {
+    let shop = Shop::new();
+    let unprepared = shop.run(&["check"]);
+    assert_eq!(unprepared.code, 1, "{unprepared:?}");
+    assert!(unprepared.err.contains("no feed is installed"), "{unprepared:?}");
+    shop.run(&["init", "--apply"]);
+    let clean = shop.run(&["check", "--format", "json"]);
+    assert_eq!(clean.code, 0, "{clean:?}");
+    let report: serde_json::Value = serde_json::from_str(&clean.out).unwrap();
+    let answers = report["answers"].as_array().unwrap();
+    assert_eq!(answers.iter().filter(|answer| answer["class"] == "product").count(), 10);
+    assert!(
+        answers.iter().all(|answer| answer["evidence"].as_str().is_some_and(|text| !text.is_empty())),
+        "{answers:?}"
+    );
+    assert!(report["notes"].to_string().contains("one-time code"), "{report}");
+    let table = shop.run(&["check"]).out;
+    assert!(table.contains("product  consistency bound  at most 1s old"), "{table}");
+}
+
+#[test]
+fn check_finds_what_does_not_hold() {
+    let shop = Shop::new();
+    shop.run(&["init", "--apply"]);
+    shop.file("trueup.toml", "[class.thing]\ntable = \"thing\"\nkey = [\"id\"]\n");
+    let found = shop.run(&["check"]);
+    assert_eq!(found.code, 1, "{found:?}");
+    assert!(found.out.contains("there is no such table") && found.err.contains("1 finding"), "{found:?}");
+    shop.file("trueup.toml", "[class.thing]\nlife = 5\n");
+    let wrong = shop.run(&["check"]);
+    assert_eq!(wrong.code, 1, "{wrong:?}");
+    assert!(wrong.err.contains("trueup.toml:2:8: class.thing.life"), "{wrong:?}");
+}
