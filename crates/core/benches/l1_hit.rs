@@ -50,7 +50,11 @@ impl Source for Still {
                 transactions: Vec::new(),
             };
             feed.apply(&message, []).unwrap();
-            feed.answered(EPOCH, Ask { at: feed.clock().now(), position: Position(2) }, None);
+            feed.answered(
+                EPOCH,
+                Ask { at: feed.clock().now(), position: Position(2), discards: feed.discards() },
+                None,
+            );
             feed.until_stopped().await;
         })
     }

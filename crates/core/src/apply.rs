@@ -99,6 +99,12 @@ impl Feed {
         self.ledger.epoch()
     }
 
+    /// What an [`Ask`] notes before its question is sent: see [`Ledger::discards`].
+    #[must_use]
+    pub fn discards(&self) -> u64 {
+        self.ledger.discards()
+    }
+
     /// Continuity was lost or never was: see [`Ledger::begin_epoch`].
     pub fn begin_epoch(&self, id: EpochId, start: Position, barrier: Option<Barrier>) {
         self.ledger.begin_epoch(id, start, barrier);

@@ -104,7 +104,10 @@ impl Outbox {
         value: Option<&[u8]>,
         version: u64,
     ) {
-        let (Standing::Settled(proven_at), Some(epoch)) = (proof.standing(), ledger.epoch()) else { return };
+        // Never `Ledger::epoch`: a proof that was settled just before a new epoch would be shared under its name.
+        let (Standing::Settled(proven_at), Some(epoch)) = (proof.standing(), ledger.epoch_of(proof)) else {
+            return;
+        };
         let tags: Vec<u64> = proof.tags().iter().map(|tag| tag.0).collect();
         let left_ms = |life: Duration| u64::try_from(life.as_millis()).unwrap_or(LIFE_UNBOUNDED_MS);
         let header = Header {

@@ -17,6 +17,9 @@ pub struct Ask {
     pub at: Nanos,
     /// Every commit acknowledged before the question was sent ends at or below this.
     pub position: Position,
+    /// [`Ledger::discards`](super::Ledger::discards), read BEFORE the question was sent. If it has moved when the
+    /// answer is there, so may have the source's incarnation, and with it the meaning of a snapshot's ids.
+    pub discards: u64,
 }
 
 /// What the asks have proven so far.
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     fn ask(at: u64, position: u64) -> Ask {
-        Ask { at: Nanos(at), position: Position(position) }
+        Ask { at: Nanos(at), position: Position(position), discards: 0 }
     }
 
     #[test]

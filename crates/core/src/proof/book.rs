@@ -138,16 +138,18 @@ impl Book {
         self.asks.reached(self.applied)
     }
 
-    /// Takes the source's answer to "how far are you"; a snapshot taken in the same statement raises the floor.
+    /// Takes the source's answer to "how far are you"; a snapshot taken in the same statement raises the floor, unless
+    /// loads in flight were discarded since the question was sent: after a crash the ids of lost transactions are used
+    /// again, and a snapshot from before it would show the new ones as visible.
     pub fn answered(&mut self, ask: Ask, snapshot: Option<&Snapshot>) -> Known {
         self.asks.answered(ask);
-        if let Some(snapshot) = snapshot {
+        if let Some(snapshot) = snapshot.filter(|_| ask.discards == self.discards) {
             self.observe(snapshot);
         }
         self.asks.reached(self.applied)
     }
 
-    /// Raises the floor from a snapshot taken on the primary.
+    /// Raises the floor from a snapshot taken on the primary, asked for since the last discard.
     pub fn observe(&mut self, snapshot: &Snapshot) {
         self.floor.raise(snapshot, &self.recent, self.applied);
         self.trim();
@@ -278,6 +280,7 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Nanos;
 
     fn book() -> Book {
         Book::new(Position(10), None, 4)
@@ -312,5 +315,21 @@ mod tests {
         assert_eq!(book.recent_len(), 1, "the void hold did not end the other one");
         book.let_go(fast);
         assert_eq!(book.recent_len(), 0);
+    }
+
+    #[test]
+    fn a_snapshot_from_before_a_crash_does_not_raise_the_floor() {
+        let mut book = book();
+        // Shows 10 as visible: an asynchronous commit, that the crash takes back.
+        let before_the_crash = snapshot(11);
+        let ask = Ask { at: Nanos(1), position: Position(11), discards: book.discards() };
+        book.discard();
+        // Another transaction 10: its commit is delivered, but waits to become visible.
+        book.record(Change { tag: Tag(1), xid: Xid(10), end: Position(11) });
+        book.release(Position(11));
+        book.answered(ask, Some(&before_the_crash));
+        let hold = book.hold().unwrap();
+        assert_eq!(hold.floor, Position(10));
+        assert_eq!(book.check_unsettled(&[Tag(1)], hold, &snapshot(10)), Err(Rejected::MissedChange));
     }
 }

@@ -94,7 +94,8 @@ pub(super) struct Hot {
 struct State {
     book: Book,
     start: Position,
-    connection: u64,
+    /// Of the last message applied in this epoch.
+    connection: Option<u64>,
     next_number: u64,
     unsettled: BTreeMap<(Position, u64), Waiting>,
 }
@@ -130,7 +131,7 @@ impl Ledger {
             state: Mutex::new(State {
                 book: Book::new(Position::ZERO, None, recent_max),
                 start: Position::ZERO,
-                connection: 0,
+                connection: None,
                 next_number: 1,
                 unsettled: BTreeMap::new(),
             }),
@@ -155,6 +156,8 @@ impl Ledger {
         state.drop_unsettled();
         state.book = Book::new(start, barrier, self.recent_max).with_discards(discards);
         state.start = start;
+        // Whoever counts connections may count from one again: the first message discards what was loaded before it.
+        state.connection = None;
         self.epoch.store(Some(Arc::new(id)));
     }
 
@@ -186,8 +189,8 @@ impl Ledger {
             }
             state.book.accepts(message.previous, message.end)?;
             check_order(message, state.book.applied())?;
-            if state.connection != message.connection {
-                state.connection = message.connection;
+            if state.connection != Some(message.connection) {
+                state.connection = Some(message.connection);
                 state.book.discard();
                 state.drop_unsettled();
             }
@@ -271,6 +274,12 @@ impl Ledger {
         Ok(Proof::settled(tags, upper, epochs, proven_at, Nanos::ZERO))
     }
 
+    /// A number that moves when loads in flight are discarded: read it before an [`Ask`] is sent.
+    #[must_use]
+    pub fn discards(&self) -> u64 {
+        self.state.lock().book.discards()
+    }
+
     /// The applied position, W.
     #[must_use]
     pub fn applied(&self) -> Position {
@@ -296,6 +305,14 @@ impl Ledger {
         if self.epoch() == Some(epoch) {
             state.book.heard(position);
         }
+    }
+
+    /// The epoch of `proof`, as long as the node is in it: under this name the proof may be shared with other nodes.
+    #[must_use]
+    pub fn epoch_of(&self, proof: &Proof) -> Option<EpochId> {
+        // The name first: whoever reads a later epoch's name also reads its number.
+        let name = self.epoch();
+        name.filter(|_| self.hot.epoch.load(Ordering::Acquire) == proof.epochs().source)
     }
 
     /// The number of the epoch, as proofs carry it.

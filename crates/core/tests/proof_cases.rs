@@ -1,0 +1,218 @@
+//! Single cases of the ledger, each of which was wrong once or is easy to get wrong.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use trueup_core::{
+    entry::EpochId,
+    env::{Clock, Nanos},
+    proof::{
+        Ask, Carrier, Ledger, Message, Need, Position, Proof, Proven, Refused, Rejected, Seen, Snapshot,
+        Standing, Tag, Tags, Transaction, Unproven, Xid,
+    },
+};
+
+const EPOCH: EpochId = EpochId::from_bytes([1; 16]);
+const LATER_EPOCH: EpochId = EpochId::from_bytes([2; 16]);
+const TAG: Tag = Tag(7);
+static CLASS_EPOCH: AtomicU64 = AtomicU64::new(1);
+const NEED: Need = Need { max_staleness: Duration::from_secs(1), token: None };
+
+struct Entry {
+    proof: Proof,
+    settled: AtomicU64,
+}
+
+impl Carrier for Entry {
+    fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    fn settled(self: Arc<Self>) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn entry(proof: Proof) -> Arc<Entry> {
+    Arc::new(Entry { proof, settled: AtomicU64::new(0) })
+}
+
+/// A ledger in its first epoch, that starts at position 10.
+fn ledger() -> Arc<Ledger> {
+    let ledger = Ledger::new(1024, 100);
+    ledger.begin_epoch(EPOCH, Position(10), None);
+    ledger
+}
+
+fn message(connection: u64, previous: u64, end: u64) -> Message {
+    let transactions = vec![Transaction { xid: Xid(end), end: Position(end), tags: vec![TAG] }];
+    Message { epoch: EPOCH, connection, previous: Position(previous), end: Position(end), transactions }
+}
+
+/// What a load saw: every id below `xid`, and nothing that ends above `upper`.
+fn seen(xid: u64, upper: u64) -> Seen {
+    let snapshot = Snapshot::Xids(format!("{xid}:{xid}:").parse().unwrap());
+    Seen { snapshot, upper: Position(upper), epoch: EPOCH }
+}
+
+fn load(ledger: &Arc<Ledger>, seen: Seen) -> (Arc<Entry>, Result<(), Rejected>) {
+    ledger.begin_load(Nanos(1), 1).admit(Tags::from_slice(&[TAG]), seen, entry)
+}
+
+fn ask(ledger: &Ledger, clock: &Clock, position: u64) {
+    let ask = Ask { at: clock.now(), position: Position(position), discards: ledger.discards() };
+    ledger.answered(EPOCH, ask, None);
+}
+
+fn check(ledger: &Ledger, proof: &Proof, clock: &Clock) -> Result<Proven, Unproven> {
+    ledger.check(proof, &CLASS_EPOCH, &NEED, clock)
+}
+
+#[test]
+fn an_unsettled_entry_is_served_settled_and_told_so_once() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    ledger.apply(&message(1, 10, 11)).unwrap();
+    ask(&ledger, &clock, 11);
+    let (entry, kept) = load(&ledger, seen(14, 13));
+    assert_eq!(kept, Ok(()));
+    assert_eq!(check(&ledger, &entry.proof, &clock).unwrap().at, Position(11));
+    ledger.apply(&message(1, 11, 12)).unwrap();
+    assert_eq!(check(&ledger, &entry.proof, &clock).unwrap().at, Position(12));
+    assert_eq!(entry.settled.load(Ordering::Relaxed), 0);
+    ledger.apply(&message(1, 12, 13)).unwrap();
+    assert_eq!(entry.proof.standing(), Standing::Settled(Position(13)));
+    ledger.apply(&message(1, 13, 14)).unwrap();
+    assert_eq!(entry.settled.load(Ordering::Relaxed), 1);
+    assert_eq!(check(&ledger, &entry.proof, &clock), Err(Unproven::Changed));
+}
+
+#[test]
+fn a_change_that_the_load_did_not_see_ends_an_unsettled_entry_at_once() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    ledger.apply(&message(1, 10, 11)).unwrap();
+    ask(&ledger, &clock, 11);
+    let (entry, kept) = load(&ledger, seen(12, 13));
+    assert_eq!(kept, Ok(()));
+    ledger.apply(&message(1, 11, 12)).unwrap();
+    assert_eq!(check(&ledger, &entry.proof, &clock), Err(Unproven::MissedChange));
+    ledger.apply(&message(1, 12, 13)).unwrap();
+    assert_eq!(entry.proof.standing(), Standing::Discarded);
+}
+
+/// The source was restarted, and its adapter counts connections from one in each epoch.
+#[test]
+fn the_first_message_of_an_epoch_discards_what_was_loaded_before_it() {
+    let ledger = ledger();
+    ledger.apply(&message(2, 10, 11)).unwrap();
+    ledger.begin_epoch(LATER_EPOCH, Position(20), None);
+    let (entry, kept) = load(&ledger, Seen { epoch: LATER_EPOCH, ..seen(30, 25) });
+    assert_eq!(kept, Ok(()));
+    ledger.apply(&Message { epoch: LATER_EPOCH, ..message(2, 20, 21) }).unwrap();
+    assert_eq!(entry.proof.standing(), Standing::Discarded);
+}
+
+/// A carrier hears outside the lock that it is settled; by then another epoch may have begun.
+#[test]
+fn a_proof_is_shared_under_the_name_of_its_own_epoch_or_not_at_all() {
+    let ledger = ledger();
+    let (entry, kept) = load(&ledger, seen(10, 10));
+    assert_eq!(kept, Ok(()));
+    assert_eq!(ledger.epoch_of(&entry.proof), Some(EPOCH));
+    ledger.begin_epoch(LATER_EPOCH, Position(10), None);
+    assert_eq!(entry.proof.standing(), Standing::Settled(Position(10)));
+    assert_eq!(ledger.epoch_of(&entry.proof), None);
+}
+
+#[test]
+fn messages_may_repeat_and_overlap_but_not_leave_a_gap() {
+    let ledger = ledger();
+    ledger.apply(&message(1, 10, 12)).unwrap();
+    assert_eq!(ledger.apply(&message(1, 10, 12)), Err(Refused::Old));
+    let gap = Refused::Gap { applied: Position(12), previous: Position(13) };
+    assert_eq!(ledger.apply(&message(1, 13, 14)), Err(gap));
+    assert_eq!(ledger.apply(&Message { epoch: LATER_EPOCH, ..message(1, 12, 13) }), Err(Refused::OtherEpoch));
+    let mut disordered = message(1, 12, 14);
+    disordered.transactions.push(Transaction { xid: Xid(13), end: Position(13), tags: vec![TAG] });
+    assert_eq!(ledger.apply(&disordered), Err(Refused::Malformed));
+    disordered.transactions.swap(0, 1);
+    disordered.previous = Position(11);
+    assert_eq!(ledger.apply(&disordered), Ok(()));
+    assert_eq!(ledger.applied(), Position(14));
+}
+
+#[test]
+fn a_load_that_is_dropped_holds_nothing() {
+    let ledger = ledger();
+    let load = ledger.begin_load(Nanos(1), 1);
+    for end in 11..20 {
+        ledger.apply(&message(1, end - 1, end)).unwrap();
+        let ask = Ask { at: Nanos(end), position: Position(end), discards: ledger.discards() };
+        ledger.answered(EPOCH, ask, Some(&seen(end + 1, end).snapshot));
+    }
+    // The first message discarded the load; one that starts now holds the changes from here on.
+    drop(load);
+    let load = ledger.begin_load(Nanos(1), 1);
+    ledger.apply(&message(1, 19, 20)).unwrap();
+    let ask = Ask { at: Nanos(20), position: Position(20), discards: ledger.discards() };
+    ledger.answered(EPOCH, ask, Some(&seen(21, 20).snapshot));
+    assert_eq!(ledger.status().recent, 1);
+    drop(load);
+    assert_eq!(ledger.status().recent, 0);
+}
+
+#[test]
+fn loads_that_run_while_an_epoch_begins_or_ends_are_refused() {
+    let ledger = ledger();
+    let running = ledger.begin_load(Nanos(1), 1);
+    ledger.begin_epoch(LATER_EPOCH, Position(10), None);
+    let later = Seen { epoch: LATER_EPOCH, ..seen(10, 10) };
+    let (kept, refused) = running.admit(Tags::new(), later.clone(), entry);
+    assert_eq!((kept.proof.standing(), refused), (Standing::Discarded, Err(Rejected::Interrupted)));
+    assert_eq!(
+        ledger.begin_load(Nanos(1), 1).admit(Tags::new(), seen(10, 10), entry).1,
+        Err(Rejected::OtherEpoch)
+    );
+    let running = ledger.begin_load(Nanos(1), 1);
+    ledger.end_epoch();
+    assert!(running.admit(Tags::new(), later.clone(), entry).1.is_err());
+    assert_eq!(ledger.begin_load(Nanos(1), 1).admit(Tags::new(), later, entry).1, Err(Rejected::NoFloor));
+}
+
+#[test]
+fn a_shared_proof_is_taken_over_only_within_what_this_node_can_check() {
+    let ledger = ledger();
+    ledger.apply(&message(1, 10, 15)).unwrap();
+    let adopt = |upper, proven_at, epoch| {
+        ledger.adopt(Tags::from_slice(&[TAG]), Position(upper), Position(proven_at), epoch, 1).map(|_| ())
+    };
+    assert_eq!(adopt(12, 15, EPOCH), Ok(()));
+    assert_eq!(adopt(8, 10, EPOCH), Ok(()));
+    assert_eq!(adopt(12, 15, LATER_EPOCH), Err(Rejected::OtherEpoch));
+    for (upper, proven_at) in [(8, 9), (12, 16), (13, 12), (0, 12)] {
+        assert_eq!(adopt(upper, proven_at, EPOCH), Err(Rejected::Interrupted), "{upper} {proven_at}");
+    }
+    ledger.heard(EPOCH, Position(16));
+    assert_eq!(adopt(12, 16, EPOCH), Ok(()));
+}
+
+#[test]
+fn a_token_counts_once_it_is_applied_and_confirmed() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    let (entry, _) = load(&ledger, seen(10, 10));
+    ask(&ledger, &clock, 10);
+    let with_token = Need { token: Some(Position(12)), ..NEED };
+    let check = || ledger.check(&entry.proof, &CLASS_EPOCH, &with_token, &clock);
+    assert_eq!(check(), Err(Unproven::TokenAhead));
+    let nothing = Message { transactions: Vec::new(), ..message(1, 10, 12) };
+    ledger.apply(&nothing).unwrap();
+    assert_eq!(check(), Err(Unproven::TokenAhead));
+    ask(&ledger, &clock, 12);
+    assert!(check().is_ok());
+    clock.advance(NEED.max_staleness + Duration::from_nanos(1));
+    assert_eq!(check(), Err(Unproven::TooOld));
+}
