@@ -98,7 +98,7 @@ impl Source for Database {
         Box::pin(async move {
             feed.begin_epoch(epoch(), Position(1), None);
             while !feed.stopped() {
-                let at = feed.clock().now();
+                let (at, discards) = (feed.clock().now(), feed.discards());
                 let (message, ask, stalls) = {
                     let state = self.state();
                     let previous = feed.applied();
@@ -108,7 +108,7 @@ impl Source for Database {
                     );
                     let transactions = transactions.collect();
                     let message = Message { epoch: epoch(), connection: 1, previous, end, transactions };
-                    (message, Ask { at, position: end }, state.feed_stalls)
+                    (message, Ask { at, position: end, discards }, state.feed_stalls)
                 };
                 if stalls {
                     feed.failed("the test holds the feed");

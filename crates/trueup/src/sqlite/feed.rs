@@ -210,7 +210,7 @@ impl<'a> Follower<'a> {
         let mut last_change = self.feed.clock().now();
         while !stopped() {
             // Before anything is asked: every commit acknowledged before this moment shows in what follows.
-            let at = self.feed.clock().now();
+            let (at, discards) = (self.feed.clock().now(), self.feed.discards());
             let missing = |_| SqliteError::Missing { path: self.shared.path.clone() };
             if self.paths.files().map_err(missing)? != self.files {
                 return Ok(Ended::Broken("another file stands behind the path"));
@@ -221,7 +221,7 @@ impl<'a> Follower<'a> {
                     if matches!(look, Look::Changed) {
                         last_change = at;
                     }
-                    let ask = Ask { at, position: position(self.applied) };
+                    let ask = Ask { at, position: position(self.applied), discards };
                     self.feed.answered(self.epoch, ask, Some(&Snapshot::Sequence(ask.position)));
                 }
                 // Somebody holds the whole file. The place in the log is not lost, so the epoch goes on.
