@@ -3,7 +3,7 @@
 use trueup_core::proof::{Position, Snapshot, Tag, Xid, XidSnapshot};
 
 /// A set of commits, by their number in [`Db::commits`].
-pub(crate) type Commits = u8;
+pub(crate) type Commits = u64;
 
 /// The `wide` tag of the rows' table: what a TRUNCATE or a bulk change raises instead of a row's own tag.
 pub(crate) const WIDE: u8 = 2;
