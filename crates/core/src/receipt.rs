@@ -104,7 +104,7 @@ pub struct Receipt {
     pub age: Duration,
     /// Whether `age` is proven by the feed (or by reading the source itself), rather than counted from the load.
     pub proven: bool,
-    /// The feed position at which the answer was checked.
+    /// The feed position at which the answer was checked; zero if it was not checked against the feed.
     pub watermark: Position,
     /// Why memory had no answer; none for a hit.
     pub miss: Option<Miss>,

@@ -3,19 +3,17 @@
 use std::{
     collections::HashMap,
     hash::BuildHasher,
-    pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
-    env::{self, BoxFuture, Nanos},
+    env::Nanos,
     key::{Key, KeyHashBuilder},
     receipt::ServedBy,
     source::LoadError,
@@ -38,7 +36,7 @@ pub(crate) enum Ending<V> {
 #[derive(Debug)]
 pub(crate) struct Filled<V> {
     pub(crate) entry: Arc<Entry<V>>,
-    /// [`ServedBy::Source`] or [`ServedBy::L2`].
+    /// The source, or the tier in which it was found after all.
     pub(crate) from: ServedBy,
 }
 
@@ -167,42 +165,5 @@ impl<V> Drop for Lead<V> {
         // From here on a reader begins a new load.
         self.flights.shard(&self.key).lock().remove(&self.key);
         self.flight.ended.notify_waiters();
-    }
-}
-
-/// A future that is carried on by a task of its own when its owner lets go of it: a reader that is cancelled, or has
-/// waited long enough, does not cancel the load that others wait for.
-pub(crate) struct Carried {
-    name: &'static str,
-    future: Option<BoxFuture<'static, ()>>,
-}
-
-impl Carried {
-    pub(crate) fn new(name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self { name, future: Some(Box::pin(future)) }
-    }
-}
-
-impl Future for Carried {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // Taken out while it is polled: a load that panics is not carried on.
-        let Some(mut future) = self.future.take() else { return Poll::Ready(()) };
-        let poll = future.as_mut().poll(context);
-        if poll.is_pending() {
-            self.future = Some(future);
-        }
-        poll
-    }
-}
-
-impl Drop for Carried {
-    fn drop(&mut self) {
-        if let Some(future) = self.future.take()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            env::spawn(self.name, future);
-        }
     }
 }

@@ -3,6 +3,6 @@
 mod flight;
 mod outbox;
 
-pub(crate) use flight::{Carried, Ending, Filled, Flight, Flights, Lead, Role};
+pub(crate) use flight::{Ending, Filled, Flight, Flights, Lead, Role};
 pub use outbox::RemoteCounts;
-pub(crate) use outbox::{Outbox, Place};
+pub(crate) use outbox::{Fetched, Outbox, Place};

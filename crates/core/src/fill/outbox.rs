@@ -15,7 +15,7 @@ use crate::{
     entry::{Body, Envelope, EnvelopeRef, Expected, Header, KeyRing, LIFE_UNBOUNDED_MS},
     env::{self, Task, unix_ms},
     proof::{Ledger, Position, Proof, Standing, Tag, Tags},
-    tier::{RemoteKey, RemotePut, RemoteTier},
+    tier::{RemoteKey, RemotePut, RemoteResult, RemoteTier},
 };
 
 /// Envelopes that wait to be written. Beyond, they are not shared: the remote tier only saves loads.
@@ -71,7 +71,9 @@ pub(crate) struct Fetched {
     pub(crate) proof: Proof,
     pub(crate) value: Option<Bytes>,
     pub(crate) version: u64,
-    /// What is left of its hard age, counted from the read.
+    /// How long it has lain there, by the wall clocks of two machines.
+    pub(crate) age: Duration,
+    /// What is left of its hard age by the same clocks, counted from the read.
     pub(crate) hard_life: Option<Duration>,
 }
 
@@ -130,15 +132,31 @@ impl Outbox {
         }
     }
 
-    /// Looks a key up. Everything that is not a genuine entry of this node's epoch is a miss.
+    /// Looks keys up, all at once. Everything that is not a genuine entry of this node's epoch is a miss.
     pub(crate) async fn fetch(
         &self,
+        keys: &[RemoteKey],
+        class_digest: [u8; 16],
+        ledger: &Ledger,
+        class_epoch: u64,
+    ) -> Vec<Option<Fetched>> {
+        let answers = match keys {
+            [key] => vec![self.tier.get(key).await],
+            _ => self.tier.get_many(keys).await,
+        };
+        let open = |(key, answer)| self.open_answer(key, answer, class_digest, ledger, class_epoch);
+        keys.iter().zip(answers).map(open).collect()
+    }
+
+    fn open_answer(
+        &self,
         key: &RemoteKey,
+        answer: RemoteResult<Option<Bytes>>,
         class_digest: [u8; 16],
         ledger: &Ledger,
         class_epoch: u64,
     ) -> Option<Fetched> {
-        match self.tier.get(key).await {
+        match answer {
             Ok(bytes) => {
                 let bytes = bytes?;
                 self.counts.bytes_in.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -178,9 +196,11 @@ impl Outbox {
             Body::Value(value) => Some(bytes.slice_ref(value)),
             Body::Absent => None,
         };
-        let hard_life =
-            (header.life_ms != LIFE_UNBOUNDED_MS).then_some(Duration::from_millis(header.life_ms));
-        Some(Fetched { proof, value, version: header.row_version?, hard_life })
+        // Neither bound is a matter of truth, which is the proof's: where clocks differ an entry stays a little longer.
+        let age = Duration::from_millis(unix_ms().saturating_sub(header.created_ms));
+        let hard_life = (header.life_ms != LIFE_UNBOUNDED_MS)
+            .then(|| Duration::from_millis(header.life_ms).saturating_sub(age));
+        Some(Fetched { proof, value, version: header.row_version?, age, hard_life })
     }
 }
 

@@ -99,10 +99,15 @@ impl<K, V: CacheValue> Class<K, V> {
         &self.core.tier
     }
 
-    /// The token of a session that has seen `answer`: with it the session never goes back in time.
+    /// The token of a session that has seen `answer`: with it the session never goes back in time. None if the source's
+    /// epoch has moved since: positions of two epochs can't be compared.
     #[must_use]
     pub fn seen_token(&self, answer: &Cached<V>) -> Option<Token> {
-        Some(Token { epoch: self.core.ledger.epoch()?, position: answer.upper() })
+        let ledger = &self.core.ledger;
+        let epoch = ledger.epoch()?;
+        // After the name: a new epoch moves the number before it has a name.
+        let same = answer.entry().proof().epochs().source == ledger.epoch_number();
+        same.then(|| Token { epoch, position: answer.upper() })
     }
 }
 

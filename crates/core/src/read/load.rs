@@ -15,7 +15,7 @@ use super::ClassCore;
 use crate::{
     entry::CacheValue,
     env::{Nanos, random},
-    fill::{Ending, Filled, Lead, Outbox, Place},
+    fill::{Ending, Fetched, Filled, Lead, Outbox, Place},
     key::{Key, KeyHashBuilder},
     proof::{Carrier, Ledger, Load, Proof, Seen, Standing, Tags},
     receipt::{ServedBy, content_version},
@@ -64,9 +64,9 @@ where
     V: CacheValue,
 {
     /// Fills one key and ends the flight, whatever happens.
-    pub(super) async fn fill(self: Arc<Self>, lead: Lead<V>, key: &K, remote: bool) {
-        if remote && let Some(entry) = self.fetch(lead.key()).await {
-            lead.end(Ending::Filled(Filled { entry, from: ServedBy::L2 }));
+    pub(super) async fn fill(self: Arc<Self>, lead: Lead<V>, key: &K, tiers: bool) {
+        if tiers && let Some(Some(filled)) = self.from_tiers(&[lead.key()]).await.pop() {
+            lead.end(Ending::Filled(filled));
             return;
         }
         let ending = match self.load(&lead, key).await {
@@ -74,6 +74,22 @@ where
             Err(error) => Ending::Failed(error),
         };
         lead.end(ending);
+    }
+
+    /// What memory holds by now (another load of the key may have ended since the reader looked), or else what another
+    /// node has shared, for each of `keys`.
+    pub(super) async fn from_tiers(&self, keys: &[&Key]) -> Vec<Option<Filled<V>>> {
+        let in_memory = |key: &&Key| {
+            let entry = self.tier.get(key.as_str()).filter(|entry| self.judge(entry, &self.need).is_ok())?;
+            Some(Filled { entry, from: ServedBy::L1 })
+        };
+        let mut found: Vec<_> = keys.iter().map(in_memory).collect();
+        let missing: Vec<usize> = (0..keys.len()).filter(|index| found[*index].is_none()).collect();
+        let wanted: Vec<&Key> = missing.iter().map(|index| keys[*index]).collect();
+        for (index, entry) in missing.into_iter().zip(self.fetch(&wanted).await) {
+            found[index] = entry.map(|entry| Filled { entry, from: ServedBy::L2 });
+        }
+        found
     }
 
     async fn load(&self, lead: &Lead<V>, key: &K) -> Result<Arc<Entry<V>>, LoadError> {
@@ -162,35 +178,38 @@ where
         });
     }
 
-    /// The entry that another node shared, if it is genuine and proven here.
-    async fn fetch(&self, key: &Key) -> Option<Arc<Entry<V>>> {
-        let outbox = self.outbox.as_ref()?;
-        let l2 = self.plan.l2.as_ref()?;
+    /// The entries that other nodes shared, where they are genuine and proven here.
+    async fn fetch(&self, keys: &[&Key]) -> Vec<Option<Arc<Entry<V>>>> {
+        let Some(outbox) = self.outbox.as_ref().filter(|_| !keys.is_empty()) else { return Vec::new() };
         let started = self.clock.now();
         let class_epoch = self.class_epoch.load(Ordering::Acquire);
-        let fetched = outbox.fetch(&self.remote_key(key), self.digest, &self.ledger, class_epoch).await?;
+        let places: Vec<RemoteKey> = keys.iter().map(|key| self.remote_key(key)).collect();
+        let fetched = outbox.fetch(&places, self.digest, &self.ledger, class_epoch).await;
+        let adopt = |(key, fetched): (&&Key, Option<Fetched>)| self.adopt(key, fetched?, started);
+        keys.iter().zip(fetched).map(adopt).collect()
+    }
+
+    /// Takes over an entry that another node loaded, if it is proven here.
+    fn adopt(&self, key: &Key, fetched: Fetched, started: Nanos) -> Option<Arc<Entry<V>>> {
         let bytes = fetched.value.as_ref().map_or(0, Bytes::len);
         let value = match &fetched.value {
             Some(bytes) => Some(V::decode(bytes).ok()?),
             None => None,
         };
         let mut stay = self.stay(started, Duration::ZERO, value.is_none());
+        // Nobody here knows when it was loaded. A proof needs no such time; an age has to do with the wall clocks'.
+        stay.loaded =
+            if self.provable { Nanos::ZERO } else { Nanos(started.0.saturating_sub(nanos(fetched.age))) };
         if let Some(left) = fetched.hard_life {
             stay.hard_expires = stay.hard_expires.min(started.after(left));
         }
         if !self.provable {
-            // Nobody knows when it was loaded: it may stay no longer than the remote tier would have kept it.
-            stay.expires = stay.expires.min(started.after(l2.life));
+            stay.expires = stay.expires.min(stay.loaded.after(self.plan.life));
         }
-        let entry = Arc::new(Entry::new(
-            key.clone(),
-            value,
-            fetched.version,
-            bytes + size_of::<V>(),
-            fetched.proof,
-            stay,
-        ));
+        let weight = bytes + size_of::<V>();
+        let entry = Entry::new(key.clone(), value, fetched.version, weight, fetched.proof, stay);
         self.judge(&entry, &self.need).ok()?;
+        let entry = Arc::new(entry);
         self.keep(&entry);
         Some(entry)
     }
@@ -232,11 +251,15 @@ fn encode<V: CacheValue>(value: &V) -> Result<Bytes, crate::entry::CodecError> {
     Ok(bytes.into())
 }
 
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Counts a load while it is under way, however it ends.
-struct InFlight<'a>(&'a crate::stats::ClassStats);
+pub(super) struct InFlight<'a>(&'a crate::stats::ClassStats);
 
 impl<'a> InFlight<'a> {
-    fn begin<K, V: CacheValue>(core: &'a ClassCore<K, V>) -> Self {
+    pub(super) fn begin<K, V: CacheValue>(core: &'a ClassCore<K, V>) -> Self {
         core.stats.load_began();
         Self(&core.stats)
     }

@@ -1,19 +1,33 @@
 //! Reads of several keys.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
-use super::{ClassCore, hit::receipt_of};
+use tokio::sync::oneshot;
+
+use super::{
+    ClassCore,
+    hit::receipt_of,
+    load::InFlight,
+    miss::{Asking, Boarded},
+};
 use crate::{
     entry::CacheValue,
-    env::Nanos,
+    env::{self, Nanos},
     error::ReadError,
-    fill::{Carried, Ending, Filled, Lead, Role},
+    fill::{Ending, Filled, Lead, Role},
     key::Key,
-    proof::{Need, Position},
+    proof::Need,
     receipt::{Cached, Miss, ServedBy},
     source::{LoadError, LoadedMany},
     tier::Entry,
 };
+
+/// A load that one reader of several keys has to make.
+struct Led<K, V> {
+    key: K,
+    lead: Lead<V>,
+    tiers: bool,
+}
 
 impl<K, V> ClassCore<K, V>
 where
@@ -27,49 +41,77 @@ where
         canonical: &[Key],
         need: &Need,
     ) -> Result<Vec<Cached<V>>, ReadError> {
-        let mut answers: Vec<Option<Cached<V>>> = Vec::with_capacity(keys.len());
-        let mut missed = Vec::new();
-        for (index, (key, text)) in keys.iter().zip(canonical).enumerate() {
-            match self.hit(key, text.as_str(), need) {
-                Ok(answer) => answers.push(Some(answer)),
-                Err(why) => {
-                    answers.push(None);
-                    missed.push((index, why));
-                }
-            }
+        let mut answers: Vec<Option<Result<Cached<V>, ReadError>>> = Vec::with_capacity(keys.len());
+        let mut asked = Vec::new();
+        for (index, (key, name)) in keys.iter().zip(canonical).enumerate() {
+            let answer = self.hit(key, name.as_str(), need).or_else(|missed| match self.ask(need, missed) {
+                Ok(asking) => Err(asked.push((index, asking))),
+                Err(stale) => Ok(stale),
+            });
+            answers.push(answer.ok().map(Ok));
         }
-        if missed.len() > 1 && self.outbox.is_none() {
-            self.load_together(missed.iter().map(|(index, _)| (&keys[*index], &canonical[*index]))).await;
+        let boarded = self.board_all(keys, canonical, &asked);
+        for ((index, asking), boarded) in asked.into_iter().zip(boarded) {
+            answers[index] = Some(self.finish(&keys[index], &canonical[index], asking, boarded).await);
         }
-        for (index, why) in missed {
-            let (key, text) = (&keys[index], &canonical[index]);
-            // What was loaded just now for this very read is found in memory; the rest goes the way of a single read.
-            let answer = match self.hit(key, text.as_str(), need) {
-                Ok(answer) => answer,
-                Err(_) => self.miss(key, text, need, why).await?,
-            };
-            answers[index] = Some(answer);
-        }
-        Ok(answers.into_iter().flatten().collect())
+        answers.into_iter().flatten().collect()
     }
 
-    /// Loads, in one snapshot, those of the keys that nobody else is loading.
-    async fn load_together<'a>(self: &Arc<Self>, keys: impl Iterator<Item = (&'a K, &'a Key)>)
-    where
-        K: 'a,
-    {
-        let led: Vec<(K, Lead<V>)> = keys
-            .filter_map(|(key, text)| match self.flights.join(text) {
-                Role::Lead(lead) => Some((key.clone(), lead)),
-                Role::Follow(_) => None,
+    /// Joins the loads that are under way, and begins the rest as one.
+    fn board_all(
+        self: &Arc<Self>,
+        keys: &[K],
+        canonical: &[Key],
+        asked: &[(usize, Asking<'_, V>)],
+    ) -> Vec<Boarded<V>> {
+        let mut led = Vec::new();
+        let boarded = asked
+            .iter()
+            .map(|(index, asking)| match self.flights.join(&canonical[*index]) {
+                Role::Lead(lead) => {
+                    let flight = lead.flight();
+                    led.push(Led { key: keys[*index].clone(), lead, tiers: asking.tiers });
+                    Boarded::led(flight)
+                }
+                Role::Follow(flight) => self.follow(flight, asking),
             })
             .collect();
-        let core = Arc::clone(self);
-        Carried::new("load of several keys", async move { core.fill_together(led).await }).await;
+        if !led.is_empty() {
+            let core = Arc::clone(self);
+            env::spawn("load of several keys", async move { core.fill_all(led).await });
+        }
+        boarded
     }
 
-    async fn fill_together(&self, led: Vec<(K, Lead<V>)>) {
-        let (keys, leads): (Vec<K>, Vec<Lead<V>>) = led.into_iter().unzip();
+    /// Fills several keys and ends their flights, whatever happens.
+    async fn fill_all(self: Arc<Self>, led: Vec<Led<K, V>>) {
+        let mut rest = self.fill_from_tiers(led).await;
+        match rest.len() {
+            0 => {}
+            1 => {
+                let Led { key, lead, .. } = rest.remove(0);
+                self.fill(lead, &key, false).await;
+            }
+            _ => self.fill_together(rest).await,
+        }
+    }
+
+    /// Ends the flights that memory or the remote tier can end; returns the others.
+    async fn fill_from_tiers(&self, led: Vec<Led<K, V>>) -> Vec<Led<K, V>> {
+        let (wanted, mut rest): (Vec<_>, Vec<_>) = led.into_iter().partition(|led| led.tiers);
+        let names: Vec<&Key> = wanted.iter().map(|led| led.lead.key()).collect();
+        let found = self.from_tiers(&names).await;
+        for (led, filled) in wanted.into_iter().zip(found) {
+            match filled {
+                Some(filled) => led.lead.end(Ending::Filled(filled)),
+                None => rest.push(led),
+            }
+        }
+        rest
+    }
+
+    async fn fill_together(&self, led: Vec<Led<K, V>>) {
+        let (keys, leads): (Vec<K>, Vec<Lead<V>>) = led.into_iter().map(|led| (led.key, led.lead)).unzip();
         let names: Vec<Key> = leads.iter().map(|lead| lead.key().clone()).collect();
         let sending = |now| leads.iter().for_each(|lead| lead.sending(now));
         match self.load_in_one_snapshot(&keys, &names, sending).await {
@@ -90,22 +132,35 @@ where
         if let Some(answers) = self.one_state_from_memory(canonical, need) {
             return Ok(answers);
         }
-        let arrived = self.clock.now();
-        let core = Arc::clone(self);
-        let (keys, names) = (keys.to_vec(), canonical.to_vec());
-        let entries =
-            core.load_in_one_snapshot(&keys, &names, |_| ()).await.inspect_err(|e| self.stats.failed(e))?;
-        if need.token.is_some_and(|token| token < Position::MAX && token > self.ledger.told()) {
-            return Err(ReadError::TokenUnknown);
+        keys.iter().for_each(|_| self.stats.missed(Miss::Bypass));
+        let result = self.load_one_state(keys, canonical, need).await;
+        if let Err(error) = &result {
+            keys.iter().for_each(|_| self.stats.failed(error));
         }
-        Ok(entries.into_iter().map(|entry| self.loaded_answer(entry, arrived)).collect())
+        let answer = |entry: Arc<Entry<V>>| {
+            self.stats.served(ServedBy::Source);
+            let receipt = self.receipt_of_load(&entry, Miss::Bypass);
+            Cached::new(entry, receipt)
+        };
+        Ok(result?.into_iter().map(answer).collect())
     }
 
-    fn loaded_answer(&self, entry: Arc<Entry<V>>, arrived: Nanos) -> Cached<V> {
-        self.stats.missed(Miss::Bypass);
-        self.stats.served(ServedBy::Source);
-        let receipt = self.receipt_of_load(&entry, Miss::Bypass, arrived);
-        Cached::new(entry, receipt)
+    /// The load runs in a task of its own, so that a reader who leaves leaves its values to others.
+    async fn load_one_state(
+        self: &Arc<Self>,
+        keys: &[K],
+        canonical: &[Key],
+        need: &Need,
+    ) -> Result<Vec<Arc<Entry<V>>>, ReadError> {
+        let (sender, loaded) = oneshot::channel();
+        let (core, keys, names) = (Arc::clone(self), keys.to_vec(), canonical.to_vec());
+        env::spawn("load of one state", async move {
+            // Nobody listens any more if the reader has left; what was loaded is in memory.
+            let _ = sender.send(core.load_in_one_snapshot(&keys, &names, |_| ()).await);
+        });
+        let entries = loaded.await.map_err(|_| LoadError::Lost)??;
+        entries.iter().try_for_each(|entry| self.check_token(need, entry))?;
+        Ok(entries)
     }
 
     fn one_state_from_memory(&self, canonical: &[Key], need: &Need) -> Option<Vec<Cached<V>>> {
@@ -120,15 +175,14 @@ where
             return None;
         }
         let receipt = receipt_of(&proven, ServedBy::L1, None);
-        Some(
-            entries
-                .into_iter()
-                .map(|entry| {
-                    self.stats.hit();
-                    Cached::new(entry, receipt)
-                })
-                .collect(),
-        )
+        let answer = |entry: Arc<Entry<V>>| {
+            self.stats.hit();
+            if entry.value().is_none() {
+                self.stats.hit_absent();
+            }
+            Cached::new(entry, receipt)
+        };
+        Some(entries.into_iter().map(answer).collect())
     }
 
     async fn load_in_one_snapshot(
@@ -141,13 +195,14 @@ where
             return Ok(Vec::new());
         }
         let _permit = self.budget.acquire().await?;
+        let _counted = InFlight::begin(self);
         let started = self.clock.now();
-        let class_epoch = self.class_epoch.load(std::sync::atomic::Ordering::Acquire);
+        let class_epoch = self.class_epoch.load(Ordering::Acquire);
         let loads: Vec<_> = keys.iter().map(|_| self.ledger.begin_load(started, class_epoch)).collect();
         sending(started);
         let limit = self.plan.hard_timeout;
         let result = match tokio::time::timeout(limit, self.loader.load_many(keys)).await {
-            Ok(result) => result,
+            Ok(result) => result.and_then(|loaded| all_answered(loaded, keys.len())),
             Err(_) => Err(LoadError::TimedOut { limit_ms: limit.as_millis() as u64 }),
         };
         let took = self.clock.now().since(started);
@@ -160,4 +215,15 @@ where
             })
             .collect())
     }
+}
+
+/// A loader that answers for fewer or more keys than it was asked cannot be matched to them.
+fn all_answered<V>(loaded: LoadedMany<V>, asked: usize) -> Result<LoadedMany<V>, LoadError> {
+    let answered = loaded.values.len();
+    if answered == asked {
+        return Ok(loaded);
+    }
+    let what =
+        format!("its loader answered for {answered} of {asked} keys; `load_many` owes one value for each");
+    Err(LoadError::Refused(what.into()))
 }

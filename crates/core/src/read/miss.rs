@@ -1,16 +1,19 @@
 //! What happens when memory has no answer.
 
-use std::{sync::Arc, time::Duration};
-
-use super::{
-    ClassCore,
-    hit::{Missed, receipt_of},
+use std::{
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
+
+use tokio::time::Sleep;
+
+use super::{ClassCore, hit::Missed};
 use crate::{
     entry::CacheValue,
-    env::Nanos,
+    env::{self, Nanos},
     error::ReadError,
-    fill::{Carried, Ending, Filled, Flight, Lead, Role},
+    fill::{Ending, Filled, Flight, Role},
     key::Key,
     proof::{Need, Position, Standing, Unproven},
     receipt::{Cached, Miss, Receipt, ServedBy},
@@ -18,11 +21,33 @@ use crate::{
     tier::Entry,
 };
 
+/// A read that memory could not answer.
+pub(super) struct Asking<'a, V> {
+    need: &'a Need,
+    why: Miss,
+    arrived: Nanos,
+    stand_in: Option<Arc<Entry<V>>>,
+    /// Whether another node, or a load that has just ended, may have what the reader needs.
+    pub(super) tiers: bool,
+    /// Ends when the reader has waited long enough for something better than its stand-in.
+    soft: Option<Pin<Box<Sleep>>>,
+    /// Ends when the reader has waited long enough.
+    hard: Pin<Box<Sleep>>,
+    wait_max: Duration,
+}
+
+/// A place in a load under way.
+pub(super) struct Boarded<V> {
+    flight: Arc<Flight<V>>,
+    /// Its query is sent after the reader arrived: what it brings is true for the reader, whatever the feed says.
+    sent_after: bool,
+}
+
 /// How a wait for a load ended.
 enum Waited<V> {
     Ended(Ending<V>),
-    /// The reader may have a stale value and has waited long enough for a better one.
-    SoftTimeout,
+    /// The reader may have this stale value and has waited long enough for a better one.
+    SoftTimeout(Arc<Entry<V>>),
 }
 
 impl<K, V> ClassCore<K, V>
@@ -39,130 +64,194 @@ where
         need: &Need,
         missed: Missed<V>,
     ) -> Result<Cached<V>, ReadError> {
-        let arrived = self.clock.now();
-        self.stats.missed(missed.why);
+        match self.ask(need, missed) {
+            Ok(asking) => {
+                let boarded = self.board(key, canonical, &asking);
+                self.finish(key, canonical, asking, boarded).await
+            }
+            Err(stale) => Ok(stale),
+        }
+    }
+
+    /// What the reader asks for; or the stale value that it gets because the source is to be left alone.
+    pub(super) fn ask<'a>(&self, need: &'a Need, missed: Missed<V>) -> Result<Asking<'a, V>, Cached<V>> {
+        let (why, arrived) = (missed.why, self.clock.now());
+        self.stats.missed(why);
         let stand_in = missed.unproven.filter(|entry| self.may_stand_in(entry, need, arrived));
         if let Some(entry) = &stand_in
             && entry.retry_at() > arrived
         {
-            return Ok(self.stale(entry, missed.why));
+            return Err(self.stale(entry, why));
         }
-        // What another node stored can help neither a reader ahead of the feed, nor a node that does not know how
-        // far the source is.
-        let remote = !matches!(missed.why, Miss::Bypass | Miss::Unproven(Unproven::TooOld));
-        match self.through_flight(key, canonical, need, arrived, stand_in.is_some(), remote).await {
-            Waited::Ended(Ending::Filled(filled)) => self.answer(filled, need, missed.why, arrived),
-            Waited::SoftTimeout => {
-                let entry = stand_in.ok_or(LoadError::Lost)?;
-                Ok(self.stale(&entry, missed.why))
+        // What others stored can help neither a reader ahead of the feed, nor a node that does not know how far the
+        // source is.
+        let tiers = !matches!(why, Miss::Bypass | Miss::Unproven(Unproven::TooOld));
+        let soft = self.plan.soft_timeout.filter(|_| stand_in.is_some());
+        // Once for a place among the loads, once for the load.
+        let wait_max = self.plan.hard_timeout.saturating_mul(2);
+        let timer = |span| Box::pin(tokio::time::sleep(span));
+        Ok(Asking {
+            need,
+            why,
+            arrived,
+            stand_in,
+            tiers,
+            soft: soft.map(timer),
+            hard: timer(wait_max),
+            wait_max,
+        })
+    }
+
+    /// Joins the load that is under way, or begins one in a task of its own: a reader that is cancelled, or not polled
+    /// any more, holds up nobody.
+    fn board(self: &Arc<Self>, key: &K, canonical: &Key, asking: &Asking<'_, V>) -> Boarded<V> {
+        match self.flights.join(canonical) {
+            Role::Lead(lead) => {
+                let flight = lead.flight();
+                let (core, key, tiers) = (Arc::clone(self), key.clone(), asking.tiers);
+                env::spawn("load", async move { core.fill(lead, &key, tiers).await });
+                Boarded::led(flight)
             }
-            Waited::Ended(Ending::Failed(error)) => {
-                if let Some(entry) = stand_in.filter(|_| error.is_outage()) {
-                    entry.hold_off(self.clock.now().after(self.plan.failure_backoff));
-                    return Ok(self.stale(&entry, missed.why));
-                }
-                self.stats.failed(&error);
-                Err(error.into())
-            }
+            Role::Follow(flight) => self.follow(flight, asking),
         }
     }
 
-    /// Loads, or waits for a load whose answer this reader may take.
-    async fn through_flight(
+    /// Waits with the others.
+    pub(super) fn follow(&self, flight: Arc<Flight<V>>, asking: &Asking<'_, V>) -> Boarded<V> {
+        self.stats.coalesced();
+        let sent_after = flight.is_after(asking.arrived);
+        Boarded { flight, sent_after }
+    }
+
+    /// Waits for the load and answers.
+    pub(super) async fn finish(
         self: &Arc<Self>,
         key: &K,
         canonical: &Key,
-        need: &Need,
-        arrived: Nanos,
-        has_stand_in: bool,
-        mut remote: bool,
-    ) -> Waited<V> {
+        mut asking: Asking<'_, V>,
+        mut boarded: Boarded<V>,
+    ) -> Result<Cached<V>, ReadError> {
         loop {
-            let (flight, work, unchecked) = match self.flights.join(canonical) {
-                Role::Lead(lead) => {
-                    let flight = lead.flight();
-                    (flight, Some(self.carry(lead, key, remote)), true)
+            match self.wait(&boarded.flight, &mut asking).await {
+                Waited::Ended(Ending::Filled(filled)) => {
+                    if let Some(receipt) = self.accept(&filled, &asking, boarded.sent_after) {
+                        return self.answer(filled.entry, receipt, asking.need);
+                    }
+                    asking.tiers = false;
+                    boarded = self.board(key, canonical, &asking);
                 }
-                Role::Follow(flight) => {
-                    self.stats.coalesced();
-                    let unchecked = flight.is_after(arrived);
-                    (flight, None, unchecked)
+                Waited::Ended(Ending::Failed(error)) => return self.fall_back(error, &asking),
+                Waited::SoftTimeout(entry) => return Ok(self.stale(&entry, asking.why)),
+            }
+        }
+    }
+
+    async fn wait(&self, flight: &Flight<V>, asking: &mut Asking<'_, V>) -> Waited<V> {
+        let mut ending = pin!(flight.ending());
+        loop {
+            let soft = async {
+                match &mut asking.soft {
+                    Some(soft) => soft.await,
+                    None => std::future::pending().await,
                 }
             };
-            let waited = self.wait(&flight, work, has_stand_in).await;
-            let Waited::Ended(Ending::Filled(filled)) = &waited else { return waited };
-            // The query was sent before this reader arrived, or another node's entry was found: the answer counts only
-            // if it passes the check by this reader's own demands.
-            let loaded_after = unchecked && filled.from == ServedBy::Source;
-            if loaded_after || self.judge(&filled.entry, need).is_ok() {
-                return waited;
-            }
-            remote = false;
-        }
-    }
-
-    /// The load as a future that goes on when the reader is gone.
-    fn carry(self: &Arc<Self>, lead: Lead<V>, key: &K, remote: bool) -> Carried {
-        let (core, key) = (Arc::clone(self), key.clone());
-        Carried::new("load", async move { core.fill(lead, &key, remote).await })
-    }
-
-    async fn wait(&self, flight: &Flight<V>, work: Option<Carried>, has_stand_in: bool) -> Waited<V> {
-        let ended = async {
-            match work {
-                // The load runs in this very task; its end is set when it returns.
-                Some(work) => {
-                    work.await;
-                    flight.ending().await
+            tokio::select! {
+                biased;
+                ending = &mut ending => return Waited::Ended(ending),
+                () = soft => {
+                    asking.soft = None;
+                    if let Some(entry) = self.stand_in(asking) {
+                        return Waited::SoftTimeout(entry);
+                    }
                 }
-                None => flight.ending().await,
-            }
-        };
-        let soft = self.plan.soft_timeout.filter(|_| has_stand_in);
-        let limit = soft.unwrap_or_else(|| self.wait_max());
-        match tokio::time::timeout(limit, ended).await {
-            Ok(ending) => Waited::Ended(ending),
-            Err(_) if soft.is_some() => Waited::SoftTimeout,
-            Err(_) => {
-                Waited::Ended(Ending::Failed(LoadError::TimedOut { limit_ms: limit.as_millis() as u64 }))
+                () = &mut asking.hard => {
+                    let limit_ms = asking.wait_max.as_millis() as u64;
+                    return Waited::Ended(Ending::Failed(LoadError::TimedOut { limit_ms }));
+                }
             }
         }
     }
 
-    /// Longest wait of a reader: for a place among the loads, and for the load.
-    fn wait_max(&self) -> Duration {
-        self.plan.hard_timeout.saturating_mul(2)
+    /// The receipt with which this reader may have what a load brought; none if it may not.
+    fn accept(&self, filled: &Filled<V>, asking: &Asking<'_, V>, sent_after: bool) -> Option<Receipt> {
+        let entry = &filled.entry;
+        if sent_after && filled.from == ServedBy::Source {
+            return Some(self.receipt_of_load(entry, asking.why));
+        }
+        // The query was sent before this reader arrived, or it comes from a tier: the answer counts only if it passes
+        // the check by this reader's own demands, and says no more than the check has shown.
+        let mut receipt = self.judge(entry, asking.need).ok()?;
+        if filled.from == ServedBy::Source {
+            receipt.age = receipt.age.min(self.clock.now().since(entry.loaded()));
+        }
+        Some(Receipt { served_by: filled.from, miss: Some(asking.why), ..receipt })
     }
 
-    fn answer(
+    pub(super) fn answer(
         &self,
-        filled: Filled<V>,
+        entry: Arc<Entry<V>>,
+        receipt: Receipt,
         need: &Need,
-        miss: Miss,
-        arrived: Nanos,
     ) -> Result<Cached<V>, ReadError> {
-        let entry = filled.entry;
-        // A position beyond all that the source has told, after it was asked: it never gave such a token.
-        if need.token.is_some_and(|token| token < Position::MAX && token > self.ledger.told()) {
-            return Err(ReadError::TokenUnknown);
+        if let Err(error) = self.check_token(need, &entry) {
+            self.stats.failed(&error);
+            return Err(error);
         }
-        let receipt = match filled.from {
-            ServedBy::Source => self.receipt_of_load(&entry, miss, arrived),
-            from => match self.ledger.check(entry.proof(), &self.class_epoch, need, &self.clock) {
-                Ok(proven) => receipt_of(&proven, from, Some(miss)),
-                // It passed a moment ago, and has been invalidated since: as true as a load that started then.
-                Err(_) => self.receipt_of_load(&entry, miss, arrived),
-            },
-        };
         self.stats.served(receipt.served_by);
+        if entry.value().is_none() && receipt.served_by != ServedBy::Source {
+            self.stats.hit_absent();
+        }
         Ok(Cached::new(entry, receipt))
     }
 
+    /// A position beyond all that the source has told, after it was asked, is none that it gave. The entry counts too:
+    /// one that may not be kept has told the ledger nothing.
+    pub(super) fn check_token(&self, need: &Need, entry: &Entry<V>) -> Result<(), ReadError> {
+        let unknown = need.token.is_some_and(|token| {
+            token < Position::MAX && token > entry.proof().upper() && token > self.ledger.told()
+        });
+        if unknown { Err(ReadError::TokenUnknown) } else { Ok(()) }
+    }
+
+    /// The source failed: a stale value, if one may stand in.
+    fn fall_back(&self, error: LoadError, asking: &Asking<'_, V>) -> Result<Cached<V>, ReadError> {
+        match self.stand_in(asking).filter(|_| error.is_outage()) {
+            Some(entry) => {
+                entry.hold_off(self.clock.now().after(self.plan.failure_backoff));
+                Ok(self.stale(&entry, asking.why))
+            }
+            None => {
+                let error = error.into();
+                self.stats.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
     /// A value read on the primary is true as of the load's start.
-    pub(super) fn receipt_of_load(&self, entry: &Entry<V>, miss: Miss, arrived: Nanos) -> Receipt {
-        let age = self.clock.now().since(entry.loaded().max(arrived));
-        let watermark = entry.proof().upper();
+    pub(super) fn receipt_of_load(&self, entry: &Entry<V>, miss: Miss) -> Receipt {
+        let age = self.clock.now().since(entry.loaded());
+        let watermark = self.checked_at(entry);
         Receipt { served_by: ServedBy::Source, age, proven: true, watermark, miss: Some(miss) }
+    }
+
+    /// Through which position it is known that a value just loaded reflects every change.
+    fn checked_at(&self, entry: &Entry<V>) -> Position {
+        let any = Need { max_staleness: Duration::MAX, token: None };
+        match entry.proof().standing() {
+            Standing::Settled(_) => entry.proof().upper(),
+            Standing::Unsettled => self
+                .ledger
+                .check(entry.proof(), &self.class_epoch, &any, &self.clock)
+                .map_or(Position::ZERO, |proven| proven.at),
+            Standing::Discarded => Position::ZERO,
+        }
+    }
+
+    /// The stale value that may stand in at this very moment: time has passed since the reader arrived.
+    fn stand_in(&self, asking: &Asking<'_, V>) -> Option<Arc<Entry<V>>> {
+        let now = self.clock.now();
+        asking.stand_in.as_ref().filter(|entry| self.may_stand_in(entry, asking.need, now)).cloned()
     }
 
     /// Whether an unproven entry may be served, labelled stale, if the source fails.
@@ -171,7 +260,7 @@ where
         let epochs = entry.proof().epochs();
         // A reader with a token was promised its own write; an entry of an older epoch or schema may be of another world.
         let same_world = self.ledger.epoch_number() == epochs.source
-            && self.class_epoch.load(std::sync::atomic::Ordering::Acquire) == epochs.class;
+            && self.class_epoch.load(Ordering::Acquire) == epochs.class;
         need.token.is_none() && same_world && now.since(self.last_true(entry)) <= limit
     }
 
@@ -186,9 +275,22 @@ where
 
     fn stale(&self, entry: &Arc<Entry<V>>, miss: Miss) -> Cached<V> {
         let age = self.clock.now().since(self.last_true(entry));
-        let watermark = self.ledger.applied();
+        let watermark = match entry.proof().standing() {
+            Standing::Settled(proven_at) => proven_at,
+            Standing::Unsettled | Standing::Discarded => Position::ZERO,
+        };
         self.stats.served(ServedBy::Stale);
+        if entry.value().is_none() {
+            self.stats.hit_absent();
+        }
         let receipt = Receipt { served_by: ServedBy::Stale, age, proven: false, watermark, miss: Some(miss) };
         Cached::new(Arc::clone(entry), receipt)
+    }
+}
+
+impl<V> Boarded<V> {
+    /// A load that this reader has begun.
+    pub(super) const fn led(flight: Arc<Flight<V>>) -> Self {
+        Self { flight, sent_after: true }
     }
 }

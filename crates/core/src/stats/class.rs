@@ -7,6 +7,7 @@ use std::{
 
 use super::{Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, Stripes};
 use crate::{
+    error::ReadError,
     proof::Rejected,
     receipt::{Miss, ServedBy},
     source::LoadError,
@@ -85,7 +86,7 @@ pub struct ClassCounts {
     pub coalesced: u64,
     /// Loads under way.
     pub in_flight: u64,
-    /// Loads refused because too many were waiting.
+    /// Reads, among those, that were refused because too many loads were waiting.
     pub shed: u64,
     /// Entries that were given another life without a load.
     pub renewed: u64,
@@ -142,9 +143,9 @@ impl ClassStats {
         add_one(&self.misses[miss.index()]);
     }
 
-    pub(crate) fn failed(&self, error: &LoadError) {
+    pub(crate) fn failed(&self, error: &ReadError) {
         add_one(&self.failures);
-        if matches!(error, LoadError::Shed { .. }) {
+        if matches!(error, ReadError::Load(LoadError::Shed { .. })) {
             add_one(&self.shed);
         }
     }

@@ -33,7 +33,7 @@ pub struct Entry<V> {
 /// When an entry was loaded and how long it may stay.
 #[derive(Clone, Copy, Debug)]
 pub struct Stay {
-    /// When its load started.
+    /// When its load started; zero if nobody here knows.
     pub loaded: Nanos,
     /// How long the load took.
     pub load_time: Duration,
@@ -108,7 +108,7 @@ impl<V> Entry<V> {
         &self.key
     }
 
-    /// When its load started.
+    /// When its load started; zero if another node loaded it and the proof alone tells how old it is.
     #[inline]
     #[must_use]
     pub const fn loaded(&self) -> Nanos {

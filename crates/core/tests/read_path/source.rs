@@ -1,0 +1,399 @@
+//! A database in memory whose commits, visibility, feed and loads are steps of the test.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use trueup_core::{
+    apply::Feed,
+    entry::EpochId,
+    env::{BoxFuture, Clock},
+    proof::{
+        Ask, Barrier, Message, Position, Seen, Snapshot, Tag, Tags, Token, Transaction, Xid, XidSnapshot,
+    },
+    source::{LoadError, Loaded, LoadedMany, Loader, Source},
+    write::LockingRead,
+};
+
+/// Where the first epoch begins; each commit ends [`STEP`] further on.
+const START: u64 = 100;
+const STEP: u64 = 10;
+const FIRST_XID: u64 = 1000;
+
+/// Which database is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// SQLite: one writer, so that commit order is visibility order.
+    Sequence,
+    /// PostgreSQL: a commit may be delivered by the feed before any reader sees it.
+    Xids,
+}
+
+/// What the next load does instead of answering.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    Fail(LoadError),
+    Panic,
+    Hang,
+    /// Answers with this, whatever the rows say.
+    Lie(Option<String>),
+    /// Answers for fewer keys than were asked.
+    Forget,
+}
+
+struct Commit {
+    end: Position,
+    xid: Xid,
+    writes: Vec<(i64, Option<String>)>,
+    tags: Vec<Tag>,
+}
+
+struct State {
+    epoch: u8,
+    connection: u64,
+    commits: Vec<Commit>,
+    hidden: BTreeSet<u64>,
+    /// Commits before this index have been delivered.
+    delivered: usize,
+    delivered_end: Position,
+    /// Insert position: the end of the last commit.
+    end: Position,
+    acts: VecDeque<Act>,
+    down: bool,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    closed: bool,
+    arrived: usize,
+    released: usize,
+}
+
+/// The database. All methods take effect at once; nothing happens that no test asked for.
+pub(crate) struct Database {
+    kind: Kind,
+    clock: Clock,
+    state: Mutex<State>,
+    /// One for each node that follows.
+    feeds: Mutex<Vec<Feed>>,
+    gate: watch::Sender<Gate>,
+    loads: AtomicUsize,
+    batches: AtomicUsize,
+}
+
+pub(crate) fn row_tag(key: i64) -> Tag {
+    Tag::row("item", [key.to_string().as_str()])
+}
+
+pub(crate) fn wide_tag() -> Tag {
+    Tag::wide("item")
+}
+
+fn epoch_id(number: u8) -> EpochId {
+    EpochId::from_bytes([number; 16])
+}
+
+impl Database {
+    pub(crate) fn new(kind: Kind, clock: Clock) -> Arc<Self> {
+        let state = State {
+            epoch: 1,
+            connection: 1,
+            commits: Vec::new(),
+            hidden: BTreeSet::new(),
+            delivered: 0,
+            // So that the first message, which tells the connection, comes before every load.
+            delivered_end: Position(START - 1),
+            end: Position(START),
+            acts: VecDeque::new(),
+            down: false,
+        };
+        Arc::new(Self {
+            kind,
+            clock,
+            state: Mutex::new(state),
+            feeds: Mutex::default(),
+            gate: watch::Sender::default(),
+            loads: AtomicUsize::new(0),
+            batches: AtomicUsize::new(0),
+        })
+    }
+
+    /// Commits and acknowledges; the feed has not delivered it yet. Returns the writer's token.
+    pub(crate) fn commit(&self, writes: &[(i64, Option<&str>)]) -> Token {
+        self.append(writes, false, writes.iter().map(|(key, _)| row_tag(*key)).collect())
+    }
+
+    /// Writes the commit record and not more: the feed may deliver it, no reader sees it, and nobody was told that it
+    /// succeeded. Returns what [`Database::show`] takes.
+    pub(crate) fn commit_hidden(&self, writes: &[(i64, Option<&str>)]) -> Xid {
+        assert_eq!(self.kind, Kind::Xids, "SQLite has no such state");
+        self.append(writes, true, writes.iter().map(|(key, _)| row_tag(*key)).collect());
+        self.state.lock().commits.last().unwrap().xid
+    }
+
+    /// The commit becomes visible and is acknowledged.
+    pub(crate) fn show(&self, xid: Xid) -> Token {
+        let mut state = self.state.lock();
+        assert!(state.hidden.remove(&xid.0));
+        state.token()
+    }
+
+    fn append(&self, writes: &[(i64, Option<&str>)], hidden: bool, tags: Vec<Tag>) -> Token {
+        let mut state = self.state.lock();
+        let end = Position(state.end.0 + STEP);
+        let xid = Xid(FIRST_XID + state.commits.len() as u64);
+        let writes = writes.iter().map(|(key, value)| (*key, value.map(str::to_owned))).collect();
+        state.commits.push(Commit { end, xid, writes, tags });
+        state.end = end;
+        if hidden {
+            state.hidden.insert(xid.0);
+        }
+        state.token()
+    }
+
+    /// The feed delivers everything committed so far.
+    pub(crate) fn deliver(&self) {
+        let mut state = self.state.lock();
+        let transactions = state.commits[state.delivered..]
+            .iter()
+            .map(|commit| Transaction { xid: commit.xid, end: commit.end, tags: commit.tags.clone() })
+            .collect();
+        let message = Message {
+            epoch: epoch_id(state.epoch),
+            connection: state.connection,
+            previous: state.delivered_end,
+            end: state.end,
+            transactions,
+        };
+        state.delivered = state.commits.len();
+        state.delivered_end = state.end;
+        drop(state);
+        if message.end > message.previous {
+            self.tell(|feed| feed.apply(&message, []).unwrap());
+        }
+    }
+
+    /// The node asks how far the source is, and is answered at once.
+    pub(crate) fn ask(&self) {
+        let at = self.clock.now();
+        let state = self.state.lock();
+        let (epoch, position, snapshot) = (epoch_id(state.epoch), state.end, state.snapshot(self.kind));
+        drop(state);
+        self.tell(|feed| feed.answered(epoch, Ask { at, position }, Some(&snapshot)));
+    }
+
+    /// What a healthy feed does all the time: delivers, and answers an ask.
+    pub(crate) fn pump(&self) {
+        self.deliver();
+        self.ask();
+    }
+
+    /// The feed's connection is made anew.
+    pub(crate) fn reconnect(&self) {
+        self.state.lock().connection += 1;
+    }
+
+    /// The source is restored, or fails over: what the feed told before counts no longer.
+    pub(crate) fn new_epoch(&self) {
+        let mut state = self.state.lock();
+        state.epoch += 1;
+        state.delivered = state.commits.len();
+        state.delivered_end = state.end;
+        let (epoch, end) = (epoch_id(state.epoch), state.end);
+        drop(state);
+        self.tell(|feed| feed.begin_epoch(epoch, end, None));
+    }
+
+    /// As [`Database::new_epoch`], where older commits may still be invisible: nothing may be kept until a snapshot has
+    /// passed them.
+    pub(crate) fn new_epoch_behind_barrier(&self, xid: Xid) {
+        self.new_epoch();
+        let state = self.state.lock();
+        let (epoch, end) = (epoch_id(state.epoch), state.end);
+        drop(state);
+        self.tell(|feed| feed.begin_epoch(epoch, end, Some(Barrier { xid, end })));
+    }
+
+    /// From now on no load and no question is answered.
+    pub(crate) fn go_down(&self) {
+        self.state.lock().down = true;
+    }
+
+    pub(crate) fn come_back(&self) {
+        self.state.lock().down = false;
+    }
+
+    /// The next loads do this, one each.
+    pub(crate) fn script(&self, acts: impl IntoIterator<Item = Act>) {
+        self.state.lock().acts.extend(acts);
+    }
+
+    /// From now on a load that has read its snapshot waits before it answers.
+    pub(crate) fn close_gate(&self) {
+        self.gate.send_modify(|gate| gate.closed = true);
+    }
+
+    /// Lets all waiting loads answer, and later ones at once.
+    pub(crate) fn open_gate(&self) {
+        self.gate.send_modify(|gate| {
+            gate.closed = false;
+            gate.released = gate.arrived;
+        });
+    }
+
+    /// Lets the longest-waiting load answer; the gate stays closed.
+    pub(crate) fn release_one(&self) {
+        self.gate.send_modify(|gate| gate.released += 1);
+    }
+
+    /// Ends once `count` loads have read and wait.
+    pub(crate) async fn until_waiting(&self, count: usize) {
+        self.gate.subscribe().wait_for(|gate| gate.arrived - gate.released >= count).await.unwrap();
+    }
+
+    /// Loads of one key and of several, as often as the database was asked.
+    pub(crate) fn loads(&self) -> usize {
+        self.loads.load(Ordering::SeqCst)
+    }
+
+    /// How many of the loads were of several keys.
+    pub(crate) fn batches(&self) -> usize {
+        self.batches.load(Ordering::SeqCst)
+    }
+
+    fn tell(&self, tell: impl FnMut(&Feed)) {
+        self.feeds.lock().iter().for_each(tell);
+    }
+
+    pub(crate) fn epoch(&self) -> EpochId {
+        epoch_id(self.state.lock().epoch)
+    }
+
+    /// A token of the running epoch.
+    pub(crate) fn token_at(&self, position: u64) -> Token {
+        Token { epoch: self.epoch(), position: Position(position) }
+    }
+
+    async fn query(&self, keys: &[i64]) -> Result<LoadedMany<String>, LoadError> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        let (answer, act) = {
+            let mut state = self.state.lock();
+            if state.down {
+                return Err(LoadError::Unavailable("the database is down".into()));
+            }
+            (state.read(self.kind, keys), state.acts.pop_front())
+        };
+        self.pass_gate().await;
+        match act {
+            None => Ok(answer),
+            Some(Act::Fail(error)) => Err(error),
+            Some(Act::Panic) => panic!("a loader that panics"),
+            Some(Act::Hang) => std::future::pending().await,
+            Some(Act::Lie(value)) => {
+                let values = answer.values.into_iter().map(|(_, tags)| (value.clone(), tags)).collect();
+                Ok(LoadedMany { values, seen: answer.seen })
+            }
+            Some(Act::Forget) => Ok(LoadedMany { values: Vec::new(), seen: answer.seen }),
+        }
+    }
+
+    async fn pass_gate(&self) {
+        let mut ticket = None;
+        self.gate.send_if_modified(|gate| {
+            if gate.closed {
+                ticket = Some(gate.arrived);
+                gate.arrived += 1;
+            }
+            gate.closed
+        });
+        if let Some(ticket) = ticket {
+            self.gate.subscribe().wait_for(|gate| gate.released > ticket).await.unwrap();
+        }
+    }
+}
+
+impl State {
+    fn token(&self) -> Token {
+        Token { epoch: epoch_id(self.epoch), position: self.end }
+    }
+
+    fn snapshot(&self, kind: Kind) -> Snapshot {
+        match kind {
+            Kind::Sequence => Snapshot::Sequence(self.end),
+            Kind::Xids => {
+                let next = Xid(FIRST_XID + self.commits.len() as u64);
+                let running: Box<[Xid]> = self.hidden.iter().copied().map(Xid).collect();
+                let xmin = running.first().copied().unwrap_or(next);
+                Snapshot::Xids(XidSnapshot { xmin, xmax: next, running })
+            }
+        }
+    }
+
+    fn read(&self, kind: Kind, keys: &[i64]) -> LoadedMany<String> {
+        let seen = Seen { snapshot: self.snapshot(kind), upper: self.end, epoch: epoch_id(self.epoch) };
+        let values = keys.iter().map(|key| (self.value(*key), tags_of(*key))).collect();
+        LoadedMany { values, seen }
+    }
+
+    fn value(&self, key: i64) -> Option<String> {
+        let visible = self.commits.iter().filter(|commit| !self.hidden.contains(&commit.xid.0));
+        let write = visible.flat_map(|commit| &commit.writes).rfind(|(written, _)| *written == key);
+        write.and_then(|(_, value)| value.clone())
+    }
+}
+
+fn tags_of(key: i64) -> Tags {
+    [row_tag(key), wide_tag()].into_iter().collect()
+}
+
+impl Loader<i64, String> for Database {
+    fn load<'a>(&'a self, key: &'a i64) -> BoxFuture<'a, Result<Loaded<String>, LoadError>> {
+        Box::pin(async move {
+            let LoadedMany { mut values, seen } = self.query(std::slice::from_ref(key)).await?;
+            let (value, tags) = values.remove(0);
+            Ok(Loaded { value, tags, seen })
+        })
+    }
+
+    fn load_many<'a>(&'a self, keys: &'a [i64]) -> BoxFuture<'a, Result<LoadedMany<String>, LoadError>> {
+        self.batches.fetch_add(1, Ordering::SeqCst);
+        Box::pin(self.query(keys))
+    }
+}
+
+impl Source for Database {
+    fn describe(&self) -> String {
+        "a database in memory".into()
+    }
+
+    fn follow(self: Arc<Self>, feed: Feed) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let (epoch, start) = (self.epoch(), self.state.lock().delivered_end);
+            feed.begin_epoch(epoch, start, None);
+            self.feeds.lock().push(feed.clone());
+            self.pump();
+            feed.until_stopped().await;
+        })
+    }
+
+    fn token(&self) -> BoxFuture<'_, Result<Token, LoadError>> {
+        Box::pin(async { Ok(self.state.lock().token()) })
+    }
+
+    fn invalidate<'a>(&'a self, tags: &'a [Tag]) -> BoxFuture<'a, Result<Token, LoadError>> {
+        Box::pin(async { Ok(self.append(&[], false, tags.to_vec())) })
+    }
+}
+
+/// Reads as a locking transaction would: the newest committed state.
+impl LockingRead<i64, String> for Database {
+    fn read_locked<'a>(&'a self, key: &'a i64) -> BoxFuture<'a, Result<Option<String>, LoadError>> {
+        Box::pin(async { Ok(self.state.lock().value(*key)) })
+    }
+}
