@@ -221,7 +221,8 @@ where
 
     fn stay(&self, loaded: Nanos, load_time: Duration, absent: bool) -> Stay {
         let expires = loaded.after(self.life_in_memory(absent));
-        Stay { loaded, load_time, expires, hard_expires: loaded.after(self.plan.hard_age) }
+        let hard_age = jittered(self.plan.hard_age, self.plan.jitter, random::number());
+        Stay { loaded, load_time, expires, hard_expires: loaded.after(hard_age) }
     }
 }
 

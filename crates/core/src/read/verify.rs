@@ -30,6 +30,9 @@ struct Sample<K> {
     version: u64,
     watermark: Position,
     tags: Tags,
+    proven: bool,
+    /// The number of the source's epoch in which the answer was loaded.
+    epoch: u64,
 }
 
 impl<K: Clone> Checker<K> {
@@ -64,6 +67,8 @@ impl<K: Clone> Sample<K> {
             version: answer.version(),
             watermark: answer.receipt().watermark,
             tags: answer.entry().proof().tags().clone(),
+            proven: answer.receipt().proven,
+            epoch: answer.entry().proof().epochs().source,
         }
     }
 }
@@ -112,8 +117,10 @@ where
     V: CacheValue,
 {
     async fn verify(&self, sample: &Sample<K>) -> Result<CheckVerdict, LoadError> {
-        let epoch = self.ledger.epoch();
-        let loaded = self.loader.load(&sample.key).await?;
+        let limit = self.plan.hard_timeout;
+        let timed_out = |_| LoadError::TimedOut { limit_ms: limit.as_millis() as u64 };
+        let loaded =
+            tokio::time::timeout(limit, self.loader.load(&sample.key)).await.map_err(timed_out)??;
         if super::load::version_of(loaded.value.as_ref()) == sample.version {
             return Ok(CheckVerdict::Fresh);
         }
@@ -122,7 +129,8 @@ where
         let told = self.feed.until_applied(loaded.seen.upper);
         let waited = tokio::time::timeout(FEED_WAIT_MAX, told).await;
         let changed_since = self.ledger.last_change(&sample.tags) > sample.watermark;
-        let cannot_tell = waited.is_err() || epoch.is_none() || self.ledger.epoch() != epoch;
+        // An unproven answer promised nothing, and changes of another epoch are not told here.
+        let cannot_tell = waited.is_err() || !sample.proven || self.ledger.epoch_number() != sample.epoch;
         Ok(if changed_since || cannot_tell { CheckVerdict::InFlight } else { CheckVerdict::Stale })
     }
 

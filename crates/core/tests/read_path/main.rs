@@ -7,8 +7,14 @@
     reason = "helpers of tests fail their test"
 )]
 
+mod age_bounded;
+mod check;
 mod flights;
 mod incidents;
+mod lives;
+mod many;
 mod promises;
+mod receipts;
 mod source;
+mod stale;
 mod world;

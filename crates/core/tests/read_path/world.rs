@@ -131,6 +131,11 @@ impl World {
         self.items.get(&key).await.unwrap()
     }
 
+    /// Reads, and says whether that failed.
+    pub(crate) async fn get_err(&self, key: i64) -> bool {
+        self.items.get(&key).await.is_err()
+    }
+
     /// A read that goes on while the test does other things.
     pub(crate) fn start_get(&self, key: i64) -> Pending<Answer> {
         let items = self.items.clone();

@@ -1,0 +1,71 @@
+//! Classes that no feed proves: good until their life ends or until they are invalidated by name.
+
+use trueup_core::{class::ClassPlanBuilder, receipt::ServedBy};
+
+use super::{
+    source::{Kind, row_tag},
+    world::{World, by, ms, secs, text},
+};
+
+fn aged() -> ClassPlanBuilder {
+    trueup_core::class::ClassPlan::display("item")
+        .table("item")
+        .key(["id"])
+        .same_for_everyone()
+        .age_bounded("team prices", "a daily import")
+        .life(secs(10))
+        .jitter(0.0)
+}
+
+async fn world() -> World {
+    let world = World::new(Kind::Sequence, aged()).await;
+    world.write(1, "a");
+    world.get(1).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_answers_are_never_called_proven_and_their_age_is_counted_from_the_load() {
+    let world = world().await;
+    world.pass(secs(4)).await;
+    let answer = world.get(1).await;
+    assert_eq!((by(&answer), answer.receipt().proven, answer.receipt().age), (ServedBy::L1, false, secs(4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_feed_means_nothing_to_it_and_its_life_everything() {
+    let world = world().await;
+    world.pass(secs(10)).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::L1);
+    world.pass(ms(1)).await;
+    let answer = world.get(1).await;
+    assert_eq!((by(&answer), answer.receipt().miss.unwrap().as_str()), (ServedBy::Source, "expired"));
+    assert_eq!(world.items.stats().counts().renewed, 0, "nothing proves it, nothing renews it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_when_it_is_invalidated_by_name() {
+    let world = world().await;
+    world.cache.invalidate(&[row_tag(1)]).await.unwrap();
+    world.database.deliver();
+    let answer = world.get(1).await;
+    assert_eq!((by(&answer), answer.receipt().miss.unwrap().as_str()), (ServedBy::Source, "invalidated"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_with_a_token_or_a_tighter_bound_goes_to_the_source() {
+    let world = world().await;
+    let token = world.database.commit(&[(1, Some("b"))]);
+    let own = world.items.read(&1).token(token).run().await.unwrap();
+    assert_eq!((text(&own), by(&own)), (Some("b"), ServedBy::Source));
+    world.pass(secs(2)).await;
+    let tight = world.items.read(&1).max_staleness(secs(1)).run().await.unwrap();
+    assert_eq!(by(&tight), ServedBy::Source);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_keys_in_one_state_come_from_the_source() {
+    let world = world().await;
+    let answers = world.items.read_many(&[1, 1]).consistent().run().await.unwrap();
+    assert!(answers.iter().all(|answer| by(answer) == ServedBy::Source));
+}

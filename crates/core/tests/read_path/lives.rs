@@ -1,0 +1,112 @@
+//! Lives: renewal, hard age, absence, size, spread.
+
+use std::collections::BTreeSet;
+
+use trueup_core::{env::Nanos, receipt::ServedBy};
+
+use super::{
+    source::Kind,
+    world::{World, by, items, ms, secs, text},
+};
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_of_its_life_a_proven_entry_is_renewed_and_not_loaded() {
+    let world = World::usual().await;
+    world.write(1, "a");
+    world.get(1).await;
+    world.pass_healthily(secs(60) + ms(1)).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::L1);
+    world.pass_healthily(secs(59)).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::L1);
+    assert_eq!(world.items.stats().counts().renewed, 1, "one new life, not one for each read");
+    assert_eq!(world.database.loads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_its_hard_age_even_a_proven_entry_is_loaded_again() {
+    let world = World::usual().await;
+    world.write(1, "a");
+    world.get(1).await;
+    for _ in 0..9 {
+        world.pass_healthily(secs(60)).await;
+        world.get(1).await;
+    }
+    world.pass_healthily(secs(60)).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::L1, "at 600 s");
+    world.clock.advance(ms(1));
+    world.database.pump();
+    let answer = world.get(1).await;
+    assert_eq!((by(&answer), answer.receipt().miss.unwrap().as_str()), (ServedBy::Source, "expired"));
+    assert_eq!(by(&world.get(1).await), ServedBy::L1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absence_has_its_own_life() {
+    let world = World::usual().await;
+    world.write(2, "x");
+    world.items.get_many(&[1, 2]).await.unwrap();
+    let left = |key: &str| world.items.memory().get(key).unwrap().expires().since(world.clock.now());
+    assert_eq!((left("1"), left("2")), (secs(30), secs(60)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_without_negative_life_keeps_no_absence() {
+    let world = World::new(Kind::Sequence, items().no_negative()).await;
+    for _ in 0..2 {
+        let answer = world.get(1).await;
+        assert!(answer.is_absent());
+        assert_eq!(by(&answer), ServedBy::Source);
+    }
+    assert_eq!(world.items.memory().len(), 0);
+    world.write(1, "a");
+    world.get(1).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::L1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_beyond_the_limit_is_served_and_not_kept() {
+    // The encoding of a text is JSON: two quotes more.
+    let world = World::new(Kind::Sequence, items().value_bytes_max(12)).await;
+    world.write(1, &"x".repeat(10));
+    world.write(2, &"x".repeat(11));
+    for _ in 0..2 {
+        assert_eq!(text(&world.get(2).await).map(str::len), Some(11));
+        world.get(1).await;
+    }
+    assert_eq!(world.database.loads(), 3);
+    let rejected = world.items.stats().counts().rejected;
+    assert!(rejected.contains(&("too_large", 2)), "{rejected:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_loaded_together_does_not_end_together() {
+    let world = World::new(Kind::Sequence, items().jitter(0.5)).await;
+    let keys: Vec<i64> = (0..50).collect();
+    for key in &keys {
+        world.write(*key, "x");
+    }
+    world.items.get_many(&keys).await.unwrap();
+    let (mut soft, mut hard): (BTreeSet<Nanos>, BTreeSet<Nanos>) = Default::default();
+    world.items.memory().for_each(|entry| {
+        soft.insert(entry.expires());
+        hard.insert(entry.hard_expires());
+    });
+    let now = world.clock.now();
+    for (ends, life) in [(soft, 60), (hard, 600)] {
+        assert!(ends.len() > 40, "{} distinct ends of 50", ends.len());
+        assert!(ends.iter().all(|end| (secs(life) / 2..=secs(life)).contains(&end.since(now))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_entry_gives_its_memory_back_without_being_read() {
+    let world = World::usual().await;
+    world.write(1, "a");
+    world.get(1).await;
+    assert_eq!(world.items.memory().len(), 1);
+    world.pass(secs(601)).await;
+    // The purge runs on a timer of its own, once a second.
+    tokio::time::advance(secs(1)).await;
+    world.turns().await;
+    assert_eq!(world.items.memory().len(), 0);
+}
