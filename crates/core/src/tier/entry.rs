@@ -61,7 +61,8 @@ impl<V> Entry<V> {
         let weight = size_of::<Self>() + counters + key.heap_bytes() + tags + extra;
         Self {
             proof,
-            expires: AtomicU64::new(stay.expires.0),
+            // Readers look at this one first: nothing may hide the hard age from them.
+            expires: AtomicU64::new(stay.expires.0.min(stay.hard_expires.0)),
             hard_expires: stay.hard_expires,
             retry_at: AtomicU64::new(0),
             absent: value.is_none(),

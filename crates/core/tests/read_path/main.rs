@@ -10,11 +10,13 @@
 mod age_bounded;
 mod check;
 mod flights;
+mod histories;
 mod incidents;
 mod lives;
 mod many;
 mod promises;
 mod receipts;
+mod remote;
 mod source;
 mod stale;
 mod world;

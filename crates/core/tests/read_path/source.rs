@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -83,9 +83,13 @@ pub(crate) struct Database {
     /// One for each node that follows.
     feeds: Mutex<Vec<Feed>>,
     gate: watch::Sender<Gate>,
+    latency: OnceLock<Latency>,
     loads: AtomicUsize,
     batches: AtomicUsize,
 }
+
+/// What a query waits for before it reads, and again before it answers.
+type Latency = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(crate) fn row_tag(key: i64) -> Tag {
     Tag::row("item", [key.to_string().as_str()])
@@ -119,6 +123,7 @@ impl Database {
             state: Mutex::new(state),
             feeds: Mutex::default(),
             gate: watch::Sender::default(),
+            latency: OnceLock::new(),
             loads: AtomicUsize::new(0),
             batches: AtomicUsize::new(0),
         })
@@ -282,6 +287,7 @@ impl Database {
 
     async fn query(&self, keys: &[i64]) -> Result<LoadedMany<String>, LoadError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
+        self.be_slow().await;
         let (answer, act) = {
             let mut state = self.state.lock();
             if state.down {
@@ -290,6 +296,7 @@ impl Database {
             (state.read(self.kind, keys), state.acts.pop_front())
         };
         self.pass_gate().await;
+        self.be_slow().await;
         match act {
             None => Ok(answer),
             Some(Act::Fail(error)) => Err(error),
@@ -300,6 +307,17 @@ impl Database {
                 Ok(LoadedMany { values, seen: answer.seen })
             }
             Some(Act::Forget) => Ok(LoadedMany { values: Vec::new(), seen: answer.seen }),
+        }
+    }
+
+    /// Queries take time.
+    pub(crate) fn set_latency(&self, latency: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        assert!(self.latency.set(Box::new(latency)).is_ok(), "set once");
+    }
+
+    async fn be_slow(&self) {
+        if let Some(latency) = self.latency.get() {
+            latency().await;
         }
     }
 
