@@ -65,7 +65,7 @@ where
 {
     /// Fills one key and ends the flight, whatever happens.
     pub(super) async fn fill(self: Arc<Self>, lead: Lead<V>, key: &K, tiers: bool) {
-        if tiers && let Some(Some(filled)) = self.from_tiers(&[lead.key()]).await.pop() {
+        if tiers && let Some(Some(filled)) = self.look_up_tiers(&[lead.key()]).await.pop() {
             lead.end(Ending::Filled(filled));
             return;
         }
@@ -78,7 +78,7 @@ where
 
     /// What memory holds by now (another load of the key may have ended since the reader looked), or else what another
     /// node has shared, for each of `keys`.
-    pub(super) async fn from_tiers(&self, keys: &[&Key]) -> Vec<Option<Filled<V>>> {
+    pub(super) async fn look_up_tiers(&self, keys: &[&Key]) -> Vec<Option<Filled<V>>> {
         let in_memory = |key: &&Key| {
             let entry = self.tier.get(key.as_str()).filter(|entry| self.judge(entry, &self.need).is_ok())?;
             Some(Filled { entry, from: ServedBy::L1 })

@@ -44,11 +44,20 @@ where
         let mut answers: Vec<Option<Result<Cached<V>, ReadError>>> = Vec::with_capacity(keys.len());
         let mut asked = Vec::new();
         for (index, (key, name)) in keys.iter().zip(canonical).enumerate() {
-            let answer = self.hit(key, name.as_str(), need).or_else(|missed| match self.ask(need, missed) {
-                Ok(asking) => Err(asked.push((index, asking))),
-                Err(stale) => Ok(stale),
-            });
-            answers.push(answer.ok().map(Ok));
+            let missed = match self.hit(key, name.as_str(), need) {
+                Ok(answer) => {
+                    answers.push(Some(Ok(answer)));
+                    continue;
+                }
+                Err(missed) => missed,
+            };
+            match self.ask(need, missed) {
+                Ok(asking) => {
+                    answers.push(None);
+                    asked.push((index, asking));
+                }
+                Err(stale) => answers.push(Some(Ok(stale))),
+            }
         }
         let boarded = self.board_all(keys, canonical, &asked);
         for ((index, asking), boarded) in asked.into_iter().zip(boarded) {
@@ -100,7 +109,7 @@ where
     async fn fill_from_tiers(&self, led: Vec<Led<K, V>>) -> Vec<Led<K, V>> {
         let (wanted, mut rest): (Vec<_>, Vec<_>) = led.into_iter().partition(|led| led.tiers);
         let names: Vec<&Key> = wanted.iter().map(|led| led.lead.key()).collect();
-        let found = self.from_tiers(&names).await;
+        let found = self.look_up_tiers(&names).await;
         for (led, filled) in wanted.into_iter().zip(found) {
             match filled {
                 Some(filled) => led.lead.end(Ending::Filled(filled)),
