@@ -166,6 +166,15 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     }
 }
 
+/// What memory holds under a key. Made by [`Class::inspect`].
+#[derive(Debug)]
+pub struct Inspected<V> {
+    /// The entry.
+    pub entry: Arc<Entry<V>>,
+    /// Whether a read would be answered from it, and why not.
+    pub verdict: Result<Receipt, Unproven>,
+}
+
 /// A read of one key. Made by [`Class::read`].
 #[must_use = "a read does nothing until it is run"]
 pub struct Read<'a, K, V: CacheValue> {
@@ -247,10 +256,10 @@ impl<V: CacheValue> Class<Key, V> {
     }
 
     /// What memory holds under `key`, and what a read would find there now. Counted nowhere: for people who ask why.
-    pub fn inspect(&self, key: &Key) -> Option<(Arc<Entry<V>>, Result<Receipt, Unproven>)> {
+    pub fn inspect(&self, key: &Key) -> Option<Inspected<V>> {
         let entry = self.core.tier.get(key.as_str())?;
         let verdict = self.core.judge(&entry, &self.core.need);
-        Some((entry, verdict))
+        Some(Inspected { entry, verdict })
     }
 }
 

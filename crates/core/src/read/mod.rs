@@ -7,5 +7,5 @@ mod many;
 mod miss;
 mod verify;
 
-pub use class::{Class, Read, ReadMany};
+pub use class::{Class, Inspected, Read, ReadMany};
 pub(crate) use class::{ClassCore, ClassParts};

@@ -60,8 +60,8 @@ impl From<SqliteError> for Failure {
 impl From<CatalogError> for Failure {
     fn from(error: CatalogError) -> Self {
         match error {
-            CatalogError::Sqlite(error) => error.into(),
-            CatalogError::Source { class, why } => match Self::from(why) {
+            CatalogError::Sqlite(error) => (*error).into(),
+            CatalogError::Source { class, why } => match Self::from(*why) {
                 Self::Unreachable(why) => Self::Unreachable(format!("class `{class}`: {why}")),
                 other => Self::Usage(format!("class `{class}`: {other}")),
             },

@@ -90,9 +90,9 @@ pub fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanation {
         class: class.name().to_string(),
         purpose: class.plan().purpose().to_string(),
         canonical_key: key.as_str().to_owned(),
-        verdict: verdict(class, held.as_ref().map(|(_, judged)| judged)),
+        verdict: verdict(class, held.as_ref().map(|held| &held.verdict)),
         max_staleness,
-        entry: held.map(|(entry, judged)| facts(node, &entry, judged)),
+        entry: held.map(|held| facts(node, &held.entry, held.verdict)),
         node: node_facts(node),
     }
 }

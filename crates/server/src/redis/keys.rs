@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trueup::catalog::CatalogClass;
-use trueup_core::key::Key;
+use trueup_core::{entry::Raw, key::Key, tier::Entry};
 
 use super::{Commands, refusal};
 use crate::{
@@ -22,16 +22,15 @@ impl Commands {
             Ok(found) => found,
             Err(error) => return refusal::now(reply, &error),
         };
-        let held = class.cached().and_then(|class| class.inspect(&key));
-        let left = match held {
-            Some((entry, Ok(_))) if entry.value().is_some() => {
+        let left = match served(class, &key) {
+            Some(entry) => {
                 let left = entry.expires().since(self.node.clock().now());
                 match unit {
                     TtlUnit::Seconds => left.as_millis().div_ceil(1_000) as i64,
                     TtlUnit::Milliseconds => left.as_millis() as i64,
                 }
             }
-            _ => NO_VALUE,
+            None => NO_VALUE,
         };
         reply.integer(left);
         Outcome::Done
@@ -45,7 +44,7 @@ impl Commands {
             Ok(found) => found,
             Err(error) => return refusal::now(reply, &error),
         };
-        let held = found.iter().filter(|(class, key)| is_held(class, key)).count() as i64;
+        let held = found.iter().filter(|(class, key)| served(class, key).is_some()).count() as i64;
         // A class that is never cached has nothing to delete, as a key that does not exist has not.
         let cached = found.into_iter().filter(|(class, _)| class.cached().is_some());
         let targets: Vec<Target> = cached.map(|(class, key)| Target::Key(Arc::clone(class), key)).collect();
@@ -64,7 +63,8 @@ impl Commands {
     }
 }
 
-fn is_held(class: &CatalogClass, key: &Key) -> bool {
-    let held = class.cached().and_then(|class| class.inspect(key));
-    matches!(held, Some((entry, Ok(_))) if entry.value().is_some())
+/// The entry with a value from which a read would be answered.
+fn served(class: &CatalogClass, key: &Key) -> Option<Arc<Entry<Raw>>> {
+    let held = class.cached()?.inspect(key)?;
+    (held.verdict.is_ok() && held.entry.value().is_some()).then_some(held.entry)
 }

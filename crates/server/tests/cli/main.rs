@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod configured;
+#[cfg(test)]
 mod demo;
 mod init;
 mod serve;
+#[cfg(test)]
 mod support;

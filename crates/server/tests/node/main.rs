@@ -1,10 +1,13 @@
 //! A whole node over real sockets, in front of a database that the test scripts.
 
+#[cfg(test)]
 mod auth;
 mod bad_input;
 mod http;
 mod metrics;
 mod redis;
+#[cfg(test)]
 mod source;
 mod stop;
+#[cfg(test)]
 mod support;

@@ -53,18 +53,25 @@ pub enum CatalogError {
         /// The class.
         class: ClassName,
         /// What the source says.
-        why: crate::sqlite::SqliteError,
+        why: Box<crate::sqlite::SqliteError>,
     },
     /// The source cannot be read.
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
-    Sqlite(#[from] crate::sqlite::SqliteError),
+    Sqlite(Box<crate::sqlite::SqliteError>),
     /// There is one of that name already.
     #[error("class `{class}` is declared twice; give each its own name")]
     Twice {
         /// The class.
         class: ClassName,
     },
+}
+
+#[cfg(feature = "sqlite")]
+impl From<crate::sqlite::SqliteError> for CatalogError {
+    fn from(error: crate::sqlite::SqliteError) -> Self {
+        Self::Sqlite(Box::new(error))
+    }
 }
 
 /// No class of that name. What was asked for is not shown: where a class was forgotten, it is a key.

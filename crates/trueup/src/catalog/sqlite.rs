@@ -194,7 +194,7 @@ fn of_table(
     plan: &ClassPlan,
     name: &str,
 ) -> Result<SqliteClass, CatalogError> {
-    let in_source = |why| CatalogError::Source { class: plan.name().clone(), why };
+    let in_source = |why| CatalogError::Source { class: plan.name().clone(), why: Box::new(why) };
     let table = find(tables, name);
     let columns = table.map(|table| table.columns.as_slice()).unwrap_or_default();
     let loader = RowLoader::new(sqlite, name, row_options(plan, columns)).map_err(in_source)?;
@@ -273,7 +273,7 @@ fn of_query(
         groups: groups.clone(),
     };
     let loader = QueryLoader::new(sqlite, sql, form.clone(), options)
-        .map_err(|why| CatalogError::Source { class: plan.name().clone(), why })?;
+        .map_err(|why| CatalogError::Source { class: plan.name().clone(), why: Box::new(why) })?;
     let tag = |table: &String| {
         let grouped = groups.keys().any(|name| same(name, table));
         if grouped { Tag::wide(table) } else { Tag::any(table) }

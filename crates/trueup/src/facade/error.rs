@@ -17,13 +17,13 @@ pub enum TrueupError {
     UnknownClass(#[from] UnknownClass),
     /// The class must never be cached.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(Box<PlanError>),
     /// The engine refuses the class.
     #[error(transparent)]
-    Class(#[from] ClassError),
+    Class(Box<ClassError>),
     /// The class cannot be served from this database.
     #[error(transparent)]
-    Catalog(#[from] CatalogError),
+    Catalog(Box<CatalogError>),
     /// The key type does not fit the class.
     #[error("class `{class}`: {why}")]
     Key {
@@ -34,7 +34,7 @@ pub enum TrueupError {
     },
     /// The database cannot be read.
     #[error(transparent)]
-    Source(#[from] SqliteError),
+    Source(Box<SqliteError>),
     /// The feed has not caught up in time.
     #[error("the feed has not caught up within {waited_s} s: {problem}")]
     NotReady {
@@ -43,4 +43,21 @@ pub enum TrueupError {
         /// What the feed says.
         problem: String,
     },
+}
+
+macro_rules! boxed {
+    ($($variant:ident: $error:ty;)+) => {$(
+        impl From<$error> for TrueupError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )+};
+}
+
+boxed! {
+    Catalog: CatalogError;
+    Source: SqliteError;
+    Class: ClassError;
+    Plan: PlanError;
 }
