@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use trueup::{
-    catalog::sqlite::{discover_classes, install_options, tables},
+    catalog::sqlite::{discover_classes, install_options},
     plan::{Plan, Skipped, render},
-    sqlite::{FeedPlan, RemovePlan},
+    sqlite::{FeedPlan, RemovePlan, discover_file},
 };
 
 use super::{
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     } else {
         let feed = FeedPlan::new(path, &install_options(&plan))?;
         let skipped = if plan.classes.is_empty() {
-            discover_classes(&mut plan, &tables(path)?, None)
+            discover_classes(&mut plan, &discover_file(path)?, None)
         } else {
             Vec::new()
         };

@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use trueup::{
     catalog::{Catalog, CatalogBuilder, sqlite},
     plan::{Override, Plan, Skipped, SourceSettings, SourceUrl},
-    sqlite::{FeedPlan, Sqlite, SqliteError, SqliteOptions, TableInfo},
+    sqlite::{FeedPlan, Sqlite, SqliteError, SqliteOptions, discover_file},
 };
 use trueup_core::{cache::CacheBuilder, env::Clock};
 
@@ -136,7 +136,7 @@ pub(super) fn complete(plan: &mut Plan, sqlite: &Sqlite) -> Result<Vec<Skipped>,
     if !plan.classes.is_empty() {
         return Ok(Vec::new());
     }
-    let tables: Vec<TableInfo> = sqlite::tables(sqlite.path())?;
+    let tables = discover_file(sqlite.path())?;
     let followed = sqlite.followed_tables()?;
     Ok(sqlite::discover_classes(plan, &tables, Some(&followed)))
 }

@@ -1,8 +1,7 @@
 //! Classes over a SQLite database: what the plan declares, or what the schema offers.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use rusqlite::{Connection, OpenFlags};
 use trueup_core::{
     class::{ClassPlan, Group, Invalidation, Origin, Tags as Declared},
     entry::Raw,
@@ -19,28 +18,12 @@ use crate::{
     plan::{DiscoveredTable, Plan, Skipped},
     sqlite::{
         ColumnInfo, FollowedTable, GroupSpec, InstallOptions, QueryLoader, QueryOptions, RowLoader,
-        RowOptions, Sqlite, SqliteError, SqliteTx, TableInfo, discover,
+        RowOptions, Sqlite, SqliteTx, TableInfo, discover_file,
     },
 };
 
 /// How a query's parameter is compared that has the name of no column: as the database would compare what is written.
 const UNTYPED: ColumnForm = ColumnForm::Sqlite { affinity: Affinity::Blob, collation: Collation::Binary };
-
-/// Tables and views of the database at `path`, whether or not a feed is installed.
-///
-/// # Errors
-/// [`SqliteError`], naming the file and the fix.
-pub fn tables(path: &Path) -> Result<Vec<TableInfo>, SqliteError> {
-    let read = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        discover(&Connection::open_with_flags(path, flags)?)
-    };
-    read().map_err(|source| SqliteError::Database {
-        path: path.to_owned(),
-        doing: "reading its schema",
-        source,
-    })
-}
 
 /// Adds to `plan` a class for each of `tables` that can be served unasked; those that cannot come back with the reason.
 /// `followed` are the tables that the installed feed follows; `None` before it is installed.
@@ -162,7 +145,7 @@ pub fn add_classes(
     sqlite: &Sqlite,
     plan: &Plan,
 ) -> Result<CatalogBuilder, CatalogError> {
-    let tables = tables(sqlite.path())?;
+    let tables = discover_file(sqlite.path())?;
     for class in plan.classes.values() {
         let SqliteClass { form, loader, whole } = open(sqlite, &tables, class)?;
         let loader = Arc::new(loader);

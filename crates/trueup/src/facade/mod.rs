@@ -20,9 +20,9 @@ pub use self::{
     error::TrueupError,
 };
 use crate::{
-    catalog::sqlite::{SqliteClass, discover_classes, open, tables},
+    catalog::sqlite::{SqliteClass, discover_classes, open},
     plan::Plan,
-    sqlite::{Sqlite, SqliteTx, TableInfo, WriteError},
+    sqlite::{Sqlite, SqliteTx, TableInfo, WriteError, discover_file},
 };
 
 /// How long [`Builder::build`] waits for the feed to catch up.
@@ -153,7 +153,7 @@ impl Builder<Sqlite> {
     /// [`TrueupError`] when the database cannot be read, or the feed does not catch up.
     pub async fn build(self) -> Result<Trueup, TrueupError> {
         let Self { source: sqlite, mut plan, online_checks } = self;
-        let tables = tables(sqlite.path())?;
+        let tables = discover_file(sqlite.path())?;
         // What cannot be served is missing where it is asked for, and the error then names what there is.
         drop(discover_classes(&mut plan, &tables, Some(&sqlite.followed_tables()?)));
         let cache = CacheBuilder::new(Arc::new(sqlite.clone()))
