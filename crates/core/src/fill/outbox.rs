@@ -226,3 +226,47 @@ async fn write_all(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        entry::EpochId,
+        env::Clock,
+        proof::{Carrier, Seen, Snapshot},
+        tier::testing::RemoteDouble,
+    };
+
+    struct Settled(Proof);
+
+    impl Carrier for Settled {
+        fn proof(&self) -> &Proof {
+            &self.0
+        }
+
+        fn settled(self: Arc<Self>) {}
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_never_shared_under_the_name_of_a_later_epoch() {
+        let clock = Clock::stepped();
+        let remote = Arc::new(RemoteDouble::new(clock.clone(), 1));
+        let (outbox, _task) = Outbox::start(Arc::clone(&remote) as _, KeyRing::generate().unwrap());
+        let (ledger, at, epoch) = (Ledger::new(16, 16), Position(10), EpochId::from_bytes([1; 16]));
+        ledger.begin_epoch(epoch, at, None);
+        let seen = Seen { snapshot: Snapshot::Sequence(at), upper: at, epoch };
+        let load = ledger.begin_load(clock.now(), 1);
+        let (entry, kept) = load.admit(Tags::new(), seen, |proof| Arc::new(Settled(proof)));
+        assert_eq!(kept, Ok(()));
+        let key = RemoteKey::new("item", [0; 32]);
+        let life = Duration::from_secs(1);
+        let place = Place { key: &key, class_digest: [0; 16], life, hard_life: None };
+        for (shared, next) in [(true, [2; 16]), (false, [3; 16])] {
+            outbox.share(&place, &ledger, &entry.0, Some(b"value"), 1);
+            tokio::task::yield_now().await;
+            assert_eq!(remote.held(&key).is_some(), shared);
+            remote.lose_all();
+            ledger.begin_epoch(EpochId::from_bytes(next), at, None);
+        }
+    }
+}

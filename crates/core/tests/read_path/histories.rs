@@ -27,7 +27,7 @@ fn check_all(kind: Kind) {
         if let Err(wrong) = history.check() {
             panic!("{kind:?}, seed {seed}: {wrong}");
         }
-        from_memory += history.from_memory();
+        from_memory += history.count_from_memory();
     }
     assert!(from_memory > 1000, "only {from_memory} answers came from memory: the histories show nothing");
 }

@@ -111,3 +111,19 @@ async fn a_decision_reads_under_a_lock_and_never_from_memory() {
     let decided = world.items.authoritative(world.database.as_ref(), &1).await.unwrap();
     assert_eq!(decided.value().map(String::as_str), Some("b"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_waits_for_the_feed_ends_at_the_first_change_that_its_load_did_not_see() {
+    let world = World::new(Kind::Xids, items()).await;
+    world.write(1, "old");
+    let hidden = world.database.commit_hidden(&[(1, Some("new"))]);
+    world.database.commit(&[(2, Some("later"))]);
+    assert_eq!(text(&world.get(1).await), Some("old"));
+    assert_eq!(by(&world.get(1).await), ServedBy::L1, "the feed has told nothing of it");
+    world.database.deliver_next();
+    assert_eq!(world.cache.status().unsettled, 1, "still waiting for the rest");
+    world.database.show(hidden);
+    let answer = world.get(1).await;
+    assert_eq!((text(&answer), by(&answer)), (Some("new"), ServedBy::Source));
+    assert_eq!(world.missed("invalidated"), 1);
+}

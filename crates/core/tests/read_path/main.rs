@@ -8,6 +8,7 @@
 )]
 
 mod age_bounded;
+mod behaviours;
 mod check;
 mod flights;
 mod histories;

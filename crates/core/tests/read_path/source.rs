@@ -1,7 +1,7 @@
 //! A database in memory whose commits, visibility, feed and loads are steps of the test.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -64,6 +64,8 @@ struct State {
     delivered_end: Position,
     /// Insert position: the end of the last commit.
     end: Position,
+    /// Names that entries of these keys depend on besides their rows.
+    labels: BTreeMap<i64, Tag>,
     acts: VecDeque<Act>,
     down: bool,
 }
@@ -114,6 +116,7 @@ impl Database {
             // So that the first message, which tells the connection, comes before every load.
             delivered_end: Position(START - 1),
             end: Position(START),
+            labels: BTreeMap::new(),
             acts: VecDeque::new(),
             down: false,
         };
@@ -149,6 +152,20 @@ impl Database {
         state.token()
     }
 
+    /// The transaction ends without a commit.
+    pub(crate) fn roll_back(&self, xid: Xid) {
+        let mut state = self.state.lock();
+        assert!(state.hidden.remove(&xid.0));
+        let open = state.commits.iter_mut().find(|commit| commit.xid == xid).unwrap();
+        open.writes.clear();
+        open.tags.clear();
+    }
+
+    /// From the next load on, what is loaded under `key` depends on `tag`, too.
+    pub(crate) fn label(&self, key: i64, tag: Tag) {
+        self.state.lock().labels.insert(key, tag);
+    }
+
     fn append(&self, writes: &[(i64, Option<&str>)], hidden: bool, tags: Vec<Tag>) -> Token {
         let mut state = self.state.lock();
         let end = Position(state.end.0 + STEP);
@@ -164,8 +181,20 @@ impl Database {
 
     /// The feed delivers everything committed so far.
     pub(crate) fn deliver(&self) {
+        self.deliver_up_to(usize::MAX);
+    }
+
+    /// The feed delivers the next commit alone, if there is one.
+    pub(crate) fn deliver_next(&self) {
+        self.deliver_up_to(1);
+    }
+
+    fn deliver_up_to(&self, count: usize) {
         let mut state = self.state.lock();
-        let transactions = state.commits[state.delivered..]
+        let through = state.delivered.saturating_add(count).min(state.commits.len());
+        let all = through == state.commits.len();
+        let end = if all { state.end } else { state.commits[through - 1].end };
+        let transactions = state.commits[state.delivered..through]
             .iter()
             .map(|commit| Transaction { xid: commit.xid, end: commit.end, tags: commit.tags.clone() })
             .collect();
@@ -173,11 +202,11 @@ impl Database {
             epoch: epoch_id(state.epoch),
             connection: state.connection,
             previous: state.delivered_end,
-            end: state.end,
+            end,
             transactions,
         };
-        state.delivered = state.commits.len();
-        state.delivered_end = state.end;
+        state.delivered = through;
+        state.delivered_end = end;
         drop(state);
         if message.end > message.previous {
             self.tell(|feed| feed.apply(&message, []).unwrap());
@@ -355,8 +384,12 @@ impl State {
 
     fn read(&self, kind: Kind, keys: &[i64]) -> LoadedMany<String> {
         let seen = Seen { snapshot: self.snapshot(kind), upper: self.end, epoch: epoch_id(self.epoch) };
-        let values = keys.iter().map(|key| (self.value(*key), tags_of(*key))).collect();
+        let values = keys.iter().map(|key| (self.value(*key), self.tags(*key))).collect();
         LoadedMany { values, seen }
+    }
+
+    fn tags(&self, key: i64) -> Tags {
+        [row_tag(key), wide_tag()].into_iter().chain(self.labels.get(&key).copied()).collect()
     }
 
     fn value(&self, key: i64) -> Option<String> {
@@ -364,10 +397,6 @@ impl State {
         let write = visible.flat_map(|commit| &commit.writes).rfind(|(written, _)| *written == key);
         write.and_then(|(_, value)| value.clone())
     }
-}
-
-fn tags_of(key: i64) -> Tags {
-    [row_tag(key), wide_tag()].into_iter().collect()
 }
 
 impl Loader<i64, String> for Database {

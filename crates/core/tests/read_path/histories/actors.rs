@@ -155,7 +155,8 @@ impl Stage {
                 if random.random_ratio(1, 40) { BOUND + ms(200) } else { ms(random.random_range(1..40)) };
             self.time.sleep(pause).await;
             match random.random_range(0..100) {
-                0..40 => database.deliver(),
+                0..20 => database.deliver(),
+                20..40 => database.deliver_next(),
                 40..60 => database.ask(),
                 60..96 => database.pump(),
                 96..99 => database.reconnect(),

@@ -75,7 +75,7 @@ impl History {
         if may_be { Ok(()) } else { Err("no version that the answer may show has this value") }
     }
 
-    pub(super) fn from_memory(&self) -> usize {
+    pub(super) fn count_from_memory(&self) -> usize {
         self.answers.iter().filter(|answer| answer.by == ServedBy::L1).count()
     }
 
