@@ -163,7 +163,11 @@ impl World {
             proven
         );
         // Acknowledged before the moment: every position below it.
-        assert!(MOMENT.saturating_add(next) >= proven.moment.0, "{next} was acknowledged before {:?}", proven);
+        assert!(
+            MOMENT.saturating_add(next) >= proven.moment.0,
+            "{next} was acknowledged before {:?}",
+            proven
+        );
         self.proven.fetch_add(1, Ordering::Relaxed);
         true
     }

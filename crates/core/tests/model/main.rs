@@ -3,6 +3,8 @@
 //! The nodes run the production code of `trueup_core::proof`. Each `holds` explores a whole state space and finds no
 //! answer that breaks a promise; each `breaks` leaves out one rule and demands that one of the named promises is found broken.
 
+#![allow(clippy::panic)]
+
 mod db;
 mod fleet;
 mod join;

@@ -700,7 +700,9 @@ impl Model for World {
             Action::Bound(n) => self.bound(s, n)?,
             Action::Admit(n) => self.admit(s, n),
             Action::DropLoad(n) => s.nodes[n].drop_load(),
-            Action::Raise(n) => drop(self.read(s, n, None, 0)?),
+            Action::Raise(n) => {
+                self.read(s, n, None, 0)?;
+            }
             Action::FindStart(n) => s.nodes[n].starting = Some(s.db.flushed),
             Action::BeginEpoch(n) => self.begin_epoch(s, n)?,
             Action::Share(n) => self.share(s, n)?,
