@@ -184,7 +184,9 @@ where
         let started = self.clock.now();
         let class_epoch = self.class_epoch.load(Ordering::Acquire);
         let places: Vec<RemoteKey> = keys.iter().map(|key| self.remote_key(key)).collect();
-        let fetched = outbox.fetch(&places, self.digest, &self.ledger, class_epoch).await;
+        let fetching = outbox.fetch(&places, self.digest, &self.ledger, class_epoch);
+        // A tier has a deadline of its own; one that forgets it must not keep its keys from the source.
+        let fetched = tokio::time::timeout(self.plan.hard_timeout, fetching).await.unwrap_or_default();
         let adopt = |(key, fetched): (&&Key, Option<Fetched>)| self.adopt(key, fetched?, started);
         keys.iter().zip(fetched).map(adopt).collect()
     }

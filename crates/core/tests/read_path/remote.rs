@@ -125,6 +125,18 @@ async fn an_answer_that_grew_old_on_its_way_is_checked_when_it_arrives() {
     assert_eq!((text(&answer), by(&answer)), (Some("new"), ServedBy::Source));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_remote_tier_that_never_answers_keeps_nobody_from_the_source() {
+    let fleet = fleet(Kind::Sequence, shared(), shared()).await;
+    shared_by_a(&fleet, 1, "a").await;
+    fleet.remote.close_gate();
+    let reading = fleet.b.start_get(1);
+    fleet.remote.wait_until_waiting(1).await;
+    fleet.b.pass(secs(5)).await;
+    let answer = reading.end().await.unwrap();
+    assert_eq!((text(&answer), by(&answer)), (Some("a"), ServedBy::Source));
+}
+
 /// Found proven by the one who asked, it must be proven again for each who waits, by their own demands.
 #[tokio::test(start_paused = true)]
 async fn a_reader_with_a_token_takes_no_entry_of_another_node_unchecked() {
