@@ -38,7 +38,8 @@ impl Source for Still {
             let transactions = Vec::new();
             let (previous, end) = (Position(1), Position(2));
             feed.apply(&Message { epoch: EPOCH, connection: 1, previous, end, transactions }, []).unwrap();
-            feed.answered(EPOCH, Ask { at: feed.clock().now(), position: end }, None);
+            let ask = Ask { at: feed.clock().now(), position: end, discards: feed.discards() };
+            feed.answered(EPOCH, ask, None);
             feed.until_stopped().await;
         })
     }

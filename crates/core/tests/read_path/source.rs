@@ -219,7 +219,10 @@ impl Database {
         let state = self.state.lock();
         let (epoch, position, snapshot) = (epoch_id(state.epoch), state.end, state.snapshot(self.kind));
         drop(state);
-        self.tell(|feed| feed.answered(epoch, Ask { at, position }, Some(&snapshot)));
+        self.tell(|feed| {
+            let ask = Ask { at, position, discards: feed.discards() };
+            feed.answered(epoch, ask, Some(&snapshot));
+        });
     }
 
     /// What a healthy feed does all the time: delivers, and answers an ask.
