@@ -6,7 +6,7 @@ use compact_str::CompactString;
 
 use super::{
     ClassPlan, ColdStart, Eviction, Invalidation, Measurement, Origin, Parameter, Pattern, PlanErrors,
-    Purpose, Stampede, Strategy, Tags, Unicode, Unknown, check,
+    Purpose, Rows, Stampede, Strategy, Tags, Unicode, Unknown, check,
 };
 
 /// A class plan in the making. What is not stated gets a safe default; what has none is demanded by
@@ -30,6 +30,7 @@ pub struct ClassPlanBuilder {
     pub(super) purpose: Purpose,
     pub(super) name: String,
     pub(super) origin: Option<Origin>,
+    pub(super) rows: Option<Rows>,
     pub(super) scope: Option<Vec<CompactString>>,
     pub(super) columns: Vec<CompactString>,
     pub(super) parameters: Vec<Parameter>,
@@ -85,6 +86,7 @@ impl ClassPlanBuilder {
             purpose,
             name: name.to_owned(),
             origin: None,
+            rows: None,
             scope: None,
             columns: Vec::new(),
             parameters: Vec::new(),
@@ -263,6 +265,8 @@ impl ClassPlanBuilder {
     }
 
     setters! {
+        /// How many rows the answer of a query has; one at most unless stated.
+        rows: Rows;
         /// Who loads and who writes.
         pattern: Pattern;
         /// What ends an entry.

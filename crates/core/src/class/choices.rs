@@ -24,6 +24,27 @@ pub enum Origin {
     External,
 }
 
+/// How many rows a query's answer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rows {
+    /// One at most: the value is an object, absent without a row.
+    #[default]
+    One,
+    /// Any number: the value is a list, empty without a row.
+    Many,
+}
+
+impl Rows {
+    /// The choice as `trueup.toml` spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Many => "many",
+        }
+    }
+}
+
 /// Who loads and who writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pattern {

@@ -2,7 +2,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Invalidation, KeyPlan, Kind, Origin, PlanDigest, Settings, Tags, secret::SECRET_RULES_VERSION};
+use super::{
+    Invalidation, KeyPlan, Kind, Origin, PlanDigest, Rows, Settings, Tags, secret::SECRET_RULES_VERSION,
+};
 
 /// Raised when the fields below change: all stored entries are then misses.
 const DIGEST_FORM: &[u8] = b"trueup class plan 1";
@@ -37,7 +39,7 @@ pub(super) fn digest(plan: &Settings) -> PlanDigest {
     let mut fields = Fields(Sha256::new());
     fields.0.update(DIGEST_FORM);
     fields.text(&plan.name);
-    origin(&mut fields, &plan.origin);
+    origin(&mut fields, &plan.origin, plan.rows);
     key(&mut fields, &plan.key);
     tags(&mut fields, &plan.invalidation);
     fields.number(u64::from(SECRET_RULES_VERSION));
@@ -48,14 +50,14 @@ pub(super) fn digest(plan: &Settings) -> PlanDigest {
     std::array::from_fn(|i| sum[i])
 }
 
-fn origin(fields: &mut Fields, origin: &Origin) {
+fn origin(fields: &mut Fields, origin: &Origin, rows: Rows) {
     match origin {
         Origin::Table(table) => {
             fields.number(0);
             fields.text(table);
         }
         Origin::Query(sql) => {
-            fields.number(1);
+            fields.number(if rows == Rows::Many { 4 } else { 1 });
             fields.text(sql);
         }
         Origin::Loader => fields.number(2),
@@ -111,7 +113,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::class::{
-        Case, ClassPlan, ClassPlanBuilder, Kind, Parameter, PlanDigest, Repeated, Tags, Unicode, Unknown,
+        Case, ClassPlan, ClassPlanBuilder, Kind, Parameter, PlanDigest, Repeated, Rows, Tags, Unicode,
+        Unknown,
     };
 
     fn shelf() -> ClassPlanBuilder {
@@ -169,6 +172,7 @@ mod tests {
         let set = Parameter { repeated: Repeated::Set, ..Parameter::new("x", Kind::Text) };
         let changed = [
             shelf().query(sql),
+            shelf().query(sql).rows(Rows::Many),
             shelf().scope(["role"]),
             shelf().same_for_everyone(),
             shelf().ignore(["utm_*"]),

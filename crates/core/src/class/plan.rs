@@ -6,7 +6,7 @@ use compact_str::CompactString;
 
 use super::{
     ClassName, ClassPlanBuilder, ColdStart, Invalidation, KeyPlan, L1Plan, L2Plan, Measurement, NeverCache,
-    Origin, Pattern, PlanError, Purpose, Stampede, digest,
+    Origin, Pattern, PlanError, Purpose, Rows, Stampede, digest,
 };
 
 /// Fingerprint of whatever changes the meaning of stored bytes.
@@ -40,6 +40,8 @@ pub struct Settings {
     pub purpose: Purpose,
     /// Where they come from.
     pub origin: Origin,
+    /// How many rows the answer of a query has.
+    pub rows: Rows,
     /// How they are named.
     pub key: KeyPlan,
     /// The key part that is the version of the text; stated for [`Purpose::VersionedText`].
@@ -95,6 +97,8 @@ pub struct DecisionSettings {
     pub purpose: Purpose,
     /// Where values come from.
     pub origin: Origin,
+    /// How many rows the answer of a query has.
+    pub rows: Rows,
     /// How they are named.
     pub key: KeyPlan,
     /// A read ends after this long.
@@ -146,6 +150,15 @@ impl ClassPlan {
         match self {
             Self::Cacheable(plan) => &plan.origin,
             Self::Decision(plan) => &plan.origin,
+        }
+    }
+
+    /// How many rows the answer of its query has.
+    #[must_use]
+    pub fn rows(&self) -> Rows {
+        match self {
+            Self::Cacheable(plan) => plan.rows,
+            Self::Decision(plan) => plan.rows,
         }
     }
 

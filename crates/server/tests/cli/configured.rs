@@ -12,6 +12,12 @@ key = ["city"]
 scope = []
 invalidation = ["product:city"]
 
+[class.range]
+query = "SELECT id, name FROM product WHERE city = :city ORDER BY id"
+rows = "many"
+key = ["city"]
+scope = []
+
 [class.offer]
 query = "SELECT name, price FROM product WHERE id = :id AND city = :city"
 key = ["id"]
@@ -38,8 +44,11 @@ fn queries_follow_the_tables_they_read() {
     let server = shop.serve(&[]);
     assert_eq!(server.redis("GET city:Turin"), r#"{"products":1,"value":900.0}"#);
     assert_eq!(server.redis("GET city:Delft"), r#"{"products":1,"value":100.0}"#);
+    assert_eq!(server.redis("GET range:Delft"), r#"[{"id":43,"name":"Hat"}]"#);
+    assert_eq!(server.redis("GET range:Nowhere"), "[]");
     shop.sql("INSERT INTO product VALUES (44, 'Sock', 5, 'Turin', NULL)");
     server.redis_comes_to("GET city:Turin", r#"{"products":2,"value":905.0}"#);
+    server.redis_comes_to("GET range:Turin", r#"[{"id":42,"name":"Trail shoe"},{"id":44,"name":"Sock"}]"#);
     shop.sql("UPDATE product SET city = 'Delft' WHERE id = 44");
     server.redis_comes_to("GET city:Turin", r#"{"products":1,"value":900.0}"#);
     server.redis_comes_to("GET city:Delft", r#"{"products":2,"value":105.0}"#);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use trueup_core::{
-    class::{ClassPlan, Group, Invalidation, Origin, Tags as Declared},
+    class::{ClassPlan, Group, Invalidation, Origin, Rows, Tags as Declared},
     entry::Raw,
     env::BoxFuture,
     key::{Affinity, Collation, ColumnForm, Key, KeyForm},
@@ -248,7 +248,7 @@ fn of_query(
         ClassPlan::Decision(plan) => (plan.hard_timeout, VALUE_BYTES_MAX_DEFAULT, true),
     };
     let options = QueryOptions {
-        many: false,
+        many: plan.rows() == Rows::Many,
         limit,
         value_bytes_max,
         age_bounded,

@@ -2,7 +2,7 @@
 
 use trueup_core::class::{
     Case, ClassPlan, ClassPlanBuilder, Group, Invalidation, Kind, Parameter, Pattern, PlanError, Purpose,
-    Repeated, Tags, Unicode, Unknown,
+    Repeated, Rows, Tags, Unicode, Unknown,
 };
 
 use super::{
@@ -28,6 +28,9 @@ pub(super) fn read(
     }
     if let Some(part) = section.text("versioned_by") {
         class = class.versioned_by(&part);
+    }
+    if let Some(rows) = section.choice("rows", &[Rows::One, Rows::Many].map(|rows| (rows.as_str(), rows))) {
+        class = class.rows(rows);
     }
     if let Some(format) = section.count("format", 0..=u64::from(u32::MAX)) {
         class = class.format(format as u32);

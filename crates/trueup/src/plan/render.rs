@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use trueup_core::class::{
     Case, ClassPlan, ColdStart, Decision, Invalidation, KeyPlan, Kind, Origin, Parameter, Pattern, Repeated,
-    Settings, Strategy, Tags, Unicode, Unknown,
+    Rows, Settings, Strategy, Tags, Unicode, Unknown,
     units::{show_bytes, show_duration, show_share},
 };
 
@@ -143,7 +143,7 @@ impl Writer {
             ClassPlan::Decision(plan) => {
                 let _ =
                     writeln!(self.0, "# Never cached: {}.", plan.purpose.never_reason().unwrap_or_default());
-                self.origin(&plan.origin);
+                self.origin(&plan.origin, plan.rows);
                 self.text("hard_timeout", &show_duration(plan.hard_timeout));
                 self.bare("scope", list(&plan.key.scope));
                 self.key(&plan.key);
@@ -155,7 +155,7 @@ impl Writer {
     fn decision(&mut self, plan: &Settings, decision: Decision) {
         match decision {
             Decision::Pattern => {
-                self.origin(&plan.origin);
+                self.origin(&plan.origin, plan.rows);
                 self.text("pattern", plan.pattern.as_str());
                 if let Pattern::WriteBehind { loss } = &plan.pattern {
                     self.text("loss", loss);
@@ -182,10 +182,13 @@ impl Writer {
         }
     }
 
-    fn origin(&mut self, origin: &Origin) {
+    fn origin(&mut self, origin: &Origin, rows: Rows) {
         match origin {
             Origin::Table(table) => self.text("table", table),
-            Origin::Query(sql) => self.text("query", sql),
+            Origin::Query(sql) => {
+                self.text("query", sql);
+                self.text("rows", rows.as_str());
+            }
             Origin::Loader => self.text("origin", "loader"),
             Origin::External => self.text("origin", "external"),
         }

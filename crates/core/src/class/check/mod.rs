@@ -12,7 +12,7 @@ use self::lives::Lives;
 use super::{
     CacheablePlan, ClassName, ClassPlan, ClassPlanBuilder, Decision, DecisionPlan, DecisionSettings,
     Invalidation, KeyPlan, L1Plan, L2Plan, LifeBound, Measurement, NeverCache, Origin, Pattern, PlanError,
-    PlanErrors, Settings, Stampede, Tags, choices,
+    PlanErrors, Rows, Settings, Stampede, Tags, choices,
 };
 use crate::limits::VALUE_BYTES_MAX_DEFAULT;
 
@@ -74,6 +74,7 @@ pub(super) fn build(draft: ClassPlanBuilder) -> Result<ClassPlan, PlanErrors> {
     let mut findings = Findings { class: name.clone(), errors: Vec::new() };
     let origin = origin(&draft, &mut findings);
     let key = key::key(&draft, &origin, &mut findings);
+    let rows = rows(&draft, &origin, &mut findings);
     let plan = if draft.purpose.never_reason().is_some() {
         refuse_tiers(&draft, &mut findings);
         let hard_timeout = draft.hard_timeout.unwrap_or(HARD_TIMEOUT_DEFAULT);
@@ -82,6 +83,7 @@ pub(super) fn build(draft: ClassPlanBuilder) -> Result<ClassPlan, PlanErrors> {
             name,
             purpose,
             origin,
+            rows,
             key,
             hard_timeout,
         })))
@@ -101,6 +103,14 @@ fn origin(draft: &ClassPlanBuilder, findings: &mut Findings) -> Origin {
         // Stands in so that nothing is demanded on top that a table would not need.
         Origin::Table("".into())
     })
+}
+
+fn rows(draft: &ClassPlanBuilder, origin: &Origin, findings: &mut Findings) -> Rows {
+    if draft.rows.is_some() && !matches!(origin, Origin::Query(_)) {
+        let problem = "only the answer of a `query` has a number of rows";
+        findings.conflict(Decision::Pattern, "rows", problem, "remove `rows`, or name a `query`");
+    }
+    draft.rows.unwrap_or_default()
 }
 
 /// A decision class has no tier, hence none of their settings.
@@ -164,6 +174,7 @@ fn cacheable(
         name,
         purpose: draft.purpose,
         origin,
+        rows: draft.rows.unwrap_or_default(),
         key,
         versioned_by: draft.versioned_by,
         format: draft.format,
