@@ -82,7 +82,7 @@ fn look(args: &Args) -> Result<Explanation, Failure> {
         let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
         let class = node.catalog().class(&args.class).map_err(|error| usage(&error))?;
         let key = class.form().parse(&args.key).map_err(|error| usage(&error))?;
-        node.catalog().cache().ready().await;
+        setup::until_ready(&node).await?;
         let answer = class.read(&key, Demand::default()).await;
         answer.map_err(|error| Failure::Unreachable(error.to_string()))?;
         let explanation = crate::node::explain::explain(&node, class, &key);

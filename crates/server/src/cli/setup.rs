@@ -18,11 +18,14 @@ use trueup::{
 use trueup_core::{cache::CacheBuilder, env::Clock};
 
 use super::Failure;
+use crate::node::Node;
 
 /// Read where no other file is named.
 const CONFIG_DEFAULT: &str = "trueup.toml";
 /// How long a database that cannot be reached is asked again at the start.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the feed is waited for where nothing can be shown before it has caught up.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two attempts.
 const START_RETRY: Duration = Duration::from_millis(500);
 
@@ -149,6 +152,15 @@ pub(super) fn catalog(plan: &Plan, sqlite: &Sqlite) -> Result<Catalog, Failure> 
         .online_checks(true)
         .start();
     Ok(sqlite::add_classes(CatalogBuilder::new(cache), sqlite, plan)?.build())
+}
+
+/// Waits until answers can be proven.
+pub(super) async fn until_ready(node: &Node) -> Result<(), Failure> {
+    if tokio::time::timeout(READY_PATIENCE, node.catalog().cache().ready()).await.is_ok() {
+        return Ok(());
+    }
+    let reason = node.not_ready().unwrap_or_default();
+    Err(Failure::Unreachable(format!("after {} s: {reason}", READY_PATIENCE.as_secs())))
 }
 
 /// The runtime that everything runs on, with a thread for each processor unless `workers` says otherwise.

@@ -112,8 +112,7 @@ fn plan(database: &Path) -> Result<Plan, Failure> {
 
 /// Readers over sockets, a writer in another process, and a line each second.
 async fn play(args: &Args, folder: &Folder, running: &Running, signals: &mut Signals) -> Result<(), Failure> {
-    let cache = running.node().catalog().cache();
-    cache.ready().await;
+    setup::until_ready(running.node()).await?;
     announce(running)?;
     screen::introduce(running);
     let counts = Arc::new(Counts::default());
