@@ -1,4 +1,5 @@
 //! Single cases of the ledger, each of which was wrong once or is easy to get wrong.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     sync::{
@@ -215,4 +216,19 @@ fn a_token_counts_once_it_is_applied_and_confirmed() {
     assert!(check().is_ok());
     clock.advance(NEED.max_staleness + Duration::from_nanos(1));
     assert_eq!(check(), Err(Unproven::TooOld));
+}
+
+/// The standby was behind what the primary has shown to everybody: what lies between is known by its buckets alone.
+#[test]
+fn a_standby_that_was_behind_the_floor_is_believed_only_about_what_has_not_changed() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    ledger.apply(&message(1, 10, 15)).unwrap();
+    let ask = Ask { at: clock.now(), position: Position(15), discards: ledger.discards() };
+    ledger.answered(EPOCH, ask, Some(&seen(16, 15).snapshot));
+    assert_eq!((ledger.status().floor, ledger.status().recent), (Some(Position(15)), 0));
+    let replayed = |through| Seen { snapshot: Snapshot::Replayed(Position(through)), ..seen(0, 15) };
+    assert_eq!(load(&ledger, replayed(12)).1, Err(Rejected::MissedChange));
+    assert_eq!(load(&ledger, replayed(15)).1, Ok(()));
+    let untouched = ledger.begin_load(Nanos(1), 1).admit(Tags::from_slice(&[Tag(8)]), replayed(12), entry);
+    assert_eq!(untouched.1, Ok(()));
 }

@@ -472,6 +472,13 @@ impl Load {
 
     fn judge(&self, state: &mut State, tags: &Tags, seen: &Seen) -> Result<Judged, Rejected> {
         let hold = self.judge_epoch(seen)?;
+        if let Snapshot::Replayed(through) = seen.snapshot
+            && through < hold.floor
+            && self.ledger.last_change(tags) > through
+        {
+            // Between what the standby had replayed and the floor, changes are no longer held one by one.
+            return Err(Rejected::MissedChange);
+        }
         state.book.heard(seen.upper);
         if seen.upper <= state.book.applied() {
             state.book.check_settle(tags, hold, seen.upper, &seen.snapshot)?;
