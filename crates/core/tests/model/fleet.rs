@@ -2,8 +2,9 @@
 
 use crate::{
     breaks, holds,
+    judge::Witness,
     node::Broken,
-    world::{Budget, Witness, World},
+    world::{Budget, World},
 };
 
 fn sharing() -> World {

@@ -5,17 +5,20 @@
 
 #![allow(clippy::panic)]
 
+mod acts;
 mod db;
 mod fleet;
 mod join;
+mod judge;
 mod node;
 mod one_node;
 mod read;
 mod source;
 mod world;
 
+use judge::Witness;
 use stateright::{Checker, Model};
-use world::{Witness, World};
+use world::World;
 
 /// Explores everything: no promise is broken, and everything named has happened on the way.
 fn holds(world: World, expected: &[Witness]) {

@@ -4,8 +4,9 @@ use crate::{
     breaks,
     db::WIDE,
     holds,
+    judge::Witness,
     node::Broken,
-    world::{Budget, Witness, World},
+    world::{Budget, World},
 };
 
 fn settling() -> World {

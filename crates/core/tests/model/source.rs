@@ -2,8 +2,9 @@
 
 use crate::{
     breaks, holds,
+    judge::Witness,
     node::Broken,
-    world::{Budget, Witness, World},
+    world::{Budget, World},
 };
 
 /// A new slot while two writers are at work, one of them on the entry's row.
