@@ -121,7 +121,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command` and waits until it says where it listens.
+    /// Starts `command`, waits until it says where it listens, and then until its feed has caught up.
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -137,7 +137,9 @@ impl Server {
             let found = addresses.split_whitespace().find_map(|word| word.strip_prefix(name));
             found.unwrap().to_owned()
         };
-        Self { child, out, resp: find("resp="), http: find("http=") }
+        let server = Self { child, out, resp: find("resp="), http: find("http=") };
+        until(|| server.get("/readyz", "").starts_with("HTTP/1.1 200"), || server.get("/readyz", ""));
+        server
     }
 
     /// Sends one inline command; the reply's first line, and the next one for a bulk string.
