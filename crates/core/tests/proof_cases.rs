@@ -57,7 +57,7 @@ fn message(connection: u64, previous: u64, end: u64) -> Message {
 
 /// What a load saw: every id below `xid`, and nothing that ends above `upper`.
 fn seen(xid: u64, upper: u64) -> Seen {
-    let snapshot = Snapshot::Xids(format!("{xid}:{xid}:").parse().expect("a snapshot"));
+    let snapshot = Snapshot::Xids(format!("{xid}:{xid}:").parse().unwrap());
     Seen { snapshot, upper: Position(upper), epoch: EPOCH }
 }
 

@@ -1,5 +1,7 @@
 //! The way in for programs in Rust, on a real database.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{sync::Mutex, time::Duration};
 
 use rusqlite::Connection;
