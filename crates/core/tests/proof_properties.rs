@@ -94,9 +94,9 @@ impl World {
             10..=19 => self.with(Stage::Running, choice, |db, id, _| db.commit(id, false)),
             20..=23 => self.db.flushed = self.db.insert,
             24..=32 => self.with(Stage::Committed, choice, Db::complete),
-            33 => self.crash(),
-            34 => self.begin_epoch(),
-            35 => self.db.complete_own(),
+            33 if choice.is_multiple_of(3) => self.crash(),
+            34 if choice.is_multiple_of(5) => self.begin_epoch(),
+            33..=35 => self.db.complete_own(),
             36..=49 => self.deliver(1 + choice % 3),
             50 => self.repeat(),
             51..=60 => self.ask(),
@@ -297,11 +297,11 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_proven_is_true(
-        steps in prop::collection::vec((0_u8..100, any::<u16>()), 50..400),
+        steps in prop::collection::vec((0_u8..100, any::<u16>()), 50..500),
         buckets in prop::sample::select(vec![2_usize, 1024]),
         recent_max in prop::sample::select(vec![1_usize, 3, 1000]),
     ) {
