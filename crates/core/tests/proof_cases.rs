@@ -1,5 +1,5 @@
 //! Single cases of the ledger, each of which was wrong once or is easy to get wrong.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     sync::{
