@@ -62,7 +62,10 @@ pub fn router(node: Node, gate: Gate, limits: &Limits) -> Router {
         .route("/v1/{class}/batch", get(read::read).post(batch::batch))
         .route("/v1/{class}/{key}", get(read::read))
         .route("/metrics", get(health::metrics))
+        .layer(middleware::from_fn_with_state(limits::Guard::new(limits), limits::bound))
+        // Outermost, so that who may not ask takes nobody's place.
         .layer(middleware::from_fn_with_state(gate, gate::admit));
+    // Not counted among the requests: a server that is busy is alive all the same.
     let open = Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -72,6 +75,5 @@ pub fn router(node: Node, gate: Gate, limits: &Limits) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(DefaultBodyLimit::max(limits.body_bytes_max))
-        .layer(middleware::from_fn_with_state(limits::Guard::new(limits), limits::bound))
         .with_state(app)
 }

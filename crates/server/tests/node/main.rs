@@ -4,6 +4,8 @@
 mod auth;
 mod bad_input;
 mod http;
+#[cfg(test)]
+mod limits;
 mod metrics;
 mod redis;
 #[cfg(test)]
