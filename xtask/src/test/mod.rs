@@ -52,6 +52,7 @@ const STEPS: &[Step] = &[
     ),
     step("lint", "clippy has nothing to say", lint),
     step("test", "unit, property, model and integration tests", test),
+    step("published", "keys agree with published lists, as far as they mean to", published),
     step("doctest", "examples in the documentation", doctest),
     slow("doc", "the documentation builds without a warning", doc),
     slow("determinism", "what is simulated ends the same when run again", determinism::run),
@@ -120,6 +121,20 @@ fn lint() -> Result<()> {
 
 fn test() -> Result<()> {
     sh::run(&mut sh::cargo(&["test", "--locked", "--workspace", "--lib", "--bins", "--tests"]))
+}
+
+/// Data published by others is no part of the project: a clone without it leaves the comparisons out, and says so.
+fn published() -> Result<()> {
+    if paths::shared_data().is_none() {
+        ensure!(
+            std::env::var_os("CI").is_none(),
+            "no data beside the repository: set {} to the folder that holds `keys/`",
+            paths::DATA_VARIABLE
+        );
+        eprintln!("no data beside the repository: comparisons with published data are left out");
+        return Ok(());
+    }
+    sh::run(&mut sh::cargo(&["test", "--locked", "-p", "trueup-core", "--test", "keys", "--", "--ignored"]))
 }
 
 fn doctest() -> Result<()> {
