@@ -4,7 +4,7 @@
 //! PostgreSQL, Redis) live in the `trueup` crate and speak to the traits of [`source`] and [`tier`].
 //!
 //! Rooms, in order of what may import what: vocabulary ([`key`], [`entry`], [`class`], [`receipt`], [`error`],
-//! [`limits`]) < [`proof`], [`policy`] < [`tier`], [`guard`] < [`fill`] < `read`, `apply`, `write` < `cache`.
+//! [`limits`]) < [`proof`] < [`tier`], `guard` < `fill` < [`read`], [`apply`], [`mod@write`] < [`cache`].
 #![warn(missing_docs)]
 
 pub mod apply;

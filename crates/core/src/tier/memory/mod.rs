@@ -29,7 +29,7 @@ use self::{key::Wanted, segment::Segment, store::Weigher};
 /// What the tier needs to know of an entry. Neither answer may change while the entry is held.
 pub trait Weighed: Send + Sync + 'static {
     /// Bytes this entry keeps alive: its own allocation, key and value. The tier adds what it spends itself
-    /// ([`MemoryConfig::overhead_bytes`]).
+    /// (`MemoryConfig::overhead_bytes`).
     fn weight(&self) -> usize;
 
     /// The full canonical key, unique within the tier.
