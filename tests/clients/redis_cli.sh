@@ -54,7 +54,7 @@ is 'TTL of an absent row' '-2' "$(cli TTL account:404)"
 until_has 'DEL invalidates and the row is read again' '"balance":100000' GET account:1
 
 has 'SET of a loaded class is refused' 'ERR' "$(cli SET account:1 x)"
-has 'an unknown class is named' 'nosuchclass' "$(cli GET nosuchclass:1)"
+has 'an unknown class is answered with the known ones' 'known: account, branch, mandate' "$(cli GET nosuchclass:1)"
 has 'an unknown command is an error' 'ERR' "$(cli NOSUCHCOMMAND 2>&1)"
 
 # A write by somebody else, seen by plain reads without a word to the cache.
