@@ -8,8 +8,8 @@ use std::{
 use compact_str::CompactString;
 
 use super::{
-    CacheKey, ColumnForm, FormError, Key, KeyError, KeyShape, MalformedValue, OwnedSqlValue, ParamForm,
-    SqlValue,
+    Affinity, CacheKey, ColumnForm, FormError, Key, KeyError, KeyShape, MalformedValue, OwnedSqlValue,
+    ParamForm, SqlValue,
     escape::{self, Escaped, Place},
 };
 use crate::limits::{KEY_BYTES_MAX, KEY_INPUT_BYTES_MAX, KEY_PARTS_MAX};
@@ -200,6 +200,40 @@ impl KeyForm {
     #[must_use]
     pub const fn body(&self) -> &KeyBodyForm {
         &self.body
+    }
+
+    /// Shows `look` the canonical text of a key. One integer, the commonest key, is written on the stack alone: moving it
+    /// through a [`Key`] would cost a hit as much as finding the entry.
+    ///
+    /// # Errors
+    /// [`KeyError`], as [`KeyForm::key`].
+    #[inline]
+    pub fn with_text<K: CacheKey + ?Sized, R>(
+        &self,
+        key: &K,
+        look: impl FnOnce(&str) -> R,
+    ) -> Result<R, KeyError> {
+        if matches!(K::SHAPE, KeyShape::Columns(1))
+            && K::DIMENSIONS.is_empty()
+            && self.is_one_integer()
+            && let Some(SqlValue::Int(int)) = key.part(0)
+        {
+            return Ok(look(itoa::Buffer::new().format(int)));
+        }
+        self.key(key).map(|key| look(key.as_str()))
+    }
+
+    /// Whether an integer is its own canonical text here.
+    #[inline]
+    fn is_one_integer(&self) -> bool {
+        let KeyBodyForm::Columns(parts) = &self.body else { return false };
+        let [part] = parts.as_slice() else { return false };
+        let affinity = match part.form {
+            ColumnForm::Integer => return self.scope.is_empty(),
+            ColumnForm::Sqlite { affinity, .. } => affinity,
+            _ => return false,
+        };
+        self.scope.is_empty() && matches!(affinity, Affinity::Integer | Affinity::Numeric)
     }
 
     /// Whether a key of this class can name one row's tag; otherwise it depends on the whole table.

@@ -127,8 +127,7 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// # Errors
     /// [`ReadError::Key`].
     pub fn peek(&self, key: &K) -> Result<Option<Cached<V>>, ReadError> {
-        let canonical = self.core.form.key(key)?;
-        Ok(self.core.hit(key, canonical.as_str(), &self.core.need).ok())
+        Ok(self.core.form.with_text(key, |text| self.core.hit(key, text, &self.core.need).ok())?)
     }
 
     /// A read with demands of its own: a token, a tighter bound.
@@ -205,8 +204,12 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Read<'_, K, V> 
     /// # Errors
     /// [`ReadError`].
     pub async fn run(self) -> Result<Cached<V>, ReadError> {
-        let canonical = self.class.core.form.key(self.key)?;
-        self.run_under(&canonical).await
+        let core = &self.class.core;
+        let need = core.need_of(self.token, self.max_staleness);
+        match core.form.with_text(self.key, |text| core.hit(self.key, text, &need))? {
+            Ok(answer) => Ok(answer),
+            Err(missed) => core.miss(self.key, &core.form.key(self.key)?, &need, missed).await,
+        }
     }
 }
 
@@ -216,17 +219,11 @@ impl<V: CacheValue> Read<'_, Key, V> {
     /// # Errors
     /// [`ReadError`].
     pub async fn run(self) -> Result<Cached<V>, ReadError> {
-        self.run_under(self.key).await
-    }
-}
-
-impl<K: Clone + Send + Sync + 'static, V: CacheValue> Read<'_, K, V> {
-    async fn run_under(&self, canonical: &Key) -> Result<Cached<V>, ReadError> {
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
-        match core.hit(self.key, canonical.as_str(), &need) {
+        match core.hit(self.key, self.key.as_str(), &need) {
             Ok(answer) => Ok(answer),
-            Err(missed) => core.miss(self.key, canonical, &need, missed).await,
+            Err(missed) => core.miss(self.key, self.key, &need, missed).await,
         }
     }
 }

@@ -51,6 +51,14 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    /// The short way of an integer shows what the long way makes.
+    #[test]
+    fn an_integer_has_the_same_text_on_the_stack(int: i64, form in prop::sample::select(&FORMS[..])) {
+        let form = columns([form]);
+        let made = form.key(&int).map(|key| key.as_str().to_owned());
+        prop_assert_eq!(form.with_text(&int, str::to_owned), made);
+    }
+
     #[test]
     fn different_parts_have_different_keys(a in vec(hostile(), 3), b in vec(hostile(), 3)) {
         let form = columns([TEXT; 3]);

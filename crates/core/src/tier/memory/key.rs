@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 
 use super::Weighed;
 
@@ -71,7 +71,22 @@ impl Hash for Wanted<'_> {
 impl<E: Weighed> quick_cache::Equivalent<EntryKey<E>> for Wanted<'_> {
     #[inline]
     fn equivalent(&self, stored: &EntryKey<E>) -> bool {
-        self.key == stored.0.key()
+        same(self.key, stored.0.key())
+    }
+}
+
+/// `a == b`, by word loads that overlap in the middle. A key is often made just before it is looked up, and the general
+/// comparison's wide loads would have to wait until the narrow stores that made it have reached the cache.
+#[inline]
+fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        4..8 => a.first_chunk::<4>() == b.first_chunk() && a.last_chunk::<4>() == b.last_chunk(),
+        8..=16 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
+        _ => a == b,
     }
 }
 
