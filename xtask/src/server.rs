@@ -46,8 +46,13 @@ impl Trueup {
 
     /// Serves the SQLite file `database`, with the feed installed; ready when this returns.
     pub(crate) fn start(binary: &Path, database: &Path) -> Result<Self> {
+        Self::start_with(binary, database, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_with(binary: &Path, database: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = guard::command(binary);
-        command.args(["serve", "--source"]).arg(format!("sqlite:{}", database.display()));
+        command.args(["serve", "--source"]).arg(format!("sqlite:{}", database.display())).args(arguments);
         command.args(["--install-feed", "--resp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         let mut process = Process::start("trueup", command)?;
         let (mut resp, mut http) = (None, None);

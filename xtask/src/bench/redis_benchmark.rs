@@ -33,7 +33,9 @@ pub(crate) fn compare(binary: &Path, rounds: u32, requests: u32) -> Result<()> {
     let folder = paths::temporary("bench-")?;
     let database = folder.path().join("items.db");
     fill(&database)?;
-    let (trueup, redis) = (Trueup::start(binary, &database)?, Redis::start()?);
+    // One thread, as redis-server has: with more, the server would take the load generator's processor where there are two.
+    let trueup = Trueup::start_with(binary, &database, &["--workers", "1"])?;
+    let redis = Redis::start()?;
     copy(trueup.resp, redis.address)?;
     println!("| GET, -c {CONNECTIONS} | trueup | redis-server | ratio |\n|---|---|---|---|");
     for pipeline in PIPELINES {
