@@ -8,10 +8,10 @@ use trueup_core::{receipt::ServedBy, stats::ClassCounts, tier::memory::Departure
 use super::writer::Writer;
 use crate::node::Node;
 
-/// Seconds of the unit in which reads are timed.
-const READ_UNIT_S: f64 = 1e-9;
-/// Seconds of the unit in which loads are timed.
-const LOAD_UNIT_S: f64 = 1e-6;
+/// Units in a second, as reads are timed.
+const READ_UNITS_PER_S: f64 = 1e9;
+/// Units in a second, as loads are timed.
+const LOAD_UNITS_PER_S: f64 = 1e6;
 /// The tier in this process's memory, as a label.
 const L1: &str = "l1";
 
@@ -112,7 +112,7 @@ fn write_reads(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
     out.histogram(
         "read_duration_seconds",
         "Duration of a sample of hits",
-        READ_UNIT_S,
+        READ_UNITS_PER_S,
         copy.each(|c| c.counts.reads.clone()),
     )?;
     out.counter(
@@ -126,7 +126,7 @@ fn write_loads(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
     out.histogram(
         "load_duration_seconds",
         "Duration of loads from the source, by outcome",
-        LOAD_UNIT_S,
+        LOAD_UNITS_PER_S,
         copy.by("outcome", |c| c.counts.loads.to_vec()),
     )?;
     out.counter(

@@ -10,8 +10,8 @@ use trueup_core::{
 use super::writer::{Labels, Writer};
 use crate::node::Node;
 
-/// Seconds of the unit in which the feed's delays are counted.
-const DELAY_UNIT_S: f64 = 1e-6;
+/// Units in a second, as the feed's delays are counted.
+const DELAY_UNITS_PER_S: f64 = 1e6;
 /// Lines without labels.
 const NO_LABELS: Labels<'static, 0> = [];
 
@@ -36,7 +36,7 @@ fn write_feed(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
     out.histogram(
         "invalidation_delay_seconds",
         "From a change's own time to its application here",
-        DELAY_UNIT_S,
+        DELAY_UNITS_PER_S,
         [([("stage", "applied")], delays(stats))],
     )?;
     out.gauge(

@@ -41,20 +41,23 @@ impl<'a> Writer<'a> {
         rows.into_iter().try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
     }
 
-    /// A histogram whose counts are in units of `unit_s` seconds.
+    /// A histogram whose counts are in units of which a second has `units_per_s`.
+    ///
+    /// Dividing by a whole number gives the nearest float of each bound, which prints as the short decimal;
+    /// multiplying by the unit's inexact length does not.
     pub(super) fn histogram<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        unit_s: f64,
+        units_per_s: f64,
         rows: impl IntoIterator<Item = (Labels<'l, N>, HistogramCounts)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         rows.into_iter().try_for_each(|(labels, counts)| {
             // The encoder adds the buckets up; its last one has no bound.
-            let bound = |bound: Option<u64>| bound.map_or(f64::MAX, |bound| bound as f64 * unit_s);
+            let bound = |bound: Option<u64>| bound.map_or(f64::MAX, |bound| bound as f64 / units_per_s);
             let buckets: Vec<(f64, u64)> = counts.buckets.iter().map(|(b, n)| (bound(*b), *n)).collect();
-            let sum_s = counts.sum as f64 * unit_s;
+            let sum_s = counts.sum as f64 / units_per_s;
             family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
                 sum_s,
                 counts.count(),

@@ -56,3 +56,23 @@ async fn every_line_is_a_name_and_a_number() {
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
 }
+
+/// Boards show the bounds as they stand, and a query names them.
+#[tokio::test]
+async fn bounds_of_buckets_are_short_decimals() {
+    /// All bounds are 1, 2 or 5 times a power of ten, the finest of them tens of nanoseconds.
+    const DECIMALS_MAX: usize = 9;
+    let server = Server::start().await;
+    server.redis().await.ask("GET user:42").await;
+    let text = server.get("/metrics").await.body;
+    let bounds: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once("le=\"")?.1.split_once('"'))
+        .map(|(bound, _)| bound)
+        .collect();
+    assert!(bounds.contains(&"0.000005"), "{bounds:?}");
+    for bound in bounds.into_iter().filter(|bound| *bound != "+Inf") {
+        let decimals = bound.split_once('.').map_or("", |(_, decimals)| decimals);
+        assert!(decimals.len() <= DECIMALS_MAX, "{bound}");
+    }
+}
