@@ -82,12 +82,14 @@ pub enum LoadError {
     /// The query itself is wrong for this source: retrying does not help.
     #[error("the source refused the query: {0}")]
     Refused(Arc<str>),
-    /// The value is larger than its class allows.
-    #[error("the value has {bytes} bytes, more than the {limit} its class allows (`value_bytes_max`)")]
+    /// The value is larger than the loader brings. What is merely too large to be kept is answered.
+    #[error(
+        "the value has more than {limit} bytes ({bytes} were read), which is the most that a load brings; select less"
+    )]
     TooLarge {
-        /// Its size, in bytes.
+        /// Bytes read before the load was given up.
         bytes: usize,
-        /// The class's limit, in bytes.
+        /// The loader's limit, in bytes.
         limit: usize,
     },
     /// The load limiter shed the load; the source was not asked.

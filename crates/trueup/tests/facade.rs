@@ -167,3 +167,29 @@ async fn a_plan_made_in_rust_serves_as_well() {
     assert_eq!(hats.get(&43).await.unwrap().value().unwrap().name, "Hat");
     trueup.shut_down().await;
 }
+
+/// 12 bytes hold neither a row of the table nor a list of the query's.
+#[tokio::test]
+async fn a_value_above_its_bound_is_served_and_not_kept() {
+    let shop = Shop::open().await;
+    let path = shop.folder.path().join("shop.db");
+    let config = CONFIG.replace("[defaults]", "[defaults]\nvalue_bytes_max = \"12B\"");
+    let source = Sqlite::open(&path, SqliteOptions::default()).unwrap();
+    let plan = Plan::parse("test", &config, &[]).unwrap();
+    let trueup = Trueup::builder().source(source).plan(plan).build().await.unwrap();
+    let products = trueup.class::<i64, Product>("product").unwrap();
+    let cheap = trueup.class::<i64, Vec<Product>>("cheap").unwrap();
+    for _ in 0..2 {
+        let shoe = products.get(&42).await.unwrap();
+        assert_eq!((shoe.value().unwrap().price, shoe.receipt().served_by), (900, ServedBy::Source));
+        let list = cheap.get(&500).await.unwrap();
+        assert_eq!((list.value().unwrap().len(), list.receipt().served_by), (1, ServedBy::Source));
+    }
+    for (rejected, kept) in [
+        (products.stats().counts().rejected, products.memory().len()),
+        (cheap.stats().counts().rejected, cheap.memory().len()),
+    ] {
+        assert!(rejected.contains(&("too_large", 2)), "{rejected:?}");
+        assert_eq!(kept, 0);
+    }
+}

@@ -3,11 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use trueup_core::{
-    class::{ClassPlan, Group, Invalidation, Origin, Rows, Tags as Declared},
+    class::{ClassPlan, Group, Invalidation, Origin, Rows, Settings, Tags as Declared},
     entry::Raw,
     env::BoxFuture,
     key::{Affinity, Collation, ColumnForm, Key, KeyForm},
-    limits::VALUE_BYTES_MAX_DEFAULT,
     proof::{Tag, Tags},
     source::{LoadError, Loaded, LoadedMany, Loader},
     write::LockingRead as _,
@@ -17,8 +16,8 @@ use super::{CatalogBuilder, CatalogEntry, CatalogError, key_form};
 use crate::{
     plan::{DiscoveredTable, Plan, Skipped},
     sqlite::{
-        ColumnInfo, FollowedTable, GroupSpec, InstallOptions, QueryLoader, QueryOptions, RowLoader,
-        RowOptions, Sqlite, SqliteTx, TableInfo, discover_file,
+        ColumnInfo, FollowedTable, GroupSpec, InstallOptions, LOAD_BYTES_MAX, QueryLoader, QueryOptions,
+        RowLoader, RowOptions, Sqlite, SqliteTx, TableInfo, discover_file,
     },
 };
 
@@ -222,15 +221,18 @@ fn row_options(plan: &ClassPlan, columns: &[ColumnInfo]) -> RowOptions {
                 .map(|column| column.name.clone())
                 .collect(),
             limit: plan.hard_timeout,
-            value_bytes_max: plan.value_bytes_max,
+            value_bytes_max: load_bytes_max(plan),
         },
         // Never held anywhere, and declared by hand: a code is there to be read.
-        ClassPlan::Decision(plan) => RowOptions {
-            leave_out: Vec::new(),
-            limit: plan.hard_timeout,
-            value_bytes_max: VALUE_BYTES_MAX_DEFAULT,
-        },
+        ClassPlan::Decision(plan) => {
+            RowOptions { leave_out: Vec::new(), limit: plan.hard_timeout, value_bytes_max: LOAD_BYTES_MAX }
+        }
     }
+}
+
+/// What a load may bring. The engine answers with values above the class's own bound and keeps them out of memory.
+fn load_bytes_max(plan: &Settings) -> usize {
+    plan.value_bytes_max.max(LOAD_BYTES_MAX)
 }
 
 fn of_query(
@@ -243,9 +245,9 @@ fn of_query(
     let groups: BTreeMap<String, GroupSpec> =
         declared_groups(plan).iter().map(|group| (group.table.to_string(), spec(group))).collect();
     let (limit, value_bytes_max, age_bounded) = match plan {
-        ClassPlan::Cacheable(plan) => (plan.hard_timeout, plan.value_bytes_max, !plan.is_provable()),
+        ClassPlan::Cacheable(plan) => (plan.hard_timeout, load_bytes_max(plan), !plan.is_provable()),
         // Read anew each time, so it matters to nobody whether the answer changes without a change of the tables.
-        ClassPlan::Decision(plan) => (plan.hard_timeout, VALUE_BYTES_MAX_DEFAULT, true),
+        ClassPlan::Decision(plan) => (plan.hard_timeout, LOAD_BYTES_MAX, true),
     };
     let options = QueryOptions {
         many: plan.rows() == Rows::Many,

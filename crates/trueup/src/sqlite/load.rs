@@ -16,6 +16,10 @@ use super::{
     state::State,
 };
 
+/// Largest value that a load of a class brings, in bytes, whatever its class keeps: a mistaken query must not fill the
+/// process's memory.
+pub const LOAD_BYTES_MAX: usize = 64 << 20;
+
 /// Why a load failed inside its transaction.
 pub(super) enum Fault {
     Sql(rusqlite::Error),

@@ -41,6 +41,7 @@ pub use handle::{
     WRITE_LOCK_WAIT_DEFAULT,
 };
 pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions};
+pub use load::LOAD_BYTES_MAX;
 pub use locked::Locked;
 pub use query::{QueryLoader, QueryOptions};
 pub use registry::GroupSpec;

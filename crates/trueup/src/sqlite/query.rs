@@ -34,7 +34,8 @@ pub struct QueryOptions {
     pub many: bool,
     /// A load is interrupted after so long.
     pub limit: Duration,
-    /// Largest value, in bytes.
+    /// Largest value that a load brings, in bytes: a larger one is an error. It protects the process; what is too large to
+    /// be kept is for the class to say.
     pub value_bytes_max: usize,
     /// The answer may change without a change of the tables; the class is bounded by age.
     pub age_bounded: bool,

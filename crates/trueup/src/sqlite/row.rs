@@ -32,7 +32,8 @@ pub struct RowOptions {
     pub leave_out: Vec<String>,
     /// A load is interrupted after so long.
     pub limit: Duration,
-    /// Largest value, in bytes.
+    /// Largest value that a load brings, in bytes: a larger one is an error. It protects the process; what is too large to
+    /// be kept is for the class to say.
     pub value_bytes_max: usize,
 }
 

@@ -200,3 +200,15 @@ async fn a_load_that_runs_too_long_is_interrupted() {
     // The connection is as good as new.
     assert!(sqlite.load(PATIENCE, |conn| conn.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))).is_ok());
 }
+
+/// Whatever a class keeps, a load brings only so much into the process's memory.
+#[tokio::test]
+async fn a_load_that_would_fill_the_memory_is_given_up() {
+    let (_database, sqlite) = shop();
+    let options = QueryOptions { value_bytes_max: 64, ..options(true) };
+    let sql = "SELECT p.name FROM product p, product q, product r WHERE :id IS NOT NULL";
+    let loader = QueryLoader::new(&sqlite, sql, form(&["id"]), options).unwrap();
+    let key = form(&["id"]).parse("1").unwrap();
+    let error = loader.load(&key).await.unwrap_err();
+    assert!(matches!(error, LoadError::TooLarge { limit: 64, bytes } if bytes < 100), "{error}");
+}
