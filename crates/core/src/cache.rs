@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::{
     apply::{Feed, FeedStats},
-    class::{CacheablePlan, Pattern, Strategy},
+    class::{CacheablePlan, ColdStart, Pattern, Strategy},
     entry::{CacheValue, KeyRing},
     env::{self, Clock, Task},
     error::ClassError,
@@ -276,22 +276,31 @@ impl Cache {
     }
 }
 
+/// What to write instead of the patterns that are not supported.
+const READ_THROUGH: &str = "write `pattern = \"read-through\"`";
+/// What to write instead of the refreshes that are not supported.
+const WAIT: &str = "write `refresh = \"wait\"`";
+
 /// What a plan may ask and this version does not do is refused, not ignored.
 fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
     let unsupported = |what, instead| ClassError::Unsupported { class: plan.name.clone(), what, instead };
     match &plan.pattern {
         Pattern::ReadThrough => {}
-        Pattern::CacheAside => return Err(unsupported("pattern = \"cache-aside\"", "use \"read-through\"")),
+        Pattern::CacheAside => return Err(unsupported("pattern = \"cache-aside\"", READ_THROUGH)),
         Pattern::WriteThrough => {
-            return Err(unsupported("pattern = \"write-through\"", "use \"read-through\""));
+            return Err(unsupported("pattern = \"write-through\"", READ_THROUGH));
         }
         Pattern::WriteBehind { .. } => {
-            return Err(unsupported("pattern = \"write-behind\"", "use \"read-through\""));
+            return Err(unsupported("pattern = \"write-behind\"", READ_THROUGH));
         }
     }
     match plan.stampede.strategy {
-        Strategy::Wait => Ok(()),
-        Strategy::Early { .. } => Err(unsupported("stampede = \"early\"", "use \"wait\"")),
-        Strategy::Background { .. } => Err(unsupported("stampede = \"background\"", "use \"wait\"")),
+        Strategy::Wait => {}
+        Strategy::Early { .. } => return Err(unsupported("refresh = \"early\"", WAIT)),
+        Strategy::Background { .. } => return Err(unsupported("refresh = \"background\"", WAIT)),
+    }
+    match plan.cold_start {
+        ColdStart::Empty => Ok(()),
+        ColdStart::Warm { .. } => Err(unsupported("cold_start = \"warm\"", "write `cold_start = \"empty\"`")),
     }
 }

@@ -20,4 +20,5 @@ mod receipts;
 mod remote;
 mod source;
 mod stale;
+mod unsupported;
 mod world;

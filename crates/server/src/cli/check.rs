@@ -160,8 +160,8 @@ fn cached(plan: &Settings, decision: Decision) -> (String, String) {
         Decision::Stampede => {
             let strategy = match plan.stampede.strategy {
                 Strategy::Wait => "one load per key, others wait",
-                Strategy::Early { .. } => "refreshed early at random",
-                Strategy::Background { .. } => "refreshed in the background",
+                Strategy::Early { .. } => "early refresh, which this version does not do",
+                Strategy::Background { .. } => "background refresh, which this version does not do",
             };
             format!("{strategy}; {} loads at most", plan.stampede.loads_max)
         }
@@ -178,7 +178,7 @@ fn cached(plan: &Settings, decision: Decision) -> (String, String) {
         Decision::ColdStart => {
             let cold = match plan.cold_start {
                 ColdStart::Empty => "serves at once, loads limited".to_owned(),
-                ColdStart::Warm { keys_max } => format!("warms {keys_max} keys"),
+                ColdStart::Warm { .. } => "warming, which this version does not do".to_owned(),
             };
             let stale =
                 plan.serve_stale.map(|span| format!("stale for {} if the source fails", show_duration(span)));

@@ -1,0 +1,44 @@
+//! What a plan may ask and this version does not do is refused in the words of the plan.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use trueup_core::{
+    cache::CacheBuilder,
+    class::{ColdStart, Pattern, Stampede, Strategy},
+    env::Clock,
+};
+
+use super::{
+    source::{Database, Kind},
+    world::{form, items, plan, secs},
+};
+
+#[tokio::test(start_paused = true)]
+async fn each_choice_is_named_as_it_was_written() {
+    let clock = Clock::stepped();
+    let database = Database::new(Kind::Sequence, clock.clone());
+    let cache = CacheBuilder::new(Arc::clone(&database) as _).clock(clock).buckets(1 << 4).start();
+    let stampede = |strategy| items().stampede(Stampede { strategy, ..Stampede::default() });
+    for (asked, refusal) in [
+        (
+            stampede(Strategy::Early { beta: 1.0 }),
+            "refresh = \"early\" is not supported yet; write `refresh = \"wait\"`",
+        ),
+        (
+            stampede(Strategy::Background { ahead: secs(5) }),
+            "refresh = \"background\" is not supported yet; write `refresh = \"wait\"`",
+        ),
+        (
+            items().cold_start(ColdStart::Warm { keys_max: NonZeroU32::MIN }),
+            "cold_start = \"warm\" is not supported yet; write `cold_start = \"empty\"`",
+        ),
+        (
+            items().pattern(Pattern::WriteThrough),
+            "pattern = \"write-through\" is not supported yet; write `pattern = \"read-through\"`",
+        ),
+    ] {
+        let opened = cache.class::<i64, String>(plan(asked), form(), Arc::clone(&database) as _);
+        assert_eq!(opened.err().unwrap().to_string(), format!("class `item`: {refusal}"));
+    }
+    assert!(cache.class::<i64, String>(plan(items()), form(), database as _).is_ok());
+}
