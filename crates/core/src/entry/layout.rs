@@ -60,12 +60,11 @@ pub struct Header {
     pub class_digest: [u8; 16],
     /// The epoch in which the entry was proven; the reader compares it with its own.
     pub epoch: EpochId,
-    /// When the value was loaded, by the loader's wall clock, in milliseconds since 1970. For people only: two
-    /// machines' clocks are never compared, so it proves neither freshness nor age.
+    /// When the entry was sealed, by the writer's wall clock, in milliseconds since 1970. A reader subtracts the age
+    /// that follows from `life_ms`, to shorten the stay; no proof rests on it.
     pub created_ms: u64,
-    /// What was left of the entry's hard age when it was sealed, in milliseconds, measured on the writer's own
-    /// monotonic clock; [`LIFE_UNBOUNDED_MS`] if nothing but the proof bounds it. The writer gives the remote tier
-    /// the same life, a reader keeps the entry no longer than this from its own read on, and never writes it again.
+    /// How long a node may keep the entry, in milliseconds from `created_ms`: its class's hard age;
+    /// [`LIFE_UNBOUNDED_MS`] if nothing but the proof bounds it. A reader never writes the entry again.
     pub life_ms: u64,
     /// Source position that bounds what the load can have seen.
     pub upper: u64,

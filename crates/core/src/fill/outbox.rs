@@ -62,7 +62,7 @@ pub(crate) struct Place<'a> {
     pub(crate) class_digest: [u8; 16],
     /// How long the tier keeps it.
     pub(crate) life: Duration,
-    /// What is left of the entry's hard age; none if only its proof bounds it.
+    /// How long a node may keep it, from now on; none if only its proof bounds it.
     pub(crate) hard_life: Option<Duration>,
 }
 
