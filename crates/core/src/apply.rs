@@ -26,7 +26,7 @@ pub const DELAY_BOUNDS_US: [u64; 14] = [
 /// What the feed has done so far.
 #[derive(Debug, Default)]
 pub struct FeedStats {
-    /// Row changes applied.
+    /// Tags raised by the changes applied; a row change raises several.
     pub changes: AtomicU64,
     /// Transactions applied.
     pub transactions: AtomicU64,

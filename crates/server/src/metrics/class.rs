@@ -146,7 +146,7 @@ fn write_loads(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
     )?;
     out.counter(
         "shed",
-        "Loads refused because too many were waiting",
+        "Reads that failed because too many loads were waiting",
         copy.each(|c| c.counts.shed).chain(copy.direct(|c| c.shed)),
     )
 }

@@ -32,7 +32,11 @@ fn write_feed(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
     // The kind alone: a path or an address is no label.
     let source = description.split(':').next().unwrap_or_default();
     let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    out.counter("changes", "Row changes applied", [([("source", source)], get(&stats.changes))])?;
+    out.counter(
+        "changes",
+        "Tags raised by the changes applied",
+        [([("source", source)], get(&stats.changes))],
+    )?;
     out.histogram(
         "invalidation_delay_seconds",
         "From a change's own time to its application here",

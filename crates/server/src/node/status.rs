@@ -49,7 +49,7 @@ pub struct FeedStatus {
     pub told: u64,
     /// Milliseconds since the node last knew how far the source was: no proven answer can be fresher.
     pub lag_ms: Option<f64>,
-    /// Row changes applied.
+    /// Tags raised by the changes applied; a row change raises several.
     pub changes: u64,
     /// Transactions applied.
     pub transactions: u64,
@@ -81,7 +81,7 @@ pub struct Totals {
     pub loads_in_flight: u64,
     /// Reads that waited for another read's load.
     pub coalesced: u64,
-    /// Loads refused because too many were waiting.
+    /// Reads that failed because too many loads were waiting.
     pub shed: u64,
     /// Reads that ended in an error.
     pub failures: u64,
