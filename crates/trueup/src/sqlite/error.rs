@@ -161,10 +161,13 @@ impl SqliteError {
     #[must_use]
     pub fn to_load_error(&self) -> LoadError {
         match self {
-            Self::Database { source, .. }
+            Self::Database { source, doing, .. }
                 if source.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) =>
             {
-                LoadError::TimedOut { limit_ms: 0 }
+                // The limit is known where the load runs, which says it; here nothing but its passing is.
+                LoadError::Unavailable(Arc::from(format!(
+                    "it was interrupted while {doing}: its time was over"
+                )))
             }
             Self::Table { .. } | Self::Query { .. } => LoadError::Refused(self.to_string().into()),
             Self::Database { source, .. } if is_query_fault(source) => {
@@ -207,10 +210,13 @@ mod tests {
             (ffi::SQLITE_FULL, "no space is left while writing; free disk space"),
             (ffi::SQLITE_BUSY_SNAPSHOT, "stayed locked for 7 ms while writing"),
             (ffi::SQLITE_IOERR_READ, "SQLite failed while writing: "),
+            (ffi::SQLITE_INTERRUPT, "SQLite failed while writing: "),
         ] {
             let error = at.error(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
             assert!(error.to_string().contains(text), "{code}: {error}");
-            assert!(matches!(error.to_load_error(), LoadError::Unavailable(_)), "{code}: retrying may help");
+            let load_error = error.to_load_error();
+            assert!(matches!(load_error, LoadError::Unavailable(_)), "{code}: retrying may help");
+            assert!(load_error.to_string().contains("while writing") || code != ffi::SQLITE_INTERRUPT);
         }
     }
 }
