@@ -83,10 +83,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn report(plan: &Plan, sqlite: &Sqlite, is_declared: bool, skipped: &[Skipped]) -> Result<Report, Failure> {
     let finding = |subject: &str, problem: String| Finding { subject: subject.to_owned(), problem };
     let of_table = |one: &Skipped| finding(&format!("table {}", one.table), one.reason.clone());
-    let notes = skipped.iter().map(of_table).collect();
     let mut findings = Vec::new();
     let mut answers = Vec::new();
     let followed = sqlite.followed_tables()?;
+    // What is outdated is a finding, not left out on purpose.
+    let is_outdated = |table: &str| {
+        followed.iter().any(|known| known.outdated.is_some() && known.name.eq_ignore_ascii_case(table))
+    };
+    let notes = skipped.iter().filter(|one| !is_outdated(&one.table)).map(of_table).collect();
     let cache = CacheBuilder::new(Arc::new(sqlite.clone())).start();
     for class in plan.classes.values() {
         // Opened as the server would open it: what does not hold shows now, not in the night.
@@ -100,8 +104,8 @@ fn report(plan: &Plan, sqlite: &Sqlite, is_declared: bool, skipped: &[Skipped]) 
             }
         };
         let feed = format!("{} tables followed by triggers, none outdated", followed.len());
-        let outdated = followed.iter().filter_map(|table| table.outdated.as_ref()).next();
-        let feed = outdated.cloned().unwrap_or(feed);
+        let outdated = followed.iter().find_map(|table| Some((&table.name, table.outdated.as_ref()?)));
+        let feed = outdated.map_or(feed, |(table, why)| format!("table `{table}`: {why}"));
         for decision in Decision::ALL {
             let (answer, mut why) = match class {
                 ClassPlan::Cacheable(plan) => cached(plan, decision),

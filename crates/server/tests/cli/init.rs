@@ -83,3 +83,21 @@ fn check_finds_what_does_not_hold() {
     assert_eq!(wrong.code, 1, "{wrong:?}");
     assert!(wrong.err.contains("trueup.toml:2:8: class.thing.life"), "{wrong:?}");
 }
+
+#[test]
+fn check_says_once_that_triggers_are_outdated() {
+    let shop = Shop::new();
+    shop.run(&["init", "--apply"]);
+    shop.sql("CREATE UNIQUE INDEX by_name ON product (name)");
+    let found = shop.run(&["check", "--format", "json"]);
+    assert_eq!(found.code, 1, "{found:?}");
+    let report: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+    assert!(!report["notes"].to_string().contains("product"), "{report}");
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1, "{report}");
+    assert_eq!(findings[0]["subject"], "table product");
+    assert_eq!(
+        findings[0]["problem"],
+        "its key or a unique index was changed since the feed was installed; run `trueup init --apply` again"
+    );
+}

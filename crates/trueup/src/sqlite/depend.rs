@@ -237,7 +237,8 @@ fn judge_table(
         return Ok(match &followed.outdated {
             None => Ok(Some(followed.name.clone())),
             Some(reason) => Err(format!(
-                "reads a table that is not followed any more ({reason}); run `trueup init --apply` again"
+                "reads table `{}`, which is not followed any more ({reason}); run `trueup init --apply` again",
+                followed.name
             )),
         });
     }

@@ -196,8 +196,11 @@ impl<'a> Follower<'a> {
     /// Begins an epoch at the end of the log. In SQLite every committed change is visible to whoever reads next, so
     /// nothing that ends at or below the start can be missing from a later load.
     fn begin_epoch(&mut self, start: Start) {
-        for problem in start.registry.tables.iter().filter_map(|followed| followed.outdated.as_deref()) {
-            tracing::warn!("{problem}; its rows are not served until `trueup init --apply` is run again");
+        for followed in &start.registry.tables {
+            let (table, Some(reason)) = (&followed.name, &followed.outdated) else { continue };
+            tracing::warn!(
+                "table `{table}`: {reason}; its rows are not served until `trueup init --apply` is run again"
+            );
         }
         self.schema_version = start.state.schema_version;
         self.epoch = self.name.epoch(self.schema_version);

@@ -101,7 +101,7 @@ impl Registry {
                     (logged, outdated)
                 }
                 None => {
-                    let gone = format!("table `{name}` was dropped or renamed since the feed was installed");
+                    let gone = "it was dropped or renamed since the feed was installed".to_owned();
                     (Logged { id, key: Vec::new(), groups: Vec::new() }, Some(gone))
                 }
             };
@@ -134,10 +134,7 @@ fn outdated(
     if let Some(name) =
         groups.iter().flat_map(|group| &group.columns).find(|name| table.column(name).is_none())
     {
-        return Ok(Some(format!(
-            "table `{}` has lost column `{name}`, which a group is made of",
-            table.name
-        )));
+        return Ok(Some(format!("it has lost column `{name}`, which a group is made of")));
     }
     let mut installed = conn.prepare_cached(
         "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?1 AND tbl_name = ?2",
@@ -146,10 +143,7 @@ fn outdated(
         let sql: Option<String> =
             installed.query_row([&trigger.name, &table.name], |row| row.get(0)).optional()?;
         if sql.as_ref() != Some(&trigger.sql) {
-            return Ok(Some(format!(
-                "the key or a unique index of table `{}` was changed since the feed was installed",
-                table.name
-            )));
+            return Ok(Some("its key or a unique index was changed since the feed was installed".to_owned()));
         }
     }
     Ok(None)
