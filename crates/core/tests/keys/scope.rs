@@ -81,8 +81,8 @@ fn shape_arity_and_type_are_checked() {
     assert_eq!(pair.parse("1"), Err(arity(1)));
     assert_eq!(pair.parse("1,t,2"), Err(arity(3)));
     let wrong = |part: &str, expected| KeyError::WrongType { part: part.into(), expected };
-    assert_eq!(pair.parse("x,t"), Err(wrong("a", "a 64-bit integer")));
-    assert_eq!(pair.key(&(u64::MAX, true)), Err(wrong("a", "a 64-bit integer")));
+    assert_eq!(pair.parse("x,t"), Err(wrong("a", "a 64-bit integer, such as 42")));
+    assert_eq!(pair.key(&(u64::MAX, true)), Err(wrong("a", "a 64-bit integer, such as 42")));
     assert_eq!(pair.parse("1,t%"), Err(KeyError::BadEncoding));
     assert_eq!(pair.parse("!what,t"), Err(KeyError::BadMark { part: "a".into() }));
     let parameters = KeyPieces::Parameters(&[("a", "1")]);

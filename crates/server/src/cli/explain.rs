@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::ValueHint;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use trueup::{catalog::Demand, plan::SecretFile};
+use trueup::{
+    catalog::{Demand, UnknownClass},
+    plan::{SecretFile, Skipped},
+};
 
 use super::{
     Failure, client,
@@ -12,7 +15,7 @@ use super::{
     setup::{self, SourceArgs},
 };
 use crate::node::{
-    Node,
+    AskError, Node,
     explain::{EntryFacts, Explanation},
 };
 
@@ -56,10 +59,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// What a running server says.
 fn ask(args: &Args, address: &str) -> Result<Explanation, Failure> {
-    let token = args.token_file.as_ref().map(|path| {
-        let refused = |error| Failure::Usage(format!("the token file {}: {error}", path.display()));
-        SecretFile(path.clone()).read().map_err(refused)
-    });
+    let token = args.token_file.as_ref().map(|path| setup::token(&SecretFile(path.clone())));
     let encode = |text| utf8_percent_encode(text, IN_PATH);
     let target = format!("/v1/explain/{}/{}", encode(&args.class), encode(&args.key));
     let (status, body) = client::get(address, &target, token.transpose()?.as_deref())?;
@@ -76,12 +76,13 @@ fn ask(args: &Args, address: &str) -> Result<Explanation, Failure> {
 fn look(args: &Args) -> Result<Explanation, Failure> {
     let mut plan = args.source.plan(Vec::new())?;
     let sqlite = setup::open(&plan)?;
-    setup::complete(&mut plan, &sqlite)?;
+    let skipped = setup::complete(&mut plan, &sqlite)?;
     setup::runtime(None)?.block_on(async {
         let node = Node::new(setup::catalog(&plan, &sqlite)?);
-        let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
-        let class = node.catalog().class(&args.class).map_err(|error| usage(&error))?;
-        let key = class.form().parse(&args.key).map_err(|error| usage(&error))?;
+        let unknown = |error| Failure::Usage(explain_unknown(&error, &args.class, &skipped));
+        let class = node.catalog().class(&args.class).map_err(unknown)?;
+        let key = class.form().parse(&args.key);
+        let key = key.map_err(|why| Failure::Usage(AskError::key(class, why).to_string()))?;
         setup::until_ready(&node).await?;
         let answer = class.read(&key, Demand::default()).await;
         answer.map_err(|error| Failure::Unreachable(error.to_string()))?;
@@ -89,6 +90,14 @@ fn look(args: &Args) -> Result<Explanation, Failure> {
         node.catalog().cache().shut_down().await;
         Ok(explanation)
     })
+}
+
+/// Adds why there is no such class, where a table of that name is left out.
+fn explain_unknown(error: &UnknownClass, asked: &str, skipped: &[Skipped]) -> String {
+    match skipped.iter().find(|skipped| skipped.table.eq_ignore_ascii_case(asked)) {
+        Some(Skipped { table, reason }) => format!("{error}; table `{table}` is not served: {reason}"),
+        None => error.to_string(),
+    }
 }
 
 fn show(explanation: &Explanation) -> String {

@@ -85,10 +85,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// The server's settings, from the plan's.
 pub(super) fn settings(server: &ServerSettings) -> Result<Settings, Failure> {
-    let secret = server.password_file.as_ref().map(|file| {
-        let refused = |error| Failure::Usage(format!("the token file {}: {error}", file.0.display()));
-        file.read().map_err(refused)
-    });
+    let secret = server.password_file.as_ref().map(setup::token);
     let mut resp_config = resp::Config {
         clients_max: server.clients_max,
         commands_per_turn: server.pipeline_max,

@@ -12,7 +12,7 @@ use clap::ValueHint;
 use indicatif::ProgressBar;
 use trueup::{
     catalog::{Catalog, CatalogBuilder, sqlite},
-    plan::{Override, Plan, Skipped, SourceSettings, SourceUrl},
+    plan::{Override, Plan, SecretFile, Skipped, SourceSettings, SourceUrl},
     sqlite::{FeedPlan, Sqlite, SqliteError, SqliteOptions, discover_file},
 };
 use trueup_core::{cache::CacheBuilder, env::Clock};
@@ -57,6 +57,17 @@ impl SourceArgs {
         }
         Ok(plan)
     }
+}
+
+/// The token that clients present.
+pub(super) fn token(file: &SecretFile) -> Result<String, Failure> {
+    file.read().map_err(|error| {
+        let fix = match error.kind() {
+            std::io::ErrorKind::InvalidData => "write the token into it as text",
+            _ => "check the path and its permissions",
+        };
+        Failure::Usage(format!("the token file {}: {error}; {fix}", file.0.display()))
+    })
 }
 
 /// What `--l2` and `[l2]` get.

@@ -24,14 +24,18 @@ fn at_the_start() {
     for (args, code, words) in [
         (vec!["--source", "sqlite:nope.db"], 3, "there is no such file"),
         (vec!["--source", &garbage], 3, "not a SQLite database"),
-        (vec!["--source", "mysql://x"], 2, "names no kind of database"),
+        (
+            vec!["--source", "mysql://x"],
+            2,
+            "names no kind of database that Trueup reads; write \"sqlite:PATH\"\n",
+        ),
         (vec!["--source", "postgres://u@h/d"], 2, "PostgreSQL is not in this version"),
         (vec!["--source", "postgres://u:hunter2@h/d"], 2, "a secret does not belong here"),
         (vec![], 2, "no database is named"),
         (vec!["--source", &url], 2, "--install-feed"),
         (vec!["--source", &url, "--l2", "redis://h:1"], 2, "not in this version"),
-        (vec!["--source", &url, "--resp", "0.0.0.0:0"], 2, "password"),
-        (vec!["--source", &url, "--token-file", "nope"], 2, "the token file nope"),
+        (vec!["--source", &url, "--resp", "0.0.0.0:0"], 2, "`--token-file PATH`"),
+        (vec!["--source", &url, "--token-file", "nope"], 2, "; check the path and its permissions"),
         (vec!["--source", &url, "--config", "nope.toml"], 2, "cannot read the file"),
         (
             vec!["--source", &url, "--config", &path(&bad_config)],

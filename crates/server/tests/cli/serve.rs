@@ -104,6 +104,13 @@ fn explain_asks_a_server_or_looks_for_itself() {
     let here = shop.run(&["explain", "product", "42"]);
     assert_eq!(here.code, 0, "{here:?}");
     assert!(here.out.contains("proven through"), "{here:?}");
+    for (class, key, words) in [
+        ("product", "abc", "class `product`: `id` must be a 64-bit integer, such as 42\n"),
+        ("log", "1", "; table `log` is not served: it has no primary key"),
+    ] {
+        let refused = shop.run(&["explain", class, key]);
+        assert_eq!((refused.code, refused.err.contains(words)), (2, true), "{refused:?}");
+    }
     let nobody = shop.run_plainly(&["explain", "product", "42", "--http", "127.0.0.1:1"]);
     assert_eq!(nobody.code, 3, "{nobody:?}");
 }

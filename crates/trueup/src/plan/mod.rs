@@ -114,8 +114,8 @@ impl Plan {
             let place = (section.place.clone(), section.path.clone());
             let Some(plan) = class::read(name, section, &defaults, &defaults_section) else { continue };
             if !has_l2 && plan.cacheable().is_ok_and(|plan| plan.l2.is_some()) {
-                let problem = "the class is to be held in a remote tier, and there is none".to_owned();
-                let fix = "add `[l2]` with its `urls`, or write `l2 = false`".to_owned();
+                let problem = "a remote tier is not in this version".to_owned();
+                let fix = "write `l2 = false`".to_owned();
                 root.report_at(place.0, place.1, Problem::Conflict { problem, fix });
             }
             classes.insert(plan.name().clone(), plan);

@@ -48,7 +48,7 @@ impl std::str::FromStr for SourceUrl {
         }
         Err(Problem::Conflict {
             problem: "it names no kind of database that Trueup reads".to_owned(),
-            fix: "write \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"".to_owned(),
+            fix: "write \"sqlite:PATH\"".to_owned(),
         })
     }
 }
@@ -98,11 +98,7 @@ impl SourceSettings {
         let parsed =
             url.as_ref().and_then(|url| url.parse().map_err(|p: Problem| section.report("url", p)).ok());
         if section.is_present() && section.place_of("url").is_none() {
-            section.conflict(
-                "url",
-                "the source has no address",
-                "write `url = \"sqlite:PATH\"` or a postgres:// one",
-            );
+            section.conflict("url", "the source has no address", "write `url = \"sqlite:PATH\"`");
         }
         let password_file = secret(&section, "password_file");
         let install_feed = section.flag("install_feed").unwrap_or(false);
@@ -172,7 +168,7 @@ impl ServerSettings {
                 section.conflict(
                     key,
                     "other machines could read everything without a password",
-                    "write `password_file = \"PATH\"`, or a loopback address such as \"127.0.0.1:7379\"",
+                    "write `password_file = \"PATH\"` or `--token-file PATH`, or a loopback address such as \"127.0.0.1:7379\"",
                 );
             }
         }

@@ -10,7 +10,7 @@ use super::{
 
 pub(super) const TRUE: &str = "true";
 pub(super) const FALSE: &str = "false";
-pub(super) const NOT_INTEGER: MalformedValue = MalformedValue::type_error("a 64-bit integer");
+pub(super) const NOT_INTEGER: MalformedValue = MalformedValue::type_error("a 64-bit integer, such as 42");
 pub(super) const NOT_REAL: MalformedValue = MalformedValue::type_error("a 64-bit float");
 const NOT_NUMERIC: MalformedValue = MalformedValue::type_error("a decimal number");
 const NOT_BOOLEAN: MalformedValue = MalformedValue::type_error("a boolean, such as `true` or `false`");
