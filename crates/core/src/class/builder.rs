@@ -279,7 +279,7 @@ impl ClassPlanBuilder {
         cold_start: ColdStart;
         /// Share of proven answers compared with the source, 0 to 1.
         check_share: f64;
-        /// Hit rate below which `check` reports a finding, 0 to 1.
+        /// Hit rate of a running server below which `check --http` reports a finding, 0 to 1.
         hit_rate_floor: f64;
         /// How old an answer may be.
         max_staleness: Duration;

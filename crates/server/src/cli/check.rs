@@ -18,6 +18,8 @@ use trueup_core::{
 
 use super::{
     Failure,
+    client::{Server, TokenArgs},
+    hit_rates::{HitRates, Verdict},
     output::{self, Format},
     setup::{self, SourceArgs},
 };
@@ -26,6 +28,11 @@ use super::{
 pub(super) struct Args {
     #[command(flatten)]
     source: SourceArgs,
+    /// A running server: HOST:PORT of its HTTP side. Its hit rates are held against each `hit_rate_floor`
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    #[command(flatten)]
+    token: TokenArgs,
     /// How to show it
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -68,7 +75,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     let is_declared = !plan.classes.is_empty();
     let skipped = setup::complete(&mut plan, &sqlite)?;
-    let report = setup::runtime(None)?.block_on(async { report(&plan, &sqlite, is_declared, &skipped) })?;
+    let server = args.http.as_deref().map(|address| Server { address, token: &args.token });
+    let hit_rates = server.as_ref().map(HitRates::ask).transpose()?;
+    let report = async { report(&plan, &sqlite, is_declared, &skipped, hit_rates.as_ref()) };
+    let report = setup::runtime(None)?.block_on(report)?;
     match args.format {
         Format::Json => output::print_json(&report)?,
         Format::Table => output::print(&show(&report)),
@@ -80,7 +90,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn report(plan: &Plan, sqlite: &Sqlite, is_declared: bool, skipped: &[Skipped]) -> Result<Report, Failure> {
+fn report(
+    plan: &Plan,
+    sqlite: &Sqlite,
+    is_declared: bool,
+    skipped: &[Skipped],
+    hit_rates: Option<&HitRates>,
+) -> Result<Report, Failure> {
     let finding = |subject: &str, problem: String| Finding { subject: subject.to_owned(), problem };
     let of_table = |one: &Skipped| finding(&format!("table {}", one.table), one.reason.clone());
     let mut findings = Vec::new();
@@ -106,11 +122,22 @@ fn report(plan: &Plan, sqlite: &Sqlite, is_declared: bool, skipped: &[Skipped]) 
         let feed = format!("{} tables followed by triggers, none outdated", followed.len());
         let outdated = followed.iter().find_map(|table| Some((&table.name, table.outdated.as_ref()?)));
         let feed = outdated.map_or(feed, |(table, why)| format!("table `{table}`: {why}"));
+        let measured = measured(class, hit_rates);
+        if let Some(verdict) = measured.as_ref().filter(|verdict| verdict.is_below) {
+            let fix = "look at the reasons of `trueup_misses_total`, or lower `hit_rate_floor`";
+            let problem = format!("{}; {fix}", verdict.evidence);
+            findings.push(finding(&format!("class {}", class.name()), problem));
+        }
         for decision in Decision::ALL {
             let (answer, mut why) = match class {
                 ClassPlan::Cacheable(plan) => cached(plan, decision),
                 ClassPlan::Decision(plan) => never(plan, decision),
             };
+            if decision == Decision::Measurement
+                && let Some(verdict) = &measured
+            {
+                why.clone_from(&verdict.evidence);
+            }
             match decision {
                 Decision::Pattern => why = evidence.clone(),
                 Decision::Invalidation if class.cacheable().is_ok_and(|plan| plan.is_provable()) => {
@@ -131,6 +158,12 @@ fn report(plan: &Plan, sqlite: &Sqlite, is_declared: bool, skipped: &[Skipped]) 
         finding(&format!("table {}", table.name), format!("{why}; run `trueup init --apply` again"))
     }));
     Ok(Report { answers, notes, findings })
+}
+
+/// What is known of the class's hit rate; nothing where no floor is set.
+fn measured(class: &ClassPlan, hit_rates: Option<&HitRates>) -> Option<Verdict> {
+    let floor = class.cacheable().ok()?.measurement.hit_rate_floor?;
+    Some(hit_rates.map_or_else(Verdict::unasked, |rates| rates.judge(class.name().as_str(), floor)))
 }
 
 /// Answer and evidence for a class that is never cached.

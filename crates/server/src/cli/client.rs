@@ -3,18 +3,55 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
+    path::PathBuf,
     time::Duration,
 };
 
-use super::Failure;
+use clap::ValueHint;
+use serde::de::DeserializeOwned;
+use trueup::plan::SecretFile;
+
+use super::{Failure, setup};
 
 /// Time to connect, and again to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Most that is read of an answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
+/// A running server, and how it is asked.
+#[derive(Debug)]
+pub(super) struct Server<'a> {
+    /// `HOST:PORT` of its HTTP side.
+    pub(super) address: &'a str,
+    pub(super) token: &'a TokenArgs,
+}
+
+/// How to be let in.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct TokenArgs {
+    /// A file with the server's token
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    token_file: Option<PathBuf>,
+}
+
+impl Server<'_> {
+    /// `GET target`, read as JSON; a refusal is told in the server's own words.
+    pub(super) fn get_json<T: DeserializeOwned>(&self, target: &str) -> Result<T, Failure> {
+        let address = self.address;
+        let token = self.token.token_file.as_ref().map(|path| setup::token(&SecretFile(path.clone())));
+        let (status, body) = get(address, target, token.transpose()?.as_deref())?;
+        if status == 200 {
+            return serde_json::from_str(&body)
+                .map_err(|_| Failure::Unreachable(format!("what listens at {address} is another version")));
+        }
+        let problem: Option<serde_json::Value> = serde_json::from_str(&body).ok();
+        let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+        Err(Failure::Usage(detail.map_or_else(|| format!("{address} answers {status}"), str::to_owned)))
+    }
+}
+
 /// `GET target` of the server at `address` (`HOST:PORT`).
-pub(super) fn get(address: &str, target: &str, token: Option<&str>) -> Result<(u16, String), Failure> {
+fn get(address: &str, target: &str, token: Option<&str>) -> Result<(u16, String), Failure> {
     let refused = |error: std::io::Error| {
         Failure::Unreachable(format!("{address} does not answer: {error}; does `trueup serve` run there?"))
     };

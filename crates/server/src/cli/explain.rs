@@ -1,16 +1,14 @@
 //! `trueup explain CLASS KEY`.
 
-use std::path::PathBuf;
-
-use clap::ValueHint;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use trueup::{
     catalog::{Demand, UnknownClass},
-    plan::{SecretFile, Skipped},
+    plan::Skipped,
 };
 
 use super::{
-    Failure, client,
+    Failure,
+    client::{Server, TokenArgs},
     output::{self, Format},
     setup::{self, SourceArgs},
 };
@@ -32,9 +30,8 @@ pub(super) struct Args {
     /// was learned by that is shown
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
-    /// A file with the server's token
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenArgs,
     #[command(flatten)]
     source: SourceArgs,
     /// How to show it
@@ -59,17 +56,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// What a running server says.
 fn ask(args: &Args, address: &str) -> Result<Explanation, Failure> {
-    let token = args.token_file.as_ref().map(|path| setup::token(&SecretFile(path.clone())));
     let encode = |text| utf8_percent_encode(text, IN_PATH);
     let target = format!("/v1/explain/{}/{}", encode(&args.class), encode(&args.key));
-    let (status, body) = client::get(address, &target, token.transpose()?.as_deref())?;
-    if status == 200 {
-        return serde_json::from_str(&body)
-            .map_err(|_| Failure::Unreachable(format!("what listens at {address} is another version")));
-    }
-    let problem: Option<serde_json::Value> = serde_json::from_str(&body).ok();
-    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
-    Err(Failure::Usage(detail.map_or_else(|| format!("{address} answers {status}"), str::to_owned)))
+    Server { address, token: &args.token }.get_json(&target)
 }
 
 /// Reads the key here and says what was learned.

@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod explain;
 mod failure;
+mod hit_rates;
 mod init;
 mod output;
 mod serve;

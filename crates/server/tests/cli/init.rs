@@ -101,3 +101,23 @@ fn check_says_once_that_triggers_are_outdated() {
         "its key or a unique index was changed since the feed was installed; run `trueup init --apply` again"
     );
 }
+
+#[test]
+fn check_holds_hit_rates_of_a_server_against_the_floor() {
+    let shop = Shop::new();
+    let class = "[class.product]\ntable = \"product\"\nkey = [\"id\"]\nhit_rate_floor = \"99.9%\"\n";
+    shop.file("trueup.toml", class);
+    let server = shop.serve(&[]);
+    let unasked = shop.run(&["check"]);
+    assert!(unasked.code == 0 && unasked.out.contains("no server was asked"), "{unasked:?}");
+    let few = shop.run(&["check", "--http", &server.http]);
+    assert!(few.code == 0 && few.out.contains("0 reads so far"), "{few:?}");
+    // Keys that are never asked for twice: none of them is a hit.
+    let keys: Vec<String> = (1_000..2_000).map(|id| format!("product:{id}")).collect();
+    server.redis(&format!("MGET {}", keys.join(" ")));
+    let low = shop.run(&["check", "--http", &server.http]);
+    assert_eq!(low.code, 1, "{low:?}");
+    assert!(low.out.contains("hit rate 0.0% of 1000 reads, floor 99.9%; look at"), "{low:?}");
+    let nobody = shop.run(&["check", "--http", "127.0.0.1:1"]);
+    assert_eq!(nobody.code, 3, "{nobody:?}");
+}
