@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::{
     entry::EpochId,
     env::{Clock, Nanos, unix_ms},
-    proof::{Ask, Barrier, Ledger, Message, Position, Refused, Snapshot},
+    proof::{Ask, BadSave, Barrier, Ledger, Message, Position, Refused, SavedLedger, Snapshot},
 };
 
 /// Upper bounds of the buckets of [`FeedStats::delays`], in microseconds.
@@ -115,6 +115,29 @@ impl Feed {
     pub fn end_epoch(&self) {
         self.ledger.end_epoch();
         self.signals.moved.notify_waiters();
+    }
+
+    /// Changes up to `barrier` may have gone untold: see [`Ledger::freeze`].
+    pub fn freeze(&self, barrier: Barrier) {
+        self.ledger.freeze(barrier);
+        self.stats.gaps.fetch_add(1, Ordering::Relaxed);
+        self.signals.moved.notify_waiters();
+    }
+
+    /// What another node, or this one after a restart, can begin with: see [`Ledger::save`].
+    #[must_use]
+    pub fn save(&self) -> Option<SavedLedger> {
+        self.ledger.save()
+    }
+
+    /// Begins in the epoch, and at the floor, of a saved ledger: see [`Ledger::restore`].
+    ///
+    /// # Errors
+    /// [`BadSave`]; nothing has changed.
+    pub fn restore(&self, saved: &SavedLedger) -> Result<(), BadSave> {
+        self.ledger.restore(saved)?;
+        self.signals.moved.notify_waiters();
+        Ok(())
     }
 
     /// Applies a message. `written_at_ms`, milliseconds since 1970 by the database's clock, is when its changes were

@@ -2,7 +2,12 @@
 //!
 //! An adapter implements [`Source`] once, and a [`Loader`] for each way of loading a class.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
 
 use crate::{
     apply::Feed,
@@ -43,6 +48,62 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// # Errors
     /// [`LoadError`] for all of them.
     fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<LoadedMany<V>, LoadError>>;
+
+    /// The shape of what the loads read, kept up to date by the adapter. Asked once, when the class is opened.
+    ///
+    /// The default never moves: for sources that begin a new epoch instead.
+    fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::default()
+    }
+}
+
+/// The shape of the relations that a class reads: their columns, keys, policies, and whether their changes are told.
+///
+/// An adapter calls [`Catalogue::altered`] as soon as it notices a change of shape, and before it answers another
+/// [`Ask`](crate::proof::Ask); every entry loaded before is unproven from then on.
+#[derive(Debug)]
+pub struct Catalogue {
+    number: AtomicU64,
+    digest: Mutex<[u8; 16]>,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self { number: AtomicU64::new(1), digest: Mutex::default() }
+    }
+}
+
+impl Catalogue {
+    /// A catalogue with `digest`, which is equal on all nodes that see the same shape.
+    #[must_use]
+    pub fn new(digest: [u8; 16]) -> Arc<Self> {
+        Arc::new(Self { digest: Mutex::new(digest), ..Self::default() })
+    }
+
+    /// The shape has moved, or may have: entries loaded before are unproven, on this node and, by `digest`, in the remote
+    /// tier.
+    pub fn altered(&self, digest: [u8; 16]) {
+        let mut held = self.digest.lock();
+        *held = digest;
+        self.number.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The digest.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 16] {
+        *self.digest.lock()
+    }
+
+    /// How often it has moved, as each hit reads it.
+    pub(crate) const fn number(&self) -> &AtomicU64 {
+        &self.number
+    }
+
+    /// The number and the digest that belongs to it.
+    pub(crate) fn both(&self) -> (u64, [u8; 16]) {
+        let digest = self.digest.lock();
+        (self.number.load(Ordering::Acquire), *digest)
+    }
 }
 
 /// A database of record: its feed, and what can be asked of it apart from loads.

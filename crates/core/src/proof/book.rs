@@ -127,8 +127,7 @@ impl Book {
         // Memory is fixed: from here on nobody can tell which loads saw the lost changes, until all are visible.
         let lost = self.recent.clear();
         let (xid, end) = lost.unwrap_or((change.xid, change.end));
-        self.floor.freeze(Barrier { xid: xid.max(change.xid), end: end.max(change.end) });
-        self.discard();
+        self.freeze(Barrier { xid: xid.max(change.xid), end: end.max(change.end) });
     }
 
     /// Moves the applied position to `end`; every change at or below has been recorded and raised in the buckets.
@@ -214,6 +213,12 @@ impl Book {
             }
         }
         Ok(())
+    }
+
+    /// Freezes the floor until everything up to `barrier` is visible, and discards what is in flight.
+    pub fn freeze(&mut self, barrier: Barrier) {
+        self.floor.freeze(barrier);
+        self.discard();
     }
 
     /// Discards loads in flight and unsettled entries: the feed's connection or the catalogue moved.

@@ -40,6 +40,19 @@ impl Buckets {
         }
     }
 
+    /// The positions of all buckets that are not zero, with their index, ascending.
+    pub fn raised(&self) -> impl Iterator<Item = (u32, Position)> {
+        let read =
+            |(index, bucket): (usize, &AtomicU64)| (index as u32, Position(bucket.load(Ordering::Acquire)));
+        self.last.iter().enumerate().map(read).filter(|(_, position)| *position > Position::ZERO)
+    }
+
+    /// Sets the bucket at `index`; false where there is none.
+    pub fn set(&self, index: u32, position: Position) -> bool {
+        let bucket = self.last.get(index as usize);
+        bucket.inspect(|bucket| bucket.store(position.0, Ordering::Release)).is_some()
+    }
+
     /// How many buckets there are.
     #[must_use]
     pub fn len(&self) -> usize {

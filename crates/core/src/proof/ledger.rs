@@ -13,8 +13,8 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::{
-    Ask, Barrier, Book, Buckets, Change, Epochs, Hold, Known, Position, Proof, Refused, Rejected, Snapshot,
-    Standing, Tag, Tags, Transaction,
+    Ask, Barrier, Book, Buckets, Change, Epochs, Hold, Known, Position, Proof, Refused, Rejected,
+    SavedLedger, Snapshot, Standing, Tag, Tags, Transaction,
 };
 use crate::{entry::EpochId, env::Nanos, limits};
 
@@ -144,21 +144,40 @@ impl Ledger {
     /// `barrier` names changes at or below `start` that may still be invisible to readers; the source gives one
     /// wherever commit and visibility are two steps and nothing can be replayed.
     pub fn begin_epoch(&self, id: EpochId, start: Position, barrier: Option<Barrier>) {
+        self.begin(id, start, barrier, None);
+    }
+
+    pub(super) fn begin(
+        &self,
+        id: EpochId,
+        applied: Position,
+        barrier: Option<Barrier>,
+        saved: Option<&SavedLedger>,
+    ) {
         let mut state = self.state.lock();
         // First of all: a reader who sees anything written below must also see that its entry is of an older epoch.
         self.epoch.store(None);
         self.hot.epoch.fetch_add(1, Ordering::AcqRel);
         self.hot.moment.store(0, Ordering::Release);
         self.hot.confirmed.store(0, Ordering::Release);
-        self.hot.applied.store(start.0, Ordering::Release);
+        self.hot.applied.store(applied.0, Ordering::Release);
         self.buckets.clear();
+        for &(index, position) in saved.map(|saved| saved.raised.as_slice()).unwrap_or_default() {
+            self.buckets.set(index, position);
+        }
         let discards = state.book.discards() + 1;
         state.drop_unsettled();
-        state.book = Book::new(start, barrier, self.recent_max).with_discards(discards);
-        state.start = start;
+        state.book = Book::new(applied, barrier, self.recent_max).with_discards(discards);
+        state.start = saved.map_or(applied, |saved| saved.start);
         // Whoever counts connections may count from one again: the first message discards what was loaded before it.
         state.connection = None;
         self.epoch.store(Some(Arc::new(id)));
+    }
+
+    /// Epoch, start of the knowledge of changes, and floor, if there are both an epoch and a floor.
+    pub(super) fn savable(&self) -> Option<(EpochId, Position, Position)> {
+        let state = self.state.lock();
+        Some((self.epoch()?, state.start, state.book.floor().defined()?))
     }
 
     /// Leaves the epoch without a new one: nothing is proven, nothing is stored, until [`Ledger::begin_epoch`].
@@ -233,6 +252,15 @@ impl Ledger {
     pub fn discard_in_flight(&self) {
         let mut state = self.state.lock();
         state.book.discard();
+        state.drop_unsettled();
+    }
+
+    /// Changes up to `barrier` may have gone untold: nothing is stored until a snapshot shows that all of them are visible,
+    /// and what is in flight is discarded. For gaps that concern a part of what is followed, such as a table that was
+    /// altered; the classes that read it are unproven by their [`Catalogue`](crate::source::Catalogue).
+    pub fn freeze(&self, barrier: Barrier) {
+        let mut state = self.state.lock();
+        state.book.freeze(barrier);
         state.drop_unsettled();
     }
 
@@ -423,6 +451,12 @@ impl Load {
     #[must_use]
     pub const fn started(&self) -> Nanos {
         self.started
+    }
+
+    /// The number of the class's catalogue when the load started.
+    #[must_use]
+    pub const fn class_epoch(&self) -> u64 {
+        self.epochs.class
     }
 
     /// Why the value cannot be kept, if that is known already.

@@ -1,9 +1,6 @@
 //! A class as its users see it.
 
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use super::verify::Checker;
 use crate::{
@@ -17,7 +14,7 @@ use crate::{
     key::{CacheKey, Key, KeyForm},
     proof::{Ledger, Need, Standing, Token, Unproven},
     receipt::{Cached, Receipt},
-    source::Loader,
+    source::{Catalogue, Loader},
     stats::ClassStats,
     tier::{Entry, MemoryConfig, MemoryTier, Policy},
     write::{Authoritative, LockingRead},
@@ -32,8 +29,8 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) ledger: Arc<Ledger>,
     pub(super) feed: Feed,
     pub(super) clock: Clock,
-    /// Moves when the catalogue of the relations that the class reads is altered.
-    pub(super) class_epoch: Arc<AtomicU64>,
+    /// The shape of the relations that the class reads.
+    pub(super) catalogue: Arc<Catalogue>,
     pub(super) tier: MemoryTier<Entry<V>>,
     pub(super) flights: Arc<Flights<V>>,
     pub(super) budget: Budget,
@@ -350,11 +347,11 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         let core = Arc::new(Self {
             digest: plan.digest(),
             form: parts.form,
+            catalogue: parts.loader.catalogue(),
             loader: parts.loader,
             ledger: parts.ledger,
             feed: parts.feed,
             clock: parts.clock,
-            class_epoch: Arc::new(AtomicU64::new(1)),
             tier: MemoryTier::new(&memory_of(&plan)),
             flights: Flights::new(),
             budget: Budget::new(plan.stampede.loads_max, plan.hard_timeout),

@@ -57,7 +57,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         if !self.provable {
             return self.judge_age(entry, need);
         }
-        let proven = self.ledger.check(entry.proof(), &self.class_epoch, need, &self.clock)?;
+        let proven = self.ledger.check(entry.proof(), self.catalogue.number(), need, &self.clock)?;
         if proven.now > entry.expires() {
             self.renew(entry, proven.now)?;
         }
@@ -81,12 +81,13 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             return Err(Unproven::TokenAhead);
         }
         let unbounded = Need { max_staleness: std::time::Duration::MAX, token: None };
-        let watermark = match self.ledger.check(entry.proof(), &self.class_epoch, &unbounded, &self.clock) {
-            Ok(proven) => proven.at,
-            // Without a feed there is nothing to be fresh by, and nothing was invalidated.
-            Err(Unproven::TooOld) => Position::ZERO,
-            Err(why) => return Err(why),
-        };
+        let watermark =
+            match self.ledger.check(entry.proof(), self.catalogue.number(), &unbounded, &self.clock) {
+                Ok(proven) => proven.at,
+                // Without a feed there is nothing to be fresh by, and nothing was invalidated.
+                Err(Unproven::TooOld) => Position::ZERO,
+                Err(why) => return Err(why),
+            };
         let now = self.clock.now();
         let age = now.since(entry.loaded());
         if now > entry.expires() || age > need.max_staleness {

@@ -97,7 +97,7 @@ where
         let _counted = InFlight::begin(self);
         // Before the query is sent, all three: the clock, the floor, and the mark for readers who come later.
         let started = self.clock.now();
-        let load = self.ledger.begin_load(started, self.class_epoch.load(Ordering::Acquire));
+        let load = self.ledger.begin_load(started, self.catalogue.number().load(Ordering::Acquire));
         lead.sending(started);
         let limit = self.plan.hard_timeout;
         let result = match tokio::time::timeout(limit, self.loader.load(key)).await {
@@ -126,7 +126,9 @@ where
         let refused = self.refused_by_plan(value.is_none(), &encoded, bytes);
         let absent = value.is_none();
         let stay = self.stay(load.started(), took, absent);
-        let share = self.share_of(&key, encoded.and_then(Result::ok), absent).filter(|_| !refused);
+        let share = self
+            .share_of(&key, encoded.and_then(Result::ok), absent, load.class_epoch())
+            .filter(|_| !refused);
         let build = |proof| {
             let value_bytes = bytes + size_of::<V>();
             let entry = Arc::new(Entry::new(key, value, version, value_bytes, proof, stay));
@@ -154,14 +156,19 @@ where
         refused
     }
 
-    fn share_of(&self, key: &Key, value: Option<Bytes>, absent: bool) -> Option<Share> {
+    fn share_of(&self, key: &Key, value: Option<Bytes>, absent: bool, class_epoch: u64) -> Option<Share> {
         let (outbox, l2) = (self.outbox.as_ref()?, self.plan.l2.as_ref()?);
+        let (number, shape) = self.catalogue.both();
+        if number != class_epoch {
+            // The shape moved during the load: nobody knows which of the two the value has.
+            return None;
+        }
         let life = if absent { l2.life.min(self.plan.negative_life?) } else { l2.life };
         Some(Share {
             outbox: Arc::clone(outbox),
             ledger: Arc::clone(&self.ledger),
             key: self.remote_key(key),
-            class_digest: self.digest,
+            class_digest: self.digest_of(shape),
             life: jittered(life, self.plan.jitter, random::number()),
             hard_life: self.plan.hard_age,
             value,
@@ -182,9 +189,9 @@ where
     async fn fetch(&self, keys: &[&Key]) -> Vec<Option<Arc<Entry<V>>>> {
         let Some(outbox) = self.outbox.as_ref().filter(|_| !keys.is_empty()) else { return Vec::new() };
         let started = self.clock.now();
-        let class_epoch = self.class_epoch.load(Ordering::Acquire);
+        let (class_epoch, shape) = self.catalogue.both();
         let places: Vec<RemoteKey> = keys.iter().map(|key| self.remote_key(key)).collect();
-        let fetching = outbox.fetch(&places, self.digest, &self.ledger, class_epoch);
+        let fetching = outbox.fetch(&places, self.digest_of(shape), &self.ledger, class_epoch);
         // A tier has a deadline of its own; one that forgets it must not keep its keys from the source.
         let fetched = tokio::time::timeout(self.plan.hard_timeout, fetching).await.unwrap_or_default();
         let adopt = |(key, fetched): (&&Key, Option<Fetched>)| self.adopt(key, fetched?, started);
@@ -214,6 +221,11 @@ where
         let entry = Arc::new(entry);
         self.keep(&entry);
         Some(entry)
+    }
+
+    /// What the bytes of a value mean: the plan, and the shape of the relations that are read.
+    fn digest_of(&self, shape: [u8; 16]) -> [u8; 16] {
+        std::array::from_fn(|i| self.digest[i] ^ shape[i])
     }
 
     fn remote_key(&self, key: &Key) -> RemoteKey {

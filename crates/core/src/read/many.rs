@@ -179,7 +179,7 @@ where
         let entries: Vec<_> =
             canonical.iter().map(|key| self.tier.get(key.as_str())).collect::<Option<_>>()?;
         let proofs = entries.iter().map(|entry| entry.proof());
-        let proven = self.ledger.check_together(proofs, &self.class_epoch, need, &self.clock).ok()?;
+        let proven = self.ledger.check_together(proofs, self.catalogue.number(), need, &self.clock).ok()?;
         if entries.iter().any(|entry| proven.now > entry.hard_expires()) {
             return None;
         }
@@ -206,7 +206,7 @@ where
         let _permit = self.budget.acquire().await?;
         let _counted = InFlight::begin(self);
         let started = self.clock.now();
-        let class_epoch = self.class_epoch.load(Ordering::Acquire);
+        let class_epoch = self.catalogue.number().load(Ordering::Acquire);
         let loads: Vec<_> = keys.iter().map(|_| self.ledger.begin_load(started, class_epoch)).collect();
         sending(started);
         let limit = self.plan.hard_timeout;

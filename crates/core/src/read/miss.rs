@@ -242,7 +242,7 @@ where
             Standing::Settled(_) => entry.proof().upper(),
             Standing::Unsettled => self
                 .ledger
-                .check(entry.proof(), &self.class_epoch, &any, &self.clock)
+                .check(entry.proof(), self.catalogue.number(), &any, &self.clock)
                 .map_or(Position::ZERO, |proven| proven.at),
             Standing::Discarded => Position::ZERO,
         }
@@ -260,7 +260,7 @@ where
         let epochs = entry.proof().epochs();
         // A reader with a token was promised its own write; an entry of an older epoch or schema may be of another world.
         let same_world = self.ledger.epoch_number() == epochs.source
-            && self.class_epoch.load(Ordering::Acquire) == epochs.class;
+            && self.catalogue.number().load(Ordering::Acquire) == epochs.class;
         need.token.is_none() && same_world && now.since(self.last_true(entry)) <= limit
     }
 
