@@ -48,7 +48,7 @@ pub use trueup_core::{
 
 #[cfg(feature = "sqlite")]
 pub use self::{
-    facade::{Builder, Class, Decision, Trueup, TrueupError},
+    facade::{Builder, Class, Database, Decision, Transaction, Trueup, TrueupError},
     sqlite::{Sqlite, SqliteOptions, SqliteTx, WriteError},
 };
 pub use plan::Plan;

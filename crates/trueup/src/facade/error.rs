@@ -1,5 +1,7 @@
 //! What can go wrong while a cache or a class is set up.
 
+use std::sync::Arc;
+
 use trueup_core::{
     class::{ClassName, PlanError},
     error::ClassError,
@@ -23,7 +25,7 @@ pub enum TrueupError {
     Class(Box<ClassError>),
     /// The class cannot be served from this database.
     #[error(transparent)]
-    Catalog(Box<CatalogError>),
+    Catalog(Arc<CatalogError>),
     /// The key type does not fit the class.
     #[error("class `{class}`: {why}")]
     Key {
@@ -56,8 +58,13 @@ macro_rules! boxed {
 }
 
 boxed! {
-    Catalog: CatalogError;
     Source: SqliteError;
     Class: ClassError;
     Plan: PlanError;
+}
+
+impl From<Arc<CatalogError>> for TrueupError {
+    fn from(error: Arc<CatalogError>) -> Self {
+        Self::Catalog(error)
+    }
 }

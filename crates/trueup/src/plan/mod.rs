@@ -135,11 +135,16 @@ impl Plan {
     /// # Errors
     /// [`UnknownClass`] with the nearest name.
     pub fn class(&self, name: &str) -> Result<&ClassPlan, UnknownClass> {
-        self.classes.get(name).ok_or_else(|| UnknownClass {
+        self.classes.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// What to say of a class that is not there.
+    pub(crate) fn unknown(&self, name: &str) -> UnknownClass {
+        UnknownClass {
             name: name.chars().take(trueup_core::class::CLASS_NAME_BYTES_MAX).collect(),
             suggestion: nearest(name, self.classes.keys().map(ClassName::as_str)),
             known: self.classes.keys().map(ClassName::as_str).collect::<Vec<_>>().join(", "),
-        })
+        }
     }
 
     /// Starts a class in Rust, with `[defaults]` already stated.

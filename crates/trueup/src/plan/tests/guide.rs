@@ -43,7 +43,9 @@ fn file(row: &Row, value: Option<&str>) -> String {
         }
         "[source]" if row.key == "replicas" => format!("[source]\nurl = \"postgres://h/d\"\n{line}\n"),
         "[source]" => format!("[source]\nurl = \"sqlite:x\"\n{line}\n"),
-        "[fleet]" if row.key == "advertise" => format!("[fleet]\n{line}\n"),
+        "[fleet]" if row.key == "advertise" => {
+            format!("[fleet]\n{}", if line.is_empty() { "advertise = \"http://h:1\"" } else { &line })
+        }
         "[fleet]" => format!("[fleet]\nadvertise = \"http://h:1\"\n{line}\n"),
         "[l2]" if row.key == "urls" => {
             format!("[l2]\n{}", if line.is_empty() { "urls = \"redis://h:1\"" } else { &line })
