@@ -8,13 +8,16 @@ mod digest;
 mod discover;
 mod error;
 mod feed;
+mod grants;
 mod handle;
 mod identity;
+mod install;
 mod load;
 mod locked;
 mod names;
 mod options;
 mod registry;
+mod remove;
 mod row;
 mod source;
 mod tags;
@@ -27,7 +30,11 @@ pub use crate::group::GroupSpec;
 pub use canonical::KeyColumn;
 pub use discover::{ColumnInfo, Identity, TableInfo, TableKind, discover, discover_table};
 pub use error::PostgresError;
+pub use feed::{
+    ASK_BUSY_DEFAULT, ASK_IDLE_DEFAULT, FeedOptions, FeedState, FeedStatus, Role, fleet, pgoutput,
+};
 pub use handle::Postgres;
+pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions};
 pub use load::LOAD_BYTES_MAX;
 pub use locked::Locked;
 pub use options::{
@@ -35,5 +42,6 @@ pub use options::{
     WRITE_LOCK_WAIT_DEFAULT, WRITERS_MAX_DEFAULT,
 };
 pub use registry::FollowedTable;
+pub use remove::RemovePlan;
 pub use row::{RowLoader, RowOptions};
 pub use write::{PgTx, WriteError};

@@ -38,8 +38,8 @@ pub(super) struct Replication {
 }
 
 impl Replication {
-    /// Connects by `conninfo`, in the library's `key='value'` form without `replication`.
-    pub(super) async fn connect(conninfo: &str) -> Result<Self, FeedError> {
+    /// Connects by `conninfo`, in the library's `key='value'` form without `replication`, to the cluster `system_id` alone.
+    pub(super) async fn connect(conninfo: &str, system_id: u64) -> Result<Self, FeedError> {
         let conninfo = format!(
             "{conninfo} replication=database connect_timeout={} tcp_user_timeout={}",
             CONNECT_WAIT.as_secs(),
@@ -64,7 +64,8 @@ impl Replication {
             Ok::<_, FeedError>((inner, pid, system))
         })
         .await??;
-        Ok(Self { inner: Some(inner), never: CancellationToken::new(), pid, system })
+        let this = Self { inner: Some(inner), never: CancellationToken::new(), pid, system };
+        if this.system.id == system_id { Ok(this) } else { Err(FeedError::OtherCluster) }
     }
 
     /// Makes a slot and returns where it starts: every transaction whose commit record begins at or after it is told.

@@ -6,6 +6,7 @@ use tokio_postgres::{Client, Row, types::ToSql};
 use trueup_core::proof::{Position, Xid};
 
 use super::{assemble::BEAT_PREFIX, error::FeedError, host::Host};
+use crate::postgres::names::PUBLICATION;
 
 /// How long one statement may take.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
@@ -56,7 +57,7 @@ impl Control {
     }
 
     /// The feed's row; an error that names the fix where nothing is installed.
-    pub(super) async fn row(&self, publication: &str) -> Result<FeedRow, FeedError> {
+    pub(super) async fn row(&self) -> Result<FeedRow, FeedError> {
         let doing = "reading trueup.feed";
         let sql = "SELECT nonce, generation, beat, holder FROM trueup.feed WHERE id = 1";
         let row = match self.optional(doing, sql, &[]).await {
@@ -70,8 +71,8 @@ impl Control {
         };
         let doing = "looking for the publication";
         let sql = "SELECT true FROM pg_publication WHERE pubname = $1";
-        if self.optional(doing, sql, &[&publication]).await?.is_none() {
-            return Err(FeedError::NotInstalled { missing: format!("the publication `{publication}`") });
+        if self.optional(doing, sql, &[&PUBLICATION]).await?.is_none() {
+            return Err(FeedError::NotInstalled { missing: format!("the publication `{PUBLICATION}`") });
         }
         let nonce: Vec<u8> = row.get(0);
         let nonce = nonce.try_into().map(u128::from_be_bytes);

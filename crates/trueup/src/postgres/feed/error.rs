@@ -37,6 +37,9 @@ pub(in crate::postgres) enum FeedError {
     /// The server is a standby.
     #[error("the server is a standby (in recovery), whose log cannot be followed; point the source at the primary")]
     Standby,
+    /// Another cluster stands behind the address.
+    #[error("another database cluster answers there than when this program was started; restart it if that is intended")]
+    OtherCluster,
     /// The log tells what cannot be.
     #[error("the log cannot be read: {0}; nothing told before counts any more. Report this with the server's version")]
     Malformed(#[from] Malformed),

@@ -29,6 +29,7 @@ pub use self::{
 };
 
 use self::{asker::Ended, host::Host};
+use super::handle::Shared;
 
 /// The pause after a failure begins here and doubles up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -38,7 +39,11 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
 /// Follows the log until told to stop: see [`trueup_core::source::Source::follow`].
-pub(super) async fn follow(host: &dyn Host, feed: &Feed) {
+pub(super) async fn follow(shared: &Shared, feed: &Feed) {
+    follow_host(shared, feed).await;
+}
+
+async fn follow_host(host: &dyn Host, feed: &Feed) {
     let mut pause = RETRY_PAUSE_MIN;
     let node = fleet::Node::new(host.options());
     while !feed.stopped() {

@@ -14,8 +14,6 @@ const ASKS_PER_BOUND: u32 = 4;
 /// How the log is followed.
 #[derive(Clone, Debug)]
 pub struct FeedOptions {
-    /// The publication of the tables in use.
-    pub publication: String,
     /// Shortest pause between two questions of how far the source is, while changes arrive: a token can be honoured no
     /// sooner than a question sent after it is answered.
     pub ask_busy: Duration,
@@ -29,7 +27,6 @@ pub struct FeedOptions {
 impl Default for FeedOptions {
     fn default() -> Self {
         Self {
-            publication: "trueup".to_owned(),
             ask_busy: ASK_BUSY_DEFAULT,
             ask_idle: ASK_IDLE_DEFAULT,
             fleet: None,

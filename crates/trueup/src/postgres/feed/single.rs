@@ -19,20 +19,19 @@ use super::{
     reader::{Confirm, Reader},
     status::Role,
 };
-use crate::postgres::identity::Identity;
+use crate::postgres::{identity::Identity, names::PUBLICATION};
 
 /// How long making a slot may take before somebody is named for it, and how often that is looked up.
 const NAME_BLOCKER_EVERY: Duration = Duration::from_secs(1);
 
 /// Enters an epoch and follows until that is over.
 pub(super) async fn follow(host: &dyn Host, feed: &Feed) -> Result<Ended, FeedError> {
-    let publication = &host.options().publication;
     let control = Control::open(host).await?;
-    let row = control.row(publication).await?;
-    let mut replication = Replication::connect(&host.conninfo()?).await?;
+    let row = control.row().await?;
+    let mut replication = Replication::connect(&host.conninfo()?, host.system_id()).await?;
     let slot = format!("trueup_{:016x}", random_u64()?);
     let start = make_slot(host, feed, &mut replication, &slot, true).await?;
-    replication.start(&slot, publication).await?;
+    replication.start(&slot, PUBLICATION).await?;
     // After the start is known: every transaction that ended before it has a lower id. See docs/rfc/0001.
     let barrier = Barrier { xid: control.own_xid().await?, end: start };
     let identity = Identity {

@@ -18,11 +18,10 @@ use super::{
     mapper::Mapper,
     pgoutput::{Event, Relation},
 };
+use crate::postgres::names::TAGS_PREFIX;
 
 pub(super) use self::open::AssembleError;
 
-/// Prefix of messages that raise tags: their content is the tags, 8 bytes each, little-endian.
-pub(in crate::postgres) const TAGS_PREFIX: &str = "trueup.tags";
 /// Prefix of heartbeats: their content is the counter of `trueup.feed`, as text.
 pub(super) const BEAT_PREFIX: &str = "trueup.beat";
 /// From 1970 to 2000, where the database's clock begins, in microseconds.
@@ -196,6 +195,7 @@ impl Assembler {
     ) -> Result<(), AssembleError> {
         match prefix {
             TAGS_PREFIX => {
+                // Whole ones only.
                 let (tags, _) = content.as_chunks::<8>();
                 let tags = tags.iter().map(|tag| Tag(u64::from_le_bytes(*tag)));
                 let open = match self.in_stream {
