@@ -29,7 +29,7 @@ pub use self::{
 };
 
 use self::{asker::Ended, host::Host};
-use super::handle::Shared;
+use super::handle::{Postgres, Shared};
 
 /// The pause after a failure begins here and doubles up to [`RETRY_PAUSE_MAX`].
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -41,6 +41,14 @@ const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// Follows the log until told to stop: see [`trueup_core::source::Source::follow`].
 pub(super) async fn follow(shared: &Shared, feed: &Feed) {
     follow_host(shared, feed).await;
+}
+
+impl Postgres {
+    /// What the feed is doing: its role, its slot, and what it waits for.
+    #[must_use]
+    pub fn feed_state(&self) -> FeedState {
+        self.shared.feed_status.now()
+    }
 }
 
 async fn follow_host(host: &dyn Host, feed: &Feed) {
