@@ -59,7 +59,8 @@ async fn a_node_that_is_stopped_while_it_waits_to_begin_leaves_no_slot() {
 /// node that kept what it loads then would serve the old rows for ever. See `docs/rfc/0001-start-up-barrier.md`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_below_the_start_that_is_still_invisible_keeps_everything_from_being_stored() {
-    let server = server("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old'), (2, 'old')");
+    let server =
+        server("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old'), (2, 'old')");
     install(&connect(&server.url(), FeedOptions::default()).await).await;
     let (first, second) = (session(&server).await, session(&server).await);
     let take_id = "SET synchronous_commit = local; BEGIN; SELECT pg_current_xact_id()";
@@ -69,7 +70,12 @@ async fn a_commit_below_the_start_that_is_still_invisible_keeps_everything_from_
     };
     let node = Node::start(&server.url()).await;
     let waits_for = async |xid: String| {
-        let named = || node.postgres.feed_state().waiting_for.is_some_and(|who| who.contains(&format!("transaction {xid} ")));
+        let named = || {
+            node.postgres
+                .feed_state()
+                .waiting_for
+                .is_some_and(|who| who.contains(&format!("transaction {xid} ")))
+        };
         node.soon("the slot to wait", named).await;
     };
     waits_for(xid(&first).await).await;
@@ -92,7 +98,10 @@ async fn a_commit_below_the_start_that_is_still_invisible_keeps_everything_from_
     let status = node.ledger.status();
     assert!(status.barrier.is_some() && status.floor.is_none(), "{status:?}");
     node.soon("the hanging writer to be named", || {
-        node.postgres.feed_state().waiting_for.is_some_and(|who| who.contains("waits for a synchronous standby"))
+        node.postgres
+            .feed_state()
+            .waiting_for
+            .is_some_and(|who| who.contains("waits for a synchronous standby"))
     })
     .await;
     assert!(node.ledger.status().floor.is_none(), "still");
@@ -117,7 +126,9 @@ async fn the_floor_waits_below_a_commit_that_is_told_and_not_yet_visible() {
     let moment = node.ledger.status().moment;
     node.soon("a later moment", || node.ledger.status().moment > moment).await;
     assert!(node.ledger.status().floor < Some(changed), "{:?}", node.ledger.status());
-    server.query("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").unwrap();
+    server
+        .query("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        .unwrap();
     node.soon("the floor above it", || node.ledger.status().floor >= Some(changed)).await;
     drop(hanging.wait());
 }

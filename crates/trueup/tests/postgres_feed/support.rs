@@ -1,9 +1,6 @@
 //! A server with a followed database, and a ledger that follows it.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio_postgres::{Client, NoTls};
 use trueup::postgres::{FeedOptions, FeedPlan, InstallOptions, Postgres, PostgresOptions};
@@ -90,7 +87,11 @@ impl Node {
     }
 
     /// Which of the tags are raised by what `change` does.
-    pub(crate) async fn raised<'t>(&self, tags: &[(&'t str, Tag)], change: impl AsyncFnOnce()) -> Vec<&'t str> {
+    pub(crate) async fn raised<'t>(
+        &self,
+        tags: &[(&'t str, Tag)],
+        change: impl AsyncFnOnce(),
+    ) -> Vec<&'t str> {
         self.caught_up().await;
         let before: Vec<_> = tags.iter().map(|(_, tag)| self.ledger.last_change(&[*tag])).collect();
         change().await;
@@ -103,6 +104,14 @@ impl Node {
         self.feed.stop();
         if let Some(task) = self.task.take() {
             tokio::time::timeout(PATIENCE, task.ended()).await.unwrap();
+        }
+    }
+
+    /// Ends without a goodbye.
+    pub(crate) async fn kill(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.stop();
+            task.ended().await;
         }
     }
 

@@ -104,7 +104,9 @@ impl Asker<'_> {
                 return Ok(Ended::Broken("the source is on another timeline: a standby was promoted"));
             }
             if answer.position < applied {
-                return Ok(Ended::Broken("the source's log ends before a position that it had: it was restored"));
+                return Ok(Ended::Broken(
+                    "the source's log ends before a position that it had: it was restored",
+                ));
             }
             self.progress.saw_xid(answer.snapshot.xmax);
             if answer.moved {
@@ -155,7 +157,7 @@ impl Asker<'_> {
             return;
         }
         let sent = match self.control().await {
-            Ok(control) => control.beat().await,
+            Ok(control) => control.beat().await.map(drop),
             Err(error) => Err(error),
         };
         self.beaten_at = self.host.clock().now();
