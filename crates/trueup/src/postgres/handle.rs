@@ -70,7 +70,7 @@ impl Postgres {
             address,
             options,
         };
-        shared.reread().await?;
+        shared.catalogue_moved().await?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -84,6 +84,23 @@ impl Postgres {
     #[must_use]
     pub fn options(&self) -> &PostgresOptions {
         &self.shared.options
+    }
+
+    /// Whether anything that is published or read by an open class was altered since the catalogue was last looked at. The
+    /// feed asks this all the time by itself.
+    ///
+    /// # Errors
+    /// [`PostgresError`] when the server does not answer.
+    pub async fn catalogue_altered(&self) -> Result<bool, PostgresError> {
+        Ok(self.shared.ask().await?.moved)
+    }
+
+    /// Looks at the catalogue anew: what open classes loaded from altered relations is unproven from then on.
+    ///
+    /// # Errors
+    /// [`PostgresError`] when the catalogue cannot be read.
+    pub async fn look_at_catalogue(&self) -> Result<(), PostgresError> {
+        self.shared.catalogue_moved().await
     }
 
     /// Tables whose changes are told, or would be if what is wrong with them were put right.

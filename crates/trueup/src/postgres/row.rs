@@ -19,7 +19,7 @@ use super::{
     discover::{TableInfo, discover_table, find_table},
     error::PostgresError,
     handle::{Postgres, Shared},
-    load::{Request, SAW, SAW_COLUMNS, as_json, value},
+    load::{Reads, Request, SAW, SAW_COLUMNS, as_json, value},
     names::{identifier, qualified},
     registry::Registry,
     value::AsText,
@@ -220,7 +220,7 @@ impl Inner {
             let shape = self.shape.load();
             let request =
                 Request { sql: sql(self.ready(&shape)?), params, limit: self.options.limit };
-            match shared.rows(&request).await {
+            match shared.rows(&request, Reads::Statement).await {
                 Ok(rows) => return Ok((shape, rows)),
                 // A column or the table is not there, or the key has another type.
                 Err(error) if attempt == 0 && error.code().is_some_and(|code| code.starts_with("42")) => {
