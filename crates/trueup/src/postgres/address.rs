@@ -14,6 +14,8 @@ use super::{
 pub(super) struct Address {
     pub(super) config: Config,
     pub(super) tls: Tls,
+    /// `sslmode` and `sslrootcert` for the replication connection, whose library reads them itself.
+    pub(super) ssl: Vec<(&'static str, String)>,
     place: String,
 }
 
@@ -54,8 +56,9 @@ impl Address {
         let (mode, verify) = Verify::of_mode(ssl_mode, root_cert.is_some())?;
         config.ssl_mode(mode);
         let place = place(&config);
+        let ssl = ssl_settings(ssl_mode, root_cert.as_ref());
         let tls = Tls::new(verify, root_cert, &place)?;
-        Ok(Self { config, tls, place })
+        Ok(Self { config, tls, ssl, place })
     }
 
     /// `host:port/database`, for people.
@@ -67,6 +70,17 @@ impl Address {
     pub(super) fn user(&self) -> &str {
         self.config.get_user().unwrap_or_default()
     }
+}
+
+/// The same in the words of a library that does not check the chain for `require` with a root certificate, as libpq does.
+fn ssl_settings(mode: Option<&str>, root: Option<&PathBuf>) -> Vec<(&'static str, String)> {
+    let mode = match mode {
+        Some("require") if root.is_some() => "verify-ca",
+        Some(mode) => mode,
+        None => "prefer",
+    };
+    let root = root.map(|path| ("sslrootcert", path.display().to_string()));
+    std::iter::once(("sslmode", mode.to_owned())).chain(root).collect()
 }
 
 fn place(config: &Config) -> String {

@@ -9,8 +9,10 @@ mod digest;
 mod discover;
 mod error;
 mod feed;
+mod grants;
 mod handle;
 mod identity;
+mod install;
 mod load;
 mod locked;
 mod names;
@@ -18,6 +20,7 @@ mod options;
 mod params;
 mod query;
 mod registry;
+mod remove;
 mod row;
 mod source;
 mod tags;
@@ -31,7 +34,11 @@ pub use canonical::KeyColumn;
 pub use depend::Dependencies;
 pub use discover::{ColumnInfo, Identity, TableInfo, TableKind, discover, discover_table};
 pub use error::PostgresError;
+pub use feed::{
+    ASK_BUSY_DEFAULT, ASK_IDLE_DEFAULT, FeedOptions, FeedState, FeedStatus, Role, fleet, pgoutput,
+};
 pub use handle::Postgres;
+pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions};
 pub use load::LOAD_BYTES_MAX;
 pub use locked::Locked;
 pub use options::{
@@ -40,5 +47,6 @@ pub use options::{
 };
 pub use query::{QueryLoader, QueryOptions};
 pub use registry::FollowedTable;
+pub use remove::RemovePlan;
 pub use row::{RowLoader, RowOptions};
 pub use write::{PgTx, WriteError};
