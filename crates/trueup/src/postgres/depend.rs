@@ -58,10 +58,12 @@ impl Named {
     /// Reads a `pg_node_tree`.
     fn read(tree: &str) -> Self {
         let mut named = Self::default();
-        let mut words = tree.split([' ', '\n', '(', ')', '{', '}']).filter(|word| !word.is_empty()).peekable();
+        let mut words =
+            tree.split([' ', '\n', '(', ')', '{', '}']).filter(|word| !word.is_empty()).peekable();
         let mut converts = false;
         while let Some(word) = words.next() {
-            let number = || words.clone().next().and_then(|word| word.parse::<u32>().ok()).filter(|oid| *oid != 0);
+            let number =
+                || words.clone().next().and_then(|word| word.parse::<u32>().ok()).filter(|oid| *oid != 0);
             match word {
                 ":relid" => named.relations.extend(number()),
                 ":funcid" | ":opfuncid" | ":aggfnoid" | ":winfnoid" | ":tsmhandler" => {
@@ -135,9 +137,8 @@ async fn follow(client: &Client, found: &mut Found, new: &[u32]) -> Result<Named
         let name = tag_name(row.get(1), row.get(2));
         found.uses.relations.insert(oid);
         if oid < FIRST_OWN_OID {
-            found.unfit = Some(format!(
-                "reads `{name}`, PostgreSQL's own, whose changes cannot be seen; leave it out"
-            ));
+            found.unfit =
+                Some(format!("reads `{name}`, PostgreSQL's own, whose changes cannot be seen; leave it out"));
         } else if matches!(kind, "r" | "p" | "m" | "f") {
             found.tables.insert(oid);
         } else if kind != "v" {
@@ -180,7 +181,9 @@ async fn absorb(client: &Client, found: &mut Found, named: &Named) -> Result<(),
         found.is_volatile |= volatility == "v";
         if volatility != "i" {
             let name: &str = row.get(1);
-            found.moody.get_or_insert_with(|| format!("it calls {name}(), which may answer differently each time"));
+            found
+                .moody
+                .get_or_insert_with(|| format!("it calls {name}(), which may answer differently each time"));
         }
     }
     let types: Vec<u32> = named.read_types.iter().copied().collect();
@@ -192,11 +195,14 @@ async fn absorb(client: &Client, found: &mut Found, named: &Named) -> Result<(),
     }
     if named.clock_or_session {
         found.moody.get_or_insert_with(|| {
-            "it uses CURRENT_TIMESTAMP, CURRENT_USER or the like, which answer differently each time".to_owned()
+            "it uses CURRENT_TIMESTAMP, CURRENT_USER or the like, which answer differently each time"
+                .to_owned()
         });
     }
     if named.samples {
-        found.moody.get_or_insert_with(|| "it uses TABLESAMPLE, which answers differently each time".to_owned());
+        found
+            .moody
+            .get_or_insert_with(|| "it uses TABLESAMPLE, which answers differently each time".to_owned());
     }
     found.locks |= named.locks;
     Ok(())

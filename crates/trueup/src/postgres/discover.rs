@@ -271,6 +271,18 @@ fn unservable(table: &TableInfo) -> Option<String> {
 }
 
 impl TableInfo {
+    /// The table that `name` means: `schema.table`, or a bare name that `search_path` finds.
+    #[must_use]
+    pub fn find<'t>(tables: &'t [Self], name: &str) -> Option<&'t Self> {
+        find(tables, name)
+    }
+
+    /// Whether it is a partition of the partitioned table `whole`, at any depth.
+    #[must_use]
+    pub fn is_part_of(&self, whole: &Self) -> bool {
+        whole.kind == TableKind::Partitioned && self.ancestors.contains(&whole.oid)
+    }
+
     /// The column called `name`.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&ColumnInfo> {

@@ -149,9 +149,18 @@ async fn first_look(address: &Address, options: &PostgresOptions) -> Result<u64,
     const SQL: &str = "SELECT current_setting('server_version_num')::int4, current_setting('server_version'), \
         pg_is_in_recovery(), pg_encoding_to_char(encoding)::text, system_identifier \
         FROM pg_database CROSS JOIN pg_control_system() WHERE datname = current_database()";
-    let at = At { place: address.place(), user: address.user(), doing: "connecting", patience: options.connect_wait };
-    let bounds =
-        Bounds { access: Access::Read, connections_max: 1, limit: ASK_LIMIT, lock_wait: options.write_lock_wait };
+    let at = At {
+        place: address.place(),
+        user: address.user(),
+        doing: "connecting",
+        patience: options.connect_wait,
+    };
+    let bounds = Bounds {
+        access: Access::Read,
+        connections_max: 1,
+        limit: ASK_LIMIT,
+        lock_wait: options.write_lock_wait,
+    };
     let client = lease(&pool(address, options, bounds, None)?, at, options.connect_wait).await?;
     let row = client.query_one(SQL, &[]).await.map_err(|e| at.error(&e))?;
     let place = || address.place().to_owned();
@@ -162,7 +171,8 @@ async fn first_look(address: &Address, options: &PostgresOptions) -> Result<u64,
         return Err(PostgresError::NotPrimary { place: place() });
     }
     if row.get::<_, &str>(3) == "SQL_ASCII" {
-        let reason = "the database has the encoding SQL_ASCII, whose texts no one can compare; move it to UTF8";
+        let reason =
+            "the database has the encoding SQL_ASCII, whose texts no one can compare; move it to UTF8";
         return Err(PostgresError::Database {
             place: place(),
             doing: at.doing,

@@ -80,7 +80,9 @@ impl Shared {
     pub(super) fn seen(&self, rows: &[Row]) -> Result<Seen, LoadError> {
         let row = rows.first().ok_or(LoadError::Lost)?;
         let strange = |what: &str| {
-            LoadError::Unavailable(format!("{}: the server answered with a strange {what}", self.address.place()).into())
+            LoadError::Unavailable(
+                format!("{}: the server answered with a strange {what}", self.address.place()).into(),
+            )
         };
         let snapshot: &str = row.try_get(0).map_err(|_| strange("snapshot"))?;
         let snapshot = snapshot.parse().map_err(|_| strange("snapshot"))?;
@@ -123,11 +125,7 @@ pub(super) async fn run(client: &Object, request: &Request<'_>) -> Result<Vec<Ro
 
 /// Runs a statement in a transaction that keeps one snapshot and only reads, in one round trip. It is refused if the
 /// transaction has an id: then it wrote after all, or called for one, and its snapshot says nothing of its own changes.
-async fn run_volatile(
-    client: &Object,
-    request: &Request<'_>,
-    at: At<'_>,
-) -> Result<Vec<Row>, PostgresError> {
+async fn run_volatile(client: &Object, request: &Request<'_>, at: At<'_>) -> Result<Vec<Row>, PostgresError> {
     const WROTE: &str = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL";
     let run = async {
         let (statement, wrote) =

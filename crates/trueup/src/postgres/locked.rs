@@ -31,7 +31,12 @@ impl PgTx {
     /// The rows of a statement that locks them. The transaction's own limits apply, to the wait for a lock too.
     async fn lock(&self, sql: &str, params: &[AsText]) -> Result<Vec<Row>, LoadError> {
         let request = Request { sql, params, limit: LOAD_LIMIT_DEFAULT };
-        let at = At { place: "the transaction", user: "", doing: "reading and locking", patience: LOAD_LIMIT_DEFAULT };
+        let at = At {
+            place: "the transaction",
+            user: "",
+            doing: "reading and locking",
+            patience: LOAD_LIMIT_DEFAULT,
+        };
         run(self.object(), &request).await.map_err(|error| at.error(&error).to_load_error())
     }
 }

@@ -42,10 +42,10 @@ pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions};
 pub use load::LOAD_BYTES_MAX;
 pub use locked::Locked;
 pub use options::{
-    APPLICATION_NAME_DEFAULT, CONNECT_WAIT_DEFAULT, PostgresOptions, READERS_MAX_DEFAULT, WRITE_LIMIT_DEFAULT,
-    WRITE_LOCK_WAIT_DEFAULT, WRITERS_MAX_DEFAULT,
+    APPLICATION_NAME_DEFAULT, CONNECT_WAIT_DEFAULT, PostgresOptions, READERS_MAX_DEFAULT,
+    WRITE_LIMIT_DEFAULT, WRITE_LOCK_WAIT_DEFAULT, WRITERS_MAX_DEFAULT,
 };
-pub use query::{QueryLoader, QueryOptions};
+pub use query::{QueryLoader, QueryOptions, parameter_forms};
 pub use registry::FollowedTable;
 pub use remove::RemovePlan;
 pub use row::{RowLoader, RowOptions};

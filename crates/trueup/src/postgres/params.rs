@@ -66,7 +66,8 @@ fn after(sql: &str, from: usize, end: &str) -> usize {
 fn after_string(sql: &str, quote: usize) -> usize {
     let bytes = sql.as_bytes();
     let before = |n: usize| quote.checked_sub(n).and_then(|i| bytes.get(i)).copied();
-    let is_name = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80);
+    let is_name =
+        |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b >= 0x80);
     if !matches!(before(1), Some(b'e' | b'E')) || is_name(before(2)) {
         return after(sql, quote + 1, "'");
     }

@@ -13,13 +13,13 @@ use tokio_postgres::{Client, Row, error::SqlState};
 use trueup_core::{
     entry::Raw,
     env::BoxFuture,
-    key::{Key, KeyBody, KeyBodyForm, KeyForm, OwnedSqlValue},
+    key::{ColumnForm, Key, KeyBody, KeyBodyForm, KeyForm, OwnedSqlValue},
     proof::{Tag, Tags},
     source::{Catalogue, LoadError, Loaded, LoadedMany, Loader},
 };
 
 use super::{
-    canonical::{KeyColumn, canonical_key},
+    canonical::{KeyColumn, canonical_key, form_of},
     depend::{Dependencies, Found, look},
     digest::Uses,
     discover::TableInfo,
@@ -174,6 +174,31 @@ impl QueryLoader {
     }
 }
 
+/// How the values of the parameters of `sql` compare, by the types that PostgreSQL gives them; none for a query that it cannot
+/// compile.
+///
+/// # Errors
+/// [`PostgresError`] when the server does not answer.
+pub async fn parameter_forms(
+    postgres: &Postgres,
+    sql: &str,
+) -> Result<BTreeMap<String, ColumnForm>, PostgresError> {
+    let at = postgres.shared.at("looking at a query");
+    let client = postgres.shared.reader(at).await?;
+    let template = Template::new(sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace()));
+    let statement = match client.prepare(&template.write(|place| format!("${}", place + 1))).await {
+        Ok(statement) => statement,
+        Err(error) if error.code().is_some() => return Ok(BTreeMap::new()),
+        Err(error) => return Err(at.error(&error)),
+    };
+    // A parameter has no collation of its own: texts that are different are two keys, whatever they are compared with.
+    let form = |kind: &tokio_postgres::types::Type| match kind.schema() {
+        "pg_catalog" => form_of(kind.name(), true),
+        _ => ColumnForm::Opaque,
+    };
+    Ok(template.names().iter().cloned().zip(statement.params().iter().map(form)).collect())
+}
+
 fn has_part(form: &KeyForm, name: &str) -> bool {
     let in_body = match form.body() {
         KeyBodyForm::Columns(parts) => parts.iter().any(|part| part.name() == name),
@@ -217,7 +242,8 @@ async fn compile(
         return Ok(Err(format!("has two columns called `{}`; name one of them with AS", twice.name())));
     }
     let oids: Vec<u32> = statement.params().iter().map(tokio_postgres::types::Type::oid).collect();
-    let sql = "SELECT format_type(t.oid, -1) FROM unnest($1::oid[]) WITH ORDINALITY t (oid, place) ORDER BY place";
+    let sql =
+        "SELECT format_type(t.oid, -1) FROM unnest($1::oid[]) WITH ORDINALITY t (oid, place) ORDER BY place";
     let types: Vec<String> = client.query(sql, &[&oids]).await?.iter().map(|row| row.get(0)).collect();
     let null = |place: usize| {
         types.get(place).map_or_else(|| "NULL".to_owned(), |type_name| format!("(NULL::{type_name})"))
@@ -393,7 +419,11 @@ impl Inner {
     }
 
     /// One value of rows whose columns begin at `first`.
-    fn answer<'r>(&self, rows: impl Iterator<Item = &'r Row>, first: usize) -> Result<Option<Raw>, LoadError> {
+    fn answer<'r>(
+        &self,
+        rows: impl Iterator<Item = &'r Row>,
+        first: usize,
+    ) -> Result<Option<Raw>, LoadError> {
         let (many, limit) = (self.options.many, self.options.value_bytes_max);
         let mut out = Vec::new();
         let mut count = 0;
@@ -453,12 +483,12 @@ impl Inner {
         let mut of_key: Vec<Vec<&Row>> = vec![Vec::new(); keys.len()];
         for row in &rows {
             let place: i64 = row.try_get(6).map_err(|_| LoadError::Lost)?;
-            let slot = usize::try_from(place - 1).ok().and_then(|i| of_key.get_mut(i)).ok_or(LoadError::Lost)?;
+            let slot =
+                usize::try_from(place - 1).ok().and_then(|i| of_key.get_mut(i)).ok_or(LoadError::Lost)?;
             slot.push(row);
         }
-        let value = |(named, rows): (&Vec<_>, Vec<&Row>)| {
-            Ok((self.answer(rows.into_iter(), 3)?, ready.tags(named)?))
-        };
+        let value =
+            |(named, rows): (&Vec<_>, Vec<&Row>)| Ok((self.answer(rows.into_iter(), 3)?, ready.tags(named)?));
         let values = named.iter().zip(of_key).map(value).collect::<Result<Vec<_>, LoadError>>()?;
         Ok(LoadedMany { values, seen })
     }

@@ -14,7 +14,8 @@ const LEAF: u32 = 1;
 const ROOT: u32 = 2;
 
 fn table(oid: u32, name: &str, columns: &[(&str, ColumnForm)], key: &[&str]) -> TableInfo {
-    let form_of = |name: &str| columns.iter().find(|(column, _)| *column == name).map(|(_, form)| *form).unwrap();
+    let form_of =
+        |name: &str| columns.iter().find(|(column, _)| *column == name).map(|(_, form)| *form).unwrap();
     TableInfo {
         oid,
         name: format!("public.{name}"),
@@ -56,8 +57,11 @@ fn registry(key: &[&str]) -> Registry {
 
 /// The relation as the feed tells it: `id` and whatever else is named belong to the replica identity.
 fn relation(identity: &[&str]) -> Relation {
-    let column =
-        |(name, _): &(&str, _)| RelationColumn { name: (*name).into(), type_oid: 20, is_key: identity.contains(name) };
+    let column = |(name, _): &(&str, _)| RelationColumn {
+        name: (*name).into(),
+        type_oid: 20,
+        is_key: identity.contains(name),
+    };
     Relation {
         oid: LEAF,
         namespace: "public".into(),
