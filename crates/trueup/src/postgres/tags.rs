@@ -150,4 +150,6 @@ impl Images<'_> {
 }
 
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod tests;
