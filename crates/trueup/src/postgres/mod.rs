@@ -18,6 +18,7 @@ mod locked;
 mod names;
 mod options;
 mod params;
+mod preflight;
 mod query;
 mod registry;
 mod remove;
@@ -45,6 +46,7 @@ pub use options::{
     APPLICATION_NAME_DEFAULT, CONNECT_WAIT_DEFAULT, PostgresOptions, READERS_MAX_DEFAULT,
     WRITE_LIMIT_DEFAULT, WRITE_LOCK_WAIT_DEFAULT, WRITERS_MAX_DEFAULT,
 };
+pub use preflight::{Finding, Severity};
 pub use query::{QueryLoader, QueryOptions, parameter_forms};
 pub use registry::FollowedTable;
 pub use remove::RemovePlan;

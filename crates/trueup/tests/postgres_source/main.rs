@@ -1,7 +1,9 @@
 //! PostgreSQL as a source, on a real server.
 
 mod catalogue;
+mod classes;
 mod loads;
+mod preflight;
 mod queries;
 mod support;
 mod trap;

@@ -13,7 +13,10 @@ use trueup_core::{key::KeyPieces, proof::Tag, source::Loader as _};
 use super::{Tuple, Value};
 use crate::postgres::{
     LOAD_BYTES_MAX, Postgres, PostgresOptions, RowLoader, RowOptions,
-    feed::{mapper::Mapper as _, pgoutput::{self, Event}},
+    feed::{
+        mapper::Mapper as _,
+        pgoutput::{self, Event},
+    },
     value::AsText,
 };
 
@@ -29,18 +32,48 @@ struct Kind {
 const KINDS: &[Kind] = &[
     Kind { sql: "int2", pattern: "[+-]?0{0,2}[0-9]{1,2} ?", also: &["32767", "-32768", "032767"] },
     Kind { sql: "int4", pattern: "[+-]?0{0,2}[0-9]{1,2} ?", also: &["2147483647", "-2147483648"] },
-    Kind { sql: "int8", pattern: "[+-]?0{0,2}[0-9]{1,2} ?", also: &["9223372036854775807", "-9223372036854775808"] },
+    Kind {
+        sql: "int8",
+        pattern: "[+-]?0{0,2}[0-9]{1,2} ?",
+        also: &["9223372036854775807", "-9223372036854775808"],
+    },
     Kind {
         sql: "numeric",
         pattern: "[+-]?0{0,2}[0-9]{1,2}(\\.[0-9]{0,2}0{0,2})?(e[+-]?[0-2])?",
-        also: &["NaN", "Infinity", "-inf", "1e50", "100000000000000000000000000000000000000000000000000", ".5", "0.50", "5."],
+        also: &[
+            "NaN",
+            "Infinity",
+            "-inf",
+            "1e50",
+            "100000000000000000000000000000000000000000000000000",
+            ".5",
+            "0.50",
+            "5.",
+        ],
     },
     Kind {
         sql: "float8",
         pattern: "[+-]?0{0,2}[0-9]{1,2}(\\.[0-9]{0,2}0{0,2})?(e[+-]?[0-2])?",
-        also: &["NaN", "-0", "0", "Infinity", "-inf", "0.1", "0.30000000000000004", "0.3", "1e308", "5e-324", "9007199254740993", "9007199254740992"],
+        also: &[
+            "NaN",
+            "-0",
+            "0",
+            "Infinity",
+            "-inf",
+            "0.1",
+            "0.30000000000000004",
+            "0.3",
+            "1e308",
+            "5e-324",
+            "9007199254740993",
+            "9007199254740992",
+        ],
     },
-    Kind { sql: "text", pattern: "[abAB ,:@%!é]{0,3}", also: &["", "e\u{301}", "é", "!null", "\\", "\"", "{}", "NULL"] },
+    Kind {
+        sql: "text",
+        pattern: "[abAB ,:@%!é]{0,3}",
+        also: &["", "e\u{301}", "é", "!null", "\\", "\"", "{}", "NULL"],
+    },
     Kind { sql: "varchar(5)", pattern: "[abAB ]{0,3}", also: &["", " ", "é"] },
     Kind { sql: "text COLLATE \"C\"", pattern: "[abAB ]{0,3}", also: &["", "é"] },
     Kind { sql: "char(4)", pattern: "[abAB]{0,2} {0,2}", also: &["", "    ", "é  ", "a\t"] },
@@ -54,7 +87,13 @@ const KINDS: &[Kind] = &[
     Kind {
         sql: "timestamptz",
         pattern: "2024-0[12]-0[12][ T]1[01]:00(:00(\\.[05]{1,7})?)?(\\+0[01]|Z|-0130)",
-        also: &["infinity", "-infinity", "2024-02-29 23:59:59.9999996Z", "2024-03-01 00:00:00+00", "12024-01-01 00:00:00Z"],
+        also: &[
+            "infinity",
+            "-infinity",
+            "2024-02-29 23:59:59.9999996Z",
+            "2024-03-01 00:00:00+00",
+            "12024-01-01 00:00:00Z",
+        ],
     },
     // A domain counts as its base type.
     Kind { sql: "small", pattern: "[+-]?0{0,2}[0-9]{1,2}", also: &[] },
@@ -137,7 +176,10 @@ async fn told(postgres: &Postgres, client: &Client, table: &str) -> BTreeMap<i32
                 let tuple = Tuple { columns: &columns };
                 registry.row(relation.as_ref().unwrap(), None, Some(&tuple), &mut tags);
                 let any = Tag::any(&name);
-                assert!(tags.contains(&any) && tags.len() == 2 && !tags.contains(&Tag::wide(&name)), "{tags:?}");
+                assert!(
+                    tags.contains(&any) && tags.len() == 2 && !tags.contains(&Tag::wide(&name)),
+                    "{tags:?}"
+                );
                 let own = tags.into_iter().find(|tag| *tag != any).unwrap();
                 told.insert(number.parse().unwrap(), own);
             }
