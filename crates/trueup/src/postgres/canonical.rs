@@ -90,7 +90,11 @@ mod tests {
             (ColumnForm::Text(Collation::RTrim), "ab  ", OwnedSqlValue::Text("ab".into())),
             (ColumnForm::Boolean, "t", OwnedSqlValue::Bool(true)),
             (ColumnForm::Blob, "\\x00ff", OwnedSqlValue::Blob(vec![0, 255])),
-            (ColumnForm::TimestampTz, "2024-05-01 12:00:00+00", OwnedSqlValue::Text("2024-05-01T12:00:00Z".into())),
+            (
+                ColumnForm::TimestampTz,
+                "2024-05-01 12:00:00+00",
+                OwnedSqlValue::Text("2024-05-01T12:00:00Z".into()),
+            ),
         ] {
             let (told, key) = (canonical_told(&form, Some(told)), canonical_key(&form, &key));
             assert!(told.is_some());

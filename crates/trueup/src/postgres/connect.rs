@@ -115,7 +115,10 @@ impl Connect for Dialer {
                 config.password(password);
             }
             let (client, connection) = config.connect(self.tls.make()).await?;
-            #[expect(clippy::disallowed_methods, reason = "the pool owns the task and ends it with its connection")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the pool owns the task and ends it with its connection"
+            )]
             let task = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(error = super::error::words(&error), "a connection ended");

@@ -64,8 +64,10 @@ impl Catalogues {
             "SELECT 1, inhrelid, concat_ws(':', 'H', inhrelid, inhparent, xmin) FROM pg_inherits \
              WHERE inhrelid = ANY ($1)"
                 .to_owned(),
-            "SELECT 1, polrelid, concat_ws(':', 'p', oid, xmin) FROM pg_policy WHERE polrelid = ANY ($1)".to_owned(),
-            "SELECT 1, ev_class, concat_ws(':', 'r', oid, xmin) FROM pg_rewrite WHERE ev_class = ANY ($1)".to_owned(),
+            "SELECT 1, polrelid, concat_ws(':', 'p', oid, xmin) FROM pg_policy WHERE polrelid = ANY ($1)"
+                .to_owned(),
+            "SELECT 1, ev_class, concat_ws(':', 'r', oid, xmin) FROM pg_rewrite WHERE ev_class = ANY ($1)"
+                .to_owned(),
             "SELECT 2, oid, concat_ws(':', 'f', oid, xmin) FROM pg_proc WHERE oid = ANY ($2)".to_owned(),
             format!(
                 "SELECT 1, r.prrelid, concat_ws(':', 'b', r.oid, r.prrelid, r.xmin) FROM pg_publication_rel r \

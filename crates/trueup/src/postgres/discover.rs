@@ -136,7 +136,7 @@ const TABLES: &str = "SELECT c.oid, n.nspname::text, c.relname::text, pg_table_i
 
 /// Domains of base types count as their base type.
 const COLUMNS: &str = "SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod), \
-    format_type(t.oid, NULL), CASE WHEN tn.nspname = 'pg_catalog' THEN t.typname::text ELSE '' END, \
+    format_type(t.oid, -1), CASE WHEN tn.nspname = 'pg_catalog' THEN t.typname::text ELSE '' END, \
     coalesce(l.collisdeterministic, true), a.attnotnull \
     FROM pg_attribute a JOIN pg_type d ON d.oid = a.atttypid \
     JOIN pg_type t ON t.oid = CASE WHEN d.typtype = 'd' THEN d.typbasetype ELSE d.oid END \
@@ -271,6 +271,18 @@ fn unservable(table: &TableInfo) -> Option<String> {
 }
 
 impl TableInfo {
+    /// The table that `name` means: `schema.table`, or a bare name that `search_path` finds.
+    #[must_use]
+    pub fn find<'t>(tables: &'t [Self], name: &str) -> Option<&'t Self> {
+        find(tables, name)
+    }
+
+    /// Whether it is a partition of the partitioned table `whole`, at any depth.
+    #[must_use]
+    pub fn is_part_of(&self, whole: &Self) -> bool {
+        whole.kind == TableKind::Partitioned && self.ancestors.contains(&whole.oid)
+    }
+
     /// The column called `name`.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&ColumnInfo> {

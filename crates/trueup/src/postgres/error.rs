@@ -33,7 +33,9 @@ pub enum PostgresError {
         reason: String,
     },
     /// No connection came about.
-    #[error("{place}: cannot connect: {reason}; check that the server runs, and host, port, `sslmode` and firewalls")]
+    #[error(
+        "{place}: cannot connect: {reason}; check that the server runs, and host, port, `sslmode` and firewalls"
+    )]
     Unreachable {
         /// The server and database.
         place: String,
@@ -41,7 +43,9 @@ pub enum PostgresError {
         reason: String,
     },
     /// The server turned the connection away.
-    #[error("{place}: the server refuses role `{user}`: {reason}; check user, password, database and pg_hba.conf")]
+    #[error(
+        "{place}: the server refuses role `{user}`: {reason}; check user, password, database and pg_hba.conf"
+    )]
     TurnedAway {
         /// The server and database.
         place: String,
@@ -51,7 +55,9 @@ pub enum PostgresError {
         reason: String,
     },
     /// The server is a standby.
-    #[error("{place}: the server is in recovery (a standby); give the URL of the primary, standbys are `replicas`")]
+    #[error(
+        "{place}: the server is in recovery (a standby); give the URL of the primary, standbys are `replicas`"
+    )]
     NotPrimary {
         /// The server and database.
         place: String,
@@ -67,7 +73,9 @@ pub enum PostgresError {
         needed: i32,
     },
     /// The role lacks a right.
-    #[error("{place}: role `{user}` may not do this while {doing}: {reason}; grant it, `trueup init` prints the GRANTs")]
+    #[error(
+        "{place}: role `{user}` may not do this while {doing}: {reason}; grant it, `trueup init` prints the GRANTs"
+    )]
     Permission {
         /// The server and database.
         place: String,

@@ -70,7 +70,7 @@ impl Postgres {
             address,
             options,
         };
-        shared.reread().await?;
+        shared.catalogue_moved().await?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -84,6 +84,23 @@ impl Postgres {
     #[must_use]
     pub fn options(&self) -> &PostgresOptions {
         &self.shared.options
+    }
+
+    /// Whether anything that is published or read by an open class was altered since the catalogue was last looked at. The
+    /// feed asks this all the time by itself.
+    ///
+    /// # Errors
+    /// [`PostgresError`] when the server does not answer.
+    pub async fn catalogue_altered(&self) -> Result<bool, PostgresError> {
+        Ok(self.shared.ask().await?.moved)
+    }
+
+    /// Looks at the catalogue anew: what open classes loaded from altered relations is unproven from then on.
+    ///
+    /// # Errors
+    /// [`PostgresError`] when the catalogue cannot be read.
+    pub async fn look_at_catalogue(&self) -> Result<(), PostgresError> {
+        self.shared.catalogue_moved().await
     }
 
     /// Tables whose changes are told, or would be if what is wrong with them were put right.
@@ -132,9 +149,18 @@ async fn first_look(address: &Address, options: &PostgresOptions) -> Result<u64,
     const SQL: &str = "SELECT current_setting('server_version_num')::int4, current_setting('server_version'), \
         pg_is_in_recovery(), pg_encoding_to_char(encoding)::text, system_identifier \
         FROM pg_database CROSS JOIN pg_control_system() WHERE datname = current_database()";
-    let at = At { place: address.place(), user: address.user(), doing: "connecting", patience: options.connect_wait };
-    let bounds =
-        Bounds { access: Access::Read, connections_max: 1, limit: ASK_LIMIT, lock_wait: options.write_lock_wait };
+    let at = At {
+        place: address.place(),
+        user: address.user(),
+        doing: "connecting",
+        patience: options.connect_wait,
+    };
+    let bounds = Bounds {
+        access: Access::Read,
+        connections_max: 1,
+        limit: ASK_LIMIT,
+        lock_wait: options.write_lock_wait,
+    };
     let client = lease(&pool(address, options, bounds, None)?, at, options.connect_wait).await?;
     let row = client.query_one(SQL, &[]).await.map_err(|e| at.error(&e))?;
     let place = || address.place().to_owned();
@@ -145,7 +171,8 @@ async fn first_look(address: &Address, options: &PostgresOptions) -> Result<u64,
         return Err(PostgresError::NotPrimary { place: place() });
     }
     if row.get::<_, &str>(3) == "SQL_ASCII" {
-        let reason = "the database has the encoding SQL_ASCII, whose texts no one can compare; move it to UTF8";
+        let reason =
+            "the database has the encoding SQL_ASCII, whose texts no one can compare; move it to UTF8";
         return Err(PostgresError::Database {
             place: place(),
             doing: at.doing,

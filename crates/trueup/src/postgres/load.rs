@@ -46,13 +46,25 @@ pub(super) struct Request<'a> {
     pub(super) limit: Duration,
 }
 
+/// The snapshots under which a statement runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// One, its own.
+    Statement,
+    /// One, although it calls functions that would take their own: in a transaction that keeps its snapshot.
+    Volatile,
+}
+
 impl Shared {
     /// The rows of a statement on a reading connection, within its time.
-    pub(super) async fn rows(&self, request: &Request<'_>) -> Result<Vec<Row>, PostgresError> {
+    pub(super) async fn rows(&self, request: &Request<'_>, reads: Reads) -> Result<Vec<Row>, PostgresError> {
         let at = At { patience: request.limit, ..self.at("loading") };
         let run = async {
             let client = lease(&self.readers, at, request.limit).await?;
-            run(&client, request).await.map_err(|error| at.error(&error))
+            match reads {
+                Reads::Statement => run(&client, request).await.map_err(|error| at.error(&error)),
+                Reads::Volatile => run_volatile(&client, request, at).await,
+            }
         };
         tokio::time::timeout(request.limit, run).await.unwrap_or_else(|_| Err(at.late()))
     }
@@ -60,7 +72,7 @@ impl Shared {
     /// What a load of nothing sees.
     pub(super) async fn now(&self, limit: Duration) -> Result<Seen, LoadError> {
         let sql = format!("SELECT {SAW_COLUMNS} FROM {SAW}");
-        let rows = self.rows(&Request { sql: &sql, params: &[], limit }).await?;
+        let rows = self.rows(&Request { sql: &sql, params: &[], limit }, Reads::Statement).await?;
         self.seen(&rows)
     }
 
@@ -68,7 +80,9 @@ impl Shared {
     pub(super) fn seen(&self, rows: &[Row]) -> Result<Seen, LoadError> {
         let row = rows.first().ok_or(LoadError::Lost)?;
         let strange = |what: &str| {
-            LoadError::Unavailable(format!("{}: the server answered with a strange {what}", self.address.place()).into())
+            LoadError::Unavailable(
+                format!("{}: the server answered with a strange {what}", self.address.place()).into(),
+            )
         };
         let snapshot: &str = row.try_get(0).map_err(|_| strange("snapshot"))?;
         let snapshot = snapshot.parse().map_err(|_| strange("snapshot"))?;
@@ -107,6 +121,40 @@ pub(super) async fn run(client: &Object, request: &Request<'_>) -> Result<Vec<Ro
     set?;
     reset?;
     rows
+}
+
+/// Runs a statement in a transaction that keeps one snapshot and only reads, in one round trip. It is refused if the
+/// transaction has an id: then it wrote after all, or called for one, and its snapshot says nothing of its own changes.
+async fn run_volatile(client: &Object, request: &Request<'_>, at: At<'_>) -> Result<Vec<Row>, PostgresError> {
+    const WROTE: &str = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL";
+    let run = async {
+        let (statement, wrote) =
+            tokio::try_join!(client.prepare_cached(request.sql), client.prepare_cached(WROTE))?;
+        let params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
+            request.params.iter().map(|param| param as _).collect();
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {}",
+            request.limit.as_millis().max(1)
+        );
+        let (begun, rows, wrote, ended) = tokio::join!(
+            biased;
+            client.batch_execute(&begin),
+            client.query(&statement, &params),
+            client.query_one(&wrote, &[]),
+            client.batch_execute("COMMIT")
+        );
+        begun?;
+        let rows = rows?;
+        let wrote: bool = wrote?.get(0);
+        ended?;
+        Ok((rows, wrote))
+    };
+    let (rows, wrote) = run.await.map_err(|error: tokio_postgres::Error| at.error(&error))?;
+    if wrote {
+        let reason = "calls a function that takes a transaction id, so that nobody can tell what it saw";
+        return Err(PostgresError::Query { reason: reason.to_owned() });
+    }
+    Ok(rows)
 }
 
 /// The value of a row of [`as_json`], whose columns begin at `first`.

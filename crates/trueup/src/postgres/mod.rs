@@ -4,6 +4,7 @@ mod address;
 mod ask;
 mod canonical;
 mod connect;
+mod depend;
 mod digest;
 mod discover;
 mod error;
@@ -16,6 +17,9 @@ mod load;
 mod locked;
 mod names;
 mod options;
+mod params;
+mod preflight;
+mod query;
 mod registry;
 mod remove;
 mod row;
@@ -28,6 +32,7 @@ mod write;
 
 pub use crate::group::GroupSpec;
 pub use canonical::KeyColumn;
+pub use depend::Dependencies;
 pub use discover::{ColumnInfo, Identity, TableInfo, TableKind, discover, discover_table};
 pub use error::PostgresError;
 pub use feed::{
@@ -38,9 +43,11 @@ pub use install::{FeedPlan, INSTALL_LOCK_WAIT, InstallOptions};
 pub use load::LOAD_BYTES_MAX;
 pub use locked::Locked;
 pub use options::{
-    APPLICATION_NAME_DEFAULT, CONNECT_WAIT_DEFAULT, PostgresOptions, READERS_MAX_DEFAULT, WRITE_LIMIT_DEFAULT,
-    WRITE_LOCK_WAIT_DEFAULT, WRITERS_MAX_DEFAULT,
+    APPLICATION_NAME_DEFAULT, CONNECT_WAIT_DEFAULT, PostgresOptions, READERS_MAX_DEFAULT,
+    WRITE_LIMIT_DEFAULT, WRITE_LOCK_WAIT_DEFAULT, WRITERS_MAX_DEFAULT,
 };
+pub use preflight::{Finding, Severity};
+pub use query::{QueryLoader, QueryOptions, parameter_forms};
 pub use registry::FollowedTable;
 pub use remove::RemovePlan;
 pub use row::{RowLoader, RowOptions};

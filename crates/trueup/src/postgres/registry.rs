@@ -89,29 +89,14 @@ impl Registry {
                 tables.insert(table.oid, table);
             }
             let families = tables.values().flat_map(|table| table.ancestors.iter().chain(&table.descendants));
-            wanted = families.copied().filter(|oid| !tables.contains_key(oid) && !oids.contains(oid)).collect();
+            wanted =
+                families.copied().filter(|oid| !tables.contains_key(oid) && !oids.contains(oid)).collect();
         }
         let mut uses = uses.clone();
         uses.relations.extend(tables.keys());
         let shapes = Shapes::read(client, catalogues, &uses).await?;
         let groups = if catalogues.groups { read_groups(client).await? } else { BTreeMap::new() };
         Ok(Self { catalogues, publication, tables, published, groups, uses, shapes })
-    }
-
-    /// The table that `name` means.
-    pub(super) fn table(&self, name: &str) -> Option<&TableInfo> {
-        let exact = self.tables.values().find(|table| table.name == name);
-        exact.or_else(|| self.tables.values().find(|table| table.visible && table.table == name))
-    }
-
-    /// A relation and what shapes it besides: those above and below it.
-    pub(super) fn family(&self, oid: u32) -> Uses {
-        let mut uses = Uses::default();
-        uses.relations.insert(oid);
-        if let Some(table) = self.tables.get(&oid) {
-            uses.relations.extend(table.ancestors.iter().chain(&table.descendants));
-        }
-        uses
     }
 
     /// The groups of a table.
@@ -195,8 +180,11 @@ impl Registry {
         if let Some(column) = group.columns.iter().find(|name| table.column(name).is_none()) {
             return Some(format!("has no column `{column}`"));
         }
-        if let Some(column) =
-            group.columns.iter().filter_map(|name| table.column(name)).find(|column| !column.form.has_row_tag())
+        if let Some(column) = group
+            .columns
+            .iter()
+            .filter_map(|name| table.column(name))
+            .find(|column| !column.form.has_row_tag())
         {
             return Some(format!(
                 "compares its column `{}` ({}) in a way that is not known here; declare the class without this group",
@@ -264,4 +252,3 @@ async fn read_groups(client: &Client) -> Result<BTreeMap<String, Vec<GroupSpec>>
     }
     Ok(groups)
 }
-

@@ -19,7 +19,7 @@ use super::{
     discover::{TableInfo, discover_table, find_table},
     error::PostgresError,
     handle::{Postgres, Shared},
-    load::{Request, SAW, SAW_COLUMNS, as_json, value},
+    load::{Reads, Request, SAW, SAW_COLUMNS, as_json, value},
     names::{identifier, qualified},
     registry::Registry,
     value::AsText,
@@ -128,7 +128,12 @@ impl RowLoader {
 }
 
 impl Shape {
-    fn of(table: &TableInfo, registry: &Registry, form: &KeyForm, options: &RowOptions) -> Result<Self, String> {
+    fn of(
+        table: &TableInfo,
+        registry: &Registry,
+        form: &KeyForm,
+        options: &RowOptions,
+    ) -> Result<Self, String> {
         if let Some(reason) = &table.unservable {
             return Err(reason.clone());
         }
@@ -149,16 +154,19 @@ impl Shape {
         let columns = table.columns.iter().filter(|column| !left_out.contains(column.name.as_str()));
         let columns: Vec<String> = columns.map(|column| identifier(&column.name)).collect();
         // The alias keeps a column from being taken for something of ours.
-        let from = format!("SELECT {} FROM {} r WHERE", columns.join(", "), qualified(&table.schema, &table.table));
+        let from =
+            format!("SELECT {} FROM {} r WHERE", columns.join(", "), qualified(&table.schema, &table.table));
         let compare = |parameter: &dyn Fn(usize, &KeyColumn) -> String| {
             let each = table.key.iter().enumerate();
-            let each = each.map(|(i, column)| format!("r.{} = {}", identifier(&column.name), parameter(i, column)));
+            let each =
+                each.map(|(i, column)| format!("r.{} = {}", identifier(&column.name), parameter(i, column)));
             each.collect::<Vec<_>>().join(" AND ")
         };
         let by_parameter = compare(&|i, column| format!("${}::{}", i + 1, column.parameter));
         let by_element = compare(&|i, _| format!("k.k{i}"));
         let bytes_max = options.value_bytes_max;
-        let arrays = table.key.iter().enumerate().map(|(i, column)| format!("${}::{}[]", i + 1, column.parameter));
+        let arrays =
+            table.key.iter().enumerate().map(|(i, column)| format!("${}::{}[]", i + 1, column.parameter));
         let names = (0..table.key.len()).map(|i| format!("k{i}"));
         Ok(Self {
             table: table.name.clone(),
@@ -204,7 +212,9 @@ impl Inner {
     fn values(&self, key: &Key) -> Result<Vec<OwnedSqlValue>, LoadError> {
         match self.form.values(key).map(|values| values.body) {
             Ok(KeyBody::Columns(values)) => Ok(values),
-            Ok(KeyBody::Parameters(_)) => Err(LoadError::Refused("the key names parameters, not a row".into())),
+            Ok(KeyBody::Parameters(_)) => {
+                Err(LoadError::Refused("the key names parameters, not a row".into()))
+            }
             Err(error) => Err(LoadError::Refused(error.to_string().into())),
         }
     }
@@ -218,9 +228,8 @@ impl Inner {
         let shared = &self.postgres.shared;
         for attempt in 0..2 {
             let shape = self.shape.load();
-            let request =
-                Request { sql: sql(self.ready(&shape)?), params, limit: self.options.limit };
-            match shared.rows(&request).await {
+            let request = Request { sql: sql(self.ready(&shape)?), params, limit: self.options.limit };
+            match shared.rows(&request, Reads::Statement).await {
                 Ok(rows) => return Ok((shape, rows)),
                 // A column or the table is not there, or the key has another type.
                 Err(error) if attempt == 0 && error.code().is_some_and(|code| code.starts_with("42")) => {
@@ -247,7 +256,10 @@ impl Inner {
         let texts: Vec<Vec<AsText>> =
             values.iter().map(|values| values.iter().map(AsText::of).collect()).collect();
         let Some(width) = values.first().map(Vec::len) else {
-            return Ok(LoadedMany { values: Vec::new(), seen: self.postgres.shared.now(self.options.limit).await? });
+            return Ok(LoadedMany {
+                values: Vec::new(),
+                seen: self.postgres.shared.now(self.options.limit).await?,
+            });
         };
         let column = |i: usize| AsText::array(texts.iter().filter_map(move |texts| texts.get(i)));
         let params: Vec<AsText> = (0..width).map(column).collect();
@@ -258,7 +270,8 @@ impl Inner {
             values.iter().map(|values| (None, shape.tags(values))).collect();
         for row in &rows {
             let place: i64 = row.try_get(6).map_err(|_| LoadError::Lost)?;
-            let slot = usize::try_from(place - 1).ok().and_then(|i| loaded.get_mut(i)).ok_or(LoadError::Lost)?;
+            let slot =
+                usize::try_from(place - 1).ok().and_then(|i| loaded.get_mut(i)).ok_or(LoadError::Lost)?;
             slot.0 = value(row, 3, self.options.value_bytes_max)?;
         }
         Ok(LoadedMany { values: loaded, seen })

@@ -33,12 +33,15 @@ impl Source for Postgres {
         Box::pin(async move {
             let content: Vec<u8> = tags.iter().flat_map(|tag| tag.0.to_le_bytes()).collect();
             let log = async |tx: &PgTx| {
-                tx.execute("SELECT pg_logical_emit_message(true, $1, $2::bytea)", &[&TAGS_PREFIX, &content]).await
+                tx.execute("SELECT pg_logical_emit_message(true, $1, $2::bytea)", &[&TAGS_PREFIX, &content])
+                    .await
             };
             match self.write(log).await {
                 Ok((_, token)) => Ok(token),
                 Err(WriteError::Source(error)) => Err(error.to_load_error()),
-                Err(WriteError::Work(error)) => Err(self.shared.at("invalidating").error(&error).to_load_error()),
+                Err(WriteError::Work(error)) => {
+                    Err(self.shared.at("invalidating").error(&error).to_load_error())
+                }
             }
         })
     }

@@ -14,7 +14,13 @@ use super::{
 };
 
 impl Mapper for Registry {
-    fn row(&self, relation: &Relation, old: Option<&Tuple<'_>>, new: Option<&Tuple<'_>>, tags: &mut Vec<Tag>) {
+    fn row(
+        &self,
+        relation: &Relation,
+        old: Option<&Tuple<'_>>,
+        new: Option<&Tuple<'_>>,
+        tags: &mut Vec<Tag>,
+    ) {
         let images = Images { relation, old, new };
         match self.tables.get(&relation.oid) {
             // Published a moment ago: what was opened before does not read it, and what is opened later is loaded later.
@@ -78,11 +84,11 @@ impl Registry {
     }
 
     /// Raises the tag that `tag` makes of the old and of the new values of `columns`, or `wide` where one is not known.
-    fn named<'a>(
+    fn named(
         &self,
         table: &TableInfo,
         images: Images<'_>,
-        columns: Vec<(&'a str, ColumnForm)>,
+        columns: Vec<(&str, ColumnForm)>,
         tags: &mut Vec<Tag>,
         tag: impl Fn(&[&str]) -> Tag,
     ) {
@@ -143,5 +149,7 @@ impl Images<'_> {
     }
 }
 
+#[cfg(test)]
+mod real;
 #[cfg(test)]
 mod tests;

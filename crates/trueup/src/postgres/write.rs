@@ -1,7 +1,11 @@
 //! Transactions on the database of record, with a token for what they wrote.
 
 use deadpool_postgres::Object;
-use tokio_postgres::{Client, Row, error::SqlState, types::{PgLsn, ToSql}};
+use tokio_postgres::{
+    Client, Row,
+    error::SqlState,
+    types::{PgLsn, ToSql},
+};
 use trueup_core::proof::{Position, Token};
 
 use super::{
@@ -86,7 +90,10 @@ impl PgTx {
     }
 
     pub(super) fn object(&self) -> &Object {
-        #[expect(clippy::expect_used, reason = "taken out only where the transaction ends, which consumes it")]
+        #[expect(
+            clippy::expect_used,
+            reason = "taken out only where the transaction ends, which consumes it"
+        )]
         self.client.0.as_ref().expect("the transaction is open")
     }
 }
