@@ -1,18 +1,21 @@
 //! Several nodes, one slot.
 
-use std::{convert::Infallible, path::Path, sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, path::Path, sync::atomic::Ordering, time::Duration};
 
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use trueup::postgres::{
-    FeedOptions, Role,
+    FeedOptions, FeedPlan, GroupSpec, InstallOptions, Role,
     fleet::{Fleet, FleetOptions, respond},
 };
-use trueup_core::env::{Task, spawn};
+use trueup_core::{
+    env::{Task, spawn},
+    proof::Tag,
+};
 use trueup_testbed as testbed;
 
-use crate::support::{Node, connect, eventually, install, row, server, session};
+use crate::support::{Link, Node, connect, eventually, install, row, server, session};
 
 const TABLE: &str =
     "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i";
@@ -333,4 +336,76 @@ async fn a_publication_made_again_needs_a_new_slot_and_gets_it() {
     heard_by_all(&server, &members, 2).await;
     let failures: u64 = members.iter().map(|member| member.node.stats.failures.load(Ordering::Relaxed)).sum();
     assert!(failures > 0);
+}
+
+/// The incident: the holder is cut off, its slot is freed by the server, another node takes over; then the holder wakes, as
+/// if nothing had happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_is_cut_off_proves_nothing_and_does_no_harm_when_it_wakes() {
+    let server = server(TABLE);
+    install(&connect(&server.url(), FeedOptions::default()).await).await;
+    let link = Link::to(server.port()).await;
+    let cut_off = Member::start(&link.url(), None).await;
+    cut_off.node.fresh().await;
+    let other = Member::start(&server.url(), None).await;
+    other.node.fresh().await;
+    assert!(cut_off.holds() && other.follows());
+    let members = [cut_off, other];
+    heard_by_all(&server, &members, 1).await;
+    let (before, clock) = (epochs(&members), trueup_core::env::Clock::system());
+    let [cut_off, other] = &members;
+
+    link.cut(true);
+    let began = clock.now();
+    server.query("UPDATE t SET v = 'meanwhile' WHERE id = 5").unwrap();
+    other.node.soon("the change", || other.node.ledger.last_change(&[row("t", "5")]).0 > 0).await;
+    other.node.soon("a moment after the cut", || other.node.ledger.status().moment > began).await;
+    let took = clock.now().since(began);
+    println!("proven again {took:?} after the cut");
+    assert!(other.holds() && took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(cut_off.node.ledger.last_change(&[row("t", "5")]).0, 0, "it cannot know");
+    // Nothing that it knows counts as younger than the cut, but for what was under way.
+    assert!(cut_off.node.ledger.status().moment.since(began) < Duration::from_millis(100));
+
+    link.cut(false);
+    cut_off.node.soon("the change", || cut_off.node.ledger.last_change(&[row("t", "5")]).0 > 0).await;
+    heard_by_all(&server, &members, 2).await;
+    assert!(cut_off.follows() && other.holds());
+    assert_eq!(epochs(&members), before);
+}
+
+/// The holder tells only the tags that it knows of; another node must not take its word for those that it does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_declared_while_a_fleet_runs_is_raised_on_all_nodes_or_nothing_is_kept() {
+    let server = server(
+        "CREATE TABLE t (id int PRIMARY KEY, category int, v text DEFAULT ''); INSERT INTO t VALUES (1, 5)",
+    );
+    let members = three(&server).await;
+    heard_by_all(&server, &members, 1).await;
+    let group = GroupSpec { name: "category".to_owned(), columns: vec!["category".to_owned()] };
+    let groups = BTreeMap::from([("public.t".to_owned(), vec![group])]);
+    let plan =
+        FeedPlan::new(&members[0].node.postgres, &InstallOptions { groups, ..InstallOptions::default() })
+            .await;
+    plan.unwrap().apply().await.unwrap();
+    // At once, while some nodes have noticed and others have not.
+    server.query("UPDATE t SET category = 6").unwrap();
+    let tags = ["5", "6"].map(|value| Tag::group("public.t", "category", [value]));
+    for member in &members {
+        let changed = member.node.ledger.status();
+        member
+            .node
+            .soon("the gap to be noticed", || {
+                member.node.stats.gaps.load(Ordering::Relaxed) > 0
+                    || member.node.ledger.status().epoch > changed.epoch
+            })
+            .await;
+        member.node.fresh().await;
+    }
+    server.query("UPDATE t SET category = 5").unwrap();
+    for member in &members {
+        for tag in tags {
+            member.node.soon("the group to be raised", || member.node.ledger.last_change(&[tag]).0 > 0).await;
+        }
+    }
 }

@@ -20,6 +20,8 @@ use super::{
     status::Role,
 };
 
+/// How often a follower looks whether the holder still is the one.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// A holder that has just taken the slot says where it is a moment later.
 const ADDRESS_WAIT: Duration = Duration::from_secs(2);
 
@@ -70,7 +72,7 @@ impl Fleet {
         tokio::select! {
             ended = self.read_stream(host, feed, &control, stream, &failed) => ended,
             ended = asker.run() => ended,
-            ended = self.keep_copy(feed) => ended,
+            ended = self.watch(host, feed, &control, &row) => ended,
         }
     }
 
@@ -177,14 +179,31 @@ impl Fleet {
         Ok(told.mapping == host.mapping().digest)
     }
 
-    /// Saves what this node knows, in case it is the one that begins after all have ended.
-    async fn keep_copy(&self, feed: &Feed) -> Result<Ended, FeedError> {
+    /// Watches whether the holder still holds the slot: it may be cut off from the source, and not from this node. Saves what
+    /// this node knows, in case it is the one that begins after all have ended.
+    async fn watch(
+        &self,
+        host: &dyn Host,
+        feed: &Feed,
+        control: &Control,
+        row: &FeedRow,
+    ) -> Result<Ended, FeedError> {
+        let mut saved_at = host.clock().now();
         loop {
-            tokio::time::sleep(self.options().save_every).await;
-            if self.options().state_dir.is_some()
-                && let Some(saved) = save(feed).await
-            {
-                self.write(saved).await;
+            tokio::time::sleep(WATCH_EVERY).await;
+            if control.slot(&self.options().slot).await?.is_none_or(|slot| slot.active_pid.is_none()) {
+                return Ok(Ended::Moved("the slot is free"));
+            }
+            let now_row = control.row().await?;
+            if now_row.holder != row.holder || now_row.generation != row.generation {
+                return Ok(Ended::Moved("another node holds the slot"));
+            }
+            let now = host.clock().now();
+            if self.options().state_dir.is_some() && now.since(saved_at) >= self.options().save_every {
+                saved_at = now;
+                if let Some(saved) = save(feed).await {
+                    self.write(saved).await;
+                }
             }
         }
     }

@@ -36,7 +36,9 @@ fn after(ring: &Ring, from: u64) -> Option<Vec<u64>> {
 fn what_follows_a_position_is_told_also_from_within_a_message() {
     let ring = Ring::new(1 << 20);
     assert_eq!(after(&ring, 10), None);
-    [(10, 20), (20, 30), (30, 40)].map(|(previous, end)| ring.push(&told(previous, end)));
+    for (previous, end) in [(10, 20), (20, 30), (30, 40)] {
+        ring.push(&told(previous, end));
+    }
     assert_eq!(after(&ring, 10), Some(vec![20, 30, 40]));
     assert_eq!(after(&ring, 29), Some(vec![30, 40]), "a floor lies just below a commit's end");
     assert_eq!(after(&ring, 40), Some(vec![]));
@@ -47,7 +49,9 @@ fn what_follows_a_position_is_told_also_from_within_a_message() {
 #[test]
 fn what_does_not_continue_begins_anew_and_what_is_known_is_left_out() {
     let ring = Ring::new(1 << 20);
-    [(10, 20), (20, 30)].map(|(previous, end)| ring.push(&told(previous, end)));
+    for (previous, end) in [(10, 20), (20, 30)] {
+        ring.push(&told(previous, end));
+    }
     ring.push(&told(10, 20));
     ring.push(&told(25, 35));
     assert_eq!(after(&ring, 20), Some(vec![30, 35]));
@@ -69,7 +73,7 @@ fn the_ring_is_bounded_in_bytes() {
 fn the_slot_is_confirmed_to_ends_of_records_only() {
     let ends = Ends::default();
     assert_eq!(ends.at_or_below(Position(5)), None);
-    [10, 20, 20, 30].map(|end| ends.push(Position(end)));
+    [10, 20, 20, 30].into_iter().for_each(|end| ends.push(Position(end)));
     assert_eq!(ends.at_or_below(Position(9)), None);
     assert_eq!(
         ends.at_or_below(Position(29)),
