@@ -29,7 +29,10 @@
 pub mod catalog;
 #[cfg(feature = "sqlite")]
 mod facade;
+mod group;
 pub mod plan;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

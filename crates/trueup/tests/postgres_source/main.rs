@@ -1,0 +1,11 @@
+//! PostgreSQL as a source, on a real server.
+
+mod catalogue;
+mod classes;
+mod loads;
+mod preflight;
+mod queries;
+mod support;
+mod trap;
+mod types;
+mod writes;
