@@ -9,6 +9,7 @@ use std::{
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use trueup::postgres::fleet::Fleet;
 use trueup_core::env::{self, Task};
 
 use crate::{
@@ -36,6 +37,8 @@ pub struct Settings {
     pub resp_config: resp::Config,
     /// Limits of the HTTP server.
     pub http_limits: http::Limits,
+    /// What this node tells the others of its fleet.
+    pub fleet: Option<Fleet>,
 }
 
 impl Default for Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             secret: None,
             resp_config: resp::Config::default(),
             http_limits: http::Limits::default(),
+            fleet: None,
         }
     }
 }
@@ -121,7 +125,7 @@ pub async fn start(node: Node, settings: Settings) -> Result<Running, StartError
             Some(secret) => Gate::Token(Bearer::new(secret)),
             None => Gate::Loopback,
         };
-        let router = http::router(running.node.clone(), gate, &settings.http_limits);
+        let router = http::router(running.node.clone(), gate, &settings.http_limits, settings.fleet);
         let serving = http::serve(listener, router, settings.http_limits, running.stop.clone());
         running.tasks.push(env::spawn("HTTP server", serving));
     }

@@ -27,7 +27,7 @@
 //! [`Cached`] one. The engine itself, with the traits that other databases plug into, is [`engine`].
 
 pub mod catalog;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod facade;
 mod group;
 pub mod plan;
@@ -49,9 +49,10 @@ pub use trueup_core::{
     write::Authoritative,
 };
 
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 pub use self::{
     facade::{Builder, Class, Database, Decision, Transaction, Trueup, TrueupError},
+    postgres::{PgTx, Postgres, PostgresOptions},
     sqlite::{Sqlite, SqliteOptions, SqliteTx, WriteError},
 };
 pub use plan::Plan;

@@ -6,18 +6,18 @@ use trueup_core::{class::ClassName, env::BoxFuture, key::KeyForm, source::Source
 
 use super::{TrueupError, rows::Lockable};
 use crate::{
-    catalog::{
-        CatalogError,
-        sqlite::{SqliteClass, discover_classes, open},
-    },
+    catalog::{CatalogError, postgres, sqlite},
     plan::Plan,
+    postgres::{Postgres, discover},
     sqlite::{Sqlite, discover_file},
 };
 
-/// A database of record that a [`Trueup`](crate::Trueup) can stand in front of: [`Sqlite`].
+/// A database of record that a [`Trueup`](crate::Trueup) can stand in front of: [`Sqlite`], [`Postgres`].
 pub trait Database: Source + Clone + sealed::Opens {}
 
 impl Database for Sqlite {}
+
+impl Database for Postgres {}
 
 /// A class of a plan, ready to be read; or why it cannot be.
 pub(super) type Opened = BTreeMap<ClassName, Result<OpenedClass, Arc<CatalogError>>>;
@@ -51,12 +51,32 @@ impl sealed::Opens for Sqlite {
         Box::pin(async move {
             let tables = discover_file(self.path())?;
             // What cannot be served is missing where it is asked for, and the error then names what there is.
-            drop(discover_classes(plan, &tables, Some(&self.followed_tables()?)));
+            drop(sqlite::discover_classes(plan, &tables, Some(&self.followed_tables()?)));
             let one = |class: &trueup_core::class::ClassPlan| {
-                let SqliteClass { form, loader, .. } = open(self, &tables, class).map_err(Arc::new)?;
+                let sqlite::SqliteClass { form, loader, .. } =
+                    sqlite::open(self, &tables, class).map_err(Arc::new)?;
                 Ok(OpenedClass { form, rows: Lockable::Sqlite(loader) })
             };
             Ok(plan.classes.iter().map(|(name, class)| (name.clone(), one(class))).collect())
+        })
+    }
+}
+
+impl sealed::Opens for Postgres {
+    fn open_all<'a>(&'a self, plan: &'a mut Plan) -> BoxFuture<'a, Result<Opened, TrueupError>> {
+        Box::pin(async move {
+            let tables = discover(self).await?;
+            drop(postgres::discover_classes(plan, &tables, Some(&self.followed_tables())));
+            let mut opened = Opened::new();
+            for (name, class) in &plan.classes {
+                let class = postgres::open(self, &tables, class).await;
+                let class = class.map(|postgres::PostgresClass { form, loader, .. }| OpenedClass {
+                    form,
+                    rows: Lockable::Postgres(loader),
+                });
+                opened.insert(name.clone(), class.map_err(Arc::new));
+            }
+            Ok(opened)
         })
     }
 }

@@ -8,7 +8,7 @@ use trueup_core::{
     key::KeyError,
 };
 
-use crate::{catalog::CatalogError, plan::UnknownClass, sqlite::SqliteError};
+use crate::{catalog::CatalogError, plan::UnknownClass, postgres::PostgresError, sqlite::SqliteError};
 
 /// A cache, or a class of it, could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum TrueupError {
     /// The database cannot be read.
     #[error(transparent)]
     Source(Box<SqliteError>),
+    /// The PostgreSQL database cannot be read.
+    #[error(transparent)]
+    Postgres(Box<PostgresError>),
     /// The feed has not caught up in time.
     #[error("the feed has not caught up within {waited_s} s: {problem}")]
     NotReady {
@@ -59,6 +62,7 @@ macro_rules! boxed {
 
 boxed! {
     Source: SqliteError;
+    Postgres: PostgresError;
     Class: ClassError;
     Plan: PlanError;
 }

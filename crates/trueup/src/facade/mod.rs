@@ -27,6 +27,7 @@ use self::{
 };
 use crate::{
     plan::Plan,
+    postgres::{self, PgTx, Postgres},
     sqlite::{Sqlite, SqliteTx, WriteError},
 };
 
@@ -134,6 +135,20 @@ impl Trueup<Sqlite> {
         &self,
         work: impl AsyncFnOnce(&SqliteTx<'_>) -> Result<T, E>,
     ) -> Result<(T, Token), WriteError<E>> {
+        self.database.write(work).await
+    }
+}
+
+impl Trueup<Postgres> {
+    /// Runs `work` in a transaction on the primary, commits, and returns a token: a read that carries it reflects this
+    /// write, on any node. On an error everything is rolled back.
+    ///
+    /// # Errors
+    /// [`postgres::WriteError`].
+    pub async fn write<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&PgTx) -> Result<T, E>,
+    ) -> Result<(T, Token), postgres::WriteError<E>> {
         self.database.write(work).await
     }
 }

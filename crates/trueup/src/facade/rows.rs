@@ -11,12 +11,18 @@ use trueup_core::{
     write::LockingRead,
 };
 
-use crate::{catalog::sqlite::ClassLoader, sqlite::SqliteTx};
+use crate::{
+    catalog::{postgres, sqlite},
+    postgres::PgTx,
+    sqlite::SqliteTx,
+};
 
-/// A live transaction in which rows of a class can be read and locked: [`SqliteTx`].
+/// A live transaction in which rows of a class can be read and locked: [`SqliteTx`], [`PgTx`].
 pub trait Transaction: sealed::Reads + Send + Sync {}
 
 impl Transaction for SqliteTx<'_> {}
+
+impl Transaction for PgTx {}
 
 pub(super) mod sealed {
     use super::{BoxFuture, Key, LoadError, Lockable, Raw};
@@ -36,7 +42,14 @@ pub(super) mod sealed {
 #[derive(Clone, Debug)]
 pub enum Lockable {
     /// Of a SQLite database.
-    Sqlite(ClassLoader),
+    Sqlite(sqlite::ClassLoader),
+    /// Of a PostgreSQL database.
+    Postgres(postgres::ClassLoader),
+}
+
+/// What a class of one database says to a transaction of another.
+fn foreign() -> LoadError {
+    LoadError::Refused("the transaction is one of another database than the class's".into())
 }
 
 impl sealed::Reads for SqliteTx<'_> {
@@ -44,6 +57,18 @@ impl sealed::Reads for SqliteTx<'_> {
         Box::pin(async move {
             match rows {
                 Lockable::Sqlite(loader) => loader.read_locked(self, key).await,
+                Lockable::Postgres(_) => Err(foreign()),
+            }
+        })
+    }
+}
+
+impl sealed::Reads for PgTx {
+    fn read<'a>(&'a self, rows: &'a Lockable, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
+        Box::pin(async move {
+            match rows {
+                Lockable::Postgres(loader) => loader.read_locked(self, key).await,
+                Lockable::Sqlite(_) => Err(foreign()),
             }
         })
     }
@@ -53,6 +78,7 @@ impl Lockable {
     fn loader(&self) -> &dyn Loader<Key, Raw> {
         match self {
             Self::Sqlite(loader) => loader,
+            Self::Postgres(loader) => loader,
         }
     }
 }
