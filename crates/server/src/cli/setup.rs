@@ -113,6 +113,8 @@ pub(super) fn runtime(workers: Option<NonZeroUsize>) -> Result<tokio::runtime::R
 /// Logs go to standard error, by `TRUEUP_LOG` (such as `debug`), else from `info` on.
 pub(super) fn start_logs(default: &str) {
     use tracing_subscriber::EnvFilter;
+    // The replication library tells of every status update that it sends.
+    let default = format!("{default},pg_walstream=warn");
     let filter = EnvFilter::try_from_env("TRUEUP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     // Fails only where a test of this process has set a subscriber already.
     let colours = std::io::stderr().is_terminal();
