@@ -1,5 +1,11 @@
 //! What the feed of a PostgreSQL source promises, on real servers.
 #![cfg(feature = "postgres")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail their test"
+)]
 
 mod changes;
 mod fleet;
