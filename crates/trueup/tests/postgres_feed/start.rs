@@ -160,6 +160,21 @@ async fn what_is_written_and_not_flushed_is_brought_by_a_heartbeat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_nobody_moves_the_feed_by_the_servers_own_signs_of_life() {
+    let server = server("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let node = Node::on(&server).await;
+    server.query("CREATE TABLE unpublished (id int)").unwrap();
+    let beats = || server.query("SELECT beat FROM trueup.feed").unwrap().parse::<u64>().unwrap();
+    let before = beats();
+    for _ in 0..20 {
+        server.query("INSERT INTO unpublished VALUES (1)").unwrap();
+        node.caught_up().await;
+    }
+    let sent = beats() - before;
+    assert!(sent < 10, "{sent} heartbeats for 20 changes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_of_any_characters_opens_the_feed_and_is_never_shown() {
     let server = server(
         "CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE odd LOGIN SUPERUSER PASSWORD 'it''s a \\ \"p@ss\" %'",
