@@ -5,6 +5,7 @@ mod classes;
 mod loads;
 mod preflight;
 mod queries;
+mod standby;
 mod support;
 mod trap;
 mod types;
