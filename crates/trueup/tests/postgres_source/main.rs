@@ -3,6 +3,7 @@
 mod catalogue;
 mod classes;
 mod loads;
+mod node;
 mod preflight;
 mod queries;
 mod standby;
