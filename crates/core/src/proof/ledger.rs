@@ -177,7 +177,9 @@ impl Ledger {
     /// Epoch, start of the knowledge of changes, and floor, if there are both an epoch and a floor.
     pub(super) fn savable(&self) -> Option<(EpochId, Position, Position)> {
         let state = self.state.lock();
-        Some((self.epoch()?, state.start, state.book.floor().defined()?))
+        let (start, floor) = (state.start, state.book.floor().defined()?);
+        // After a freeze the floor may be behind for a moment.
+        if start <= floor { Some((self.epoch()?, start, floor)) } else { None }
     }
 
     /// Leaves the epoch without a new one: nothing is proven, nothing is stored, until [`Ledger::begin_epoch`].
@@ -261,6 +263,8 @@ impl Ledger {
     pub fn freeze(&self, barrier: Barrier) {
         let mut state = self.state.lock();
         state.book.freeze(barrier);
+        // What another node proved before may rest on changes that this one was not told: only its own entries are spared.
+        state.start = state.start.max(state.book.applied());
         state.drop_unsettled();
     }
 

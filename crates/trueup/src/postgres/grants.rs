@@ -56,7 +56,8 @@ enum Right {
 
 /// Every right with the statement that grants it.
 fn all(role: &str, tables: &[&TableInfo]) -> Vec<(Right, String)> {
-    let mut schemas: Vec<&str> = std::iter::once(SCHEMA).chain(tables.iter().map(|t| t.schema.as_str())).collect();
+    let mut schemas: Vec<&str> =
+        std::iter::once(SCHEMA).chain(tables.iter().map(|t| t.schema.as_str())).collect();
     schemas.sort_unstable();
     schemas.dedup();
     let usage = schemas.into_iter().map(|schema| {

@@ -236,14 +236,16 @@ impl<'a> Planner<'a> {
             }
             let name = qualified(&part.schema, &part.table);
             let will_be_full = !self.declared(table).is_empty();
-            let keyless = part.identity == Identity::Nothing || (part.identity == Identity::Default && part.key.is_empty());
+            let keyless = part.identity == Identity::Nothing
+                || (part.identity == Identity::Default && part.key.is_empty());
             if keyless && !will_be_full {
                 return Some(format!(
                     "without a primary key its UPDATE and DELETE would fail once it is published; add a key, or run \
                      `ALTER TABLE {name} REPLICA IDENTITY FULL`"
                 ));
             }
-            let keys = [&part.key, &table.key].map(|key| key.iter().map(|c| c.name.clone()).collect::<Vec<_>>());
+            let keys =
+                [&part.key, &table.key].map(|key| key.iter().map(|c| c.name.clone()).collect::<Vec<_>>());
             if !will_be_full && keys.iter().any(|key| !part.tells_old(key)) {
                 return Some(format!(
                     "its replica identity leaves out the primary key, so nobody would learn which row was changed; run \
@@ -262,7 +264,8 @@ impl<'a> Planner<'a> {
 
     fn declared(&self, table: &TableInfo) -> &'a [GroupSpec] {
         let mut declared = self.options.groups.iter();
-        let declared = declared.find(|(name, _)| find(self.all, name).is_some_and(|found| found.oid == table.oid));
+        let declared =
+            declared.find(|(name, _)| find(self.all, name).is_some_and(|found| found.oid == table.oid));
         declared.map_or(&[][..], |(_, groups)| groups)
     }
 
@@ -306,7 +309,9 @@ impl<'a> Planner<'a> {
             (true, true) => Vec::new(),
             (true, false) => vec![format!("ALTER PUBLICATION {publication} ADD TABLE {}", names.join(", "))],
             (false, true) => vec![format!("CREATE PUBLICATION {publication}")],
-            (false, false) => vec![format!("CREATE PUBLICATION {publication} FOR TABLE {}", names.join(", "))],
+            (false, false) => {
+                vec![format!("CREATE PUBLICATION {publication} FOR TABLE {}", names.join(", "))]
+            }
         }
     }
 
@@ -318,7 +323,8 @@ impl<'a> Planner<'a> {
             let there = self.there.groups.get(&table.name).map(Vec::as_slice).unwrap_or_default();
             for group in declared {
                 if let Some(column) = group.columns.iter().find(|name| table.column(name).is_none()) {
-                    let reason = format!("group `{}` names column `{column}`, which it does not have", group.name);
+                    let reason =
+                        format!("group `{}` names column `{column}`, which it does not have", group.name);
                     return Err(PostgresError::Table { table: table.name.clone(), reason });
                 }
                 if !there.contains(group) {
@@ -332,7 +338,8 @@ impl<'a> Planner<'a> {
                     ));
                 }
             }
-            let columns: Vec<String> = declared.iter().flat_map(|group| group.columns.iter().cloned()).collect();
+            let columns: Vec<String> =
+                declared.iter().flat_map(|group| group.columns.iter().cloned()).collect();
             for part in self.parts(table).filter(|part| !columns.is_empty() && !part.tells_old(&columns)) {
                 let name = qualified(&part.schema, &part.table);
                 let undo = match part.identity {

@@ -1,9 +1,6 @@
 //! Every kind of change raises what depends on it.
 
-use trueup_core::{
-    proof::Tag,
-    source::Source as _,
-};
+use trueup_core::{proof::Tag, source::Source as _};
 use trueup_testbed as testbed;
 
 use crate::support::{Node, any, row, server, server_with, session, wide};
@@ -18,11 +15,20 @@ async fn rows_keys_and_tables_are_raised_by_what_changes_them() {
          INSERT INTO large VALUES (repeat('k', 2500), 'v')",
     );
     let node = Node::on(&server).await;
-    let tags =
-        [("1", row("t", "1")), ("2", row("t", "2")), ("10", row("t", "10")), ("any", any("t")), ("wide", wide("t"))];
+    let tags = [
+        ("1", row("t", "1")),
+        ("2", row("t", "2")),
+        ("10", row("t", "10")),
+        ("any", any("t")),
+        ("wide", wide("t")),
+    ];
     let by = async |sql: &str| node.raised(&tags, async || drop(server.query(sql).unwrap())).await;
     assert_eq!(by("UPDATE t SET v = 'w' WHERE id = 1").await, ["1", "any"]);
-    assert_eq!(by("UPDATE t SET id = 10 WHERE id = 2").await, ["2", "10", "any"], "the old key and the new one");
+    assert_eq!(
+        by("UPDATE t SET id = 10 WHERE id = 2").await,
+        ["2", "10", "any"],
+        "the old key and the new one"
+    );
     assert_eq!(by("DELETE FROM t WHERE id = 10").await, ["10", "any"]);
     assert_eq!(by("INSERT INTO t VALUES (2, 'again')").await, ["2", "any"]);
     assert!(by("UPDATE child SET t = 2").await.is_empty());
@@ -38,7 +44,11 @@ async fn rows_keys_and_tables_are_raised_by_what_changes_them() {
     let key = "k".repeat(2500);
     let large = [("row", row("large", &key)), ("any", any("large")), ("wide", wide("large"))];
     let by = async |sql: &str| node.raised(&large, async || drop(server.query(sql).unwrap())).await;
-    assert_eq!(by("UPDATE large SET v = 'w'").await, ["row", "any"], "a key stored apart that was not changed");
+    assert_eq!(
+        by("UPDATE large SET v = 'w'").await,
+        ["row", "any"],
+        "a key stored apart that was not changed"
+    );
     assert_eq!(by("UPDATE large SET id = 'short'").await, ["row", "any"]);
 }
 
@@ -60,7 +70,11 @@ async fn a_partitions_rows_are_raised_for_the_table_above_it_too() {
     ];
     let by = async |sql: &str| node.raised(&tags, async || drop(server.query(sql).unwrap())).await;
     assert_eq!(by("INSERT INTO p VALUES (5, 'v')").await, ["p 5", "p any", "low 5"]);
-    assert_eq!(by("UPDATE p SET id = 105").await, ["p 5", "p 105", "p any", "low 5", "high any"], "from one to another");
+    assert_eq!(
+        by("UPDATE p SET id = 105").await,
+        ["p 5", "p 105", "p any", "low 5", "high any"],
+        "from one to another"
+    );
     assert_eq!(by("TRUNCATE p_high").await, ["p any", "p wide", "high any"]);
 }
 
@@ -70,9 +84,12 @@ async fn what_is_rolled_back_raises_nothing_also_when_it_was_sent_before() {
     let options = testbed::PostgresOptions::default().set("logical_decoding_work_mem", "64kB");
     let server = server_with(options, "CREATE TABLE t (id int PRIMARY KEY, v text)");
     let node = Node::on(&server).await;
-    let tags = [("1", row("t", "1")), ("5001", row("t", "5001")), ("9001", row("t", "9001")), ("wide", wide("t"))];
+    let tags =
+        [("1", row("t", "1")), ("5001", row("t", "5001")), ("9001", row("t", "9001")), ("wide", wide("t"))];
     let by = async |sql: &str| node.raised(&tags, async || drop(server.query(sql).unwrap())).await;
-    let fill = |from: u32| format!("INSERT INTO t SELECT i, repeat('v', 50) FROM generate_series({from}, {}) i", from + 999);
+    let fill = |from: u32| {
+        format!("INSERT INTO t SELECT i, repeat('v', 50) FROM generate_series({from}, {}) i", from + 999)
+    };
     let savepoint =
         format!("BEGIN; {}; SAVEPOINT a; {}; ROLLBACK TO a; {}; COMMIT", fill(1), fill(5001), fill(9001));
     assert_eq!(by(&savepoint).await, ["1", "9001"]);
@@ -80,7 +97,8 @@ async fn what_is_rolled_back_raises_nothing_also_when_it_was_sent_before() {
     assert!(server.query(spill).unwrap().contains('t'), "it was sent in parts");
     server.query("TRUNCATE t").unwrap();
     assert_eq!(by(&format!("BEGIN; {}; ROLLBACK", fill(1))).await, [""; 0]);
-    let small = "BEGIN; INSERT INTO t VALUES (1); SAVEPOINT a; INSERT INTO t VALUES (5001); ROLLBACK TO a; COMMIT";
+    let small =
+        "BEGIN; INSERT INTO t VALUES (1); SAVEPOINT a; INSERT INTO t VALUES (5001); ROLLBACK TO a; COMMIT";
     assert_eq!(by(small).await, ["1"]);
 }
 
@@ -100,7 +118,8 @@ async fn a_prepared_transaction_is_told_when_it_is_committed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_very_large_transaction_is_told_by_its_table() {
-    let server = server("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)");
+    let server =
+        server("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)");
     let node = Node::on(&server).await;
     let tags = [("1", row("t", "1")), ("any", any("t")), ("wide", wide("t")), ("other", any("other"))];
     let sql = "INSERT INTO t SELECT i, repeat('v', 20) FROM generate_series(1, 200000) i";

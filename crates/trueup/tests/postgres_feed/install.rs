@@ -51,7 +51,10 @@ async fn a_table_that_cannot_be_followed_is_an_error_where_it_was_named() {
     let postgres = connect(&server.url(), FeedOptions::default()).await;
     let plan = async |table: &str| {
         let tables = Some(vec![table.to_owned()]);
-        FeedPlan::new(&postgres, &InstallOptions { tables, ..InstallOptions::default() }).await.unwrap_err().to_string()
+        FeedPlan::new(&postgres, &InstallOptions { tables, ..InstallOptions::default() })
+            .await
+            .unwrap_err()
+            .to_string()
     };
     assert!(plan("bare").await.contains("`ALTER TABLE \"public\".\"bare\" REPLICA IDENTITY FULL`"));
     assert!(plan("nowhere").await.contains("there is no such table"));
@@ -74,7 +77,9 @@ async fn installing_does_not_queue_behind_a_lock_and_block_everyone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_is_no_superuser_follows_with_exactly_the_grants_that_are_printed() {
-    let server = server("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE ROLE node LOGIN; CREATE ROLE nobody LOGIN");
+    let server = server(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE ROLE node LOGIN; CREATE ROLE nobody LOGIN",
+    );
     let postgres = connect(&server.url(), FeedOptions::default()).await;
     let options = InstallOptions { role: Some("node".to_owned()), ..InstallOptions::default() };
     let plan = FeedPlan::new(&postgres, &options).await.unwrap();

@@ -1,19 +1,11 @@
 //! What becomes of the epoch when something breaks.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
-};
+use std::sync::atomic::Ordering;
 
-use tokio::net::{TcpListener, TcpStream};
 use trueup::postgres::FeedOptions;
-use trueup_core::env::spawn;
 use trueup_testbed as testbed;
 
-use crate::support::{Node, any, connect, install, row, server};
+use crate::support::{Link, Node, any, connect, install, row, server};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'v')";
 const END_FEED: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication";
@@ -83,33 +75,15 @@ async fn a_promoted_standby_behind_the_same_address_is_another_epoch() {
     let mut primary = server(TABLE);
     install(&connect(&primary.url(), FeedOptions::default()).await).await;
     let standby = primary.standby("standby").unwrap();
-    let target = Arc::new(AtomicU16::new(primary.port()));
-    let address = forward(Arc::clone(&target)).await;
-    let node = Node::start(&format!("postgres://postgres@{address}/postgres")).await;
+    let link = Link::to(primary.port()).await;
+    let node = Node::start(&link.url()).await;
     node.fresh().await;
     let epoch = node.ledger.epoch();
     primary.stop(testbed::Stop::Fast).unwrap();
     standby.promote().unwrap();
-    target.store(standby.port(), Ordering::Relaxed);
+    link.lead_to(standby.port());
     node.soon("another epoch", || node.ledger.epoch().is_some() && node.ledger.epoch() != epoch).await;
     node.fresh().await;
     let by = async || drop(standby.query("UPDATE t SET v = 'here'").unwrap());
     assert_eq!(node.raised(&[("1", row("t", "1"))], by).await, ["1"]);
-}
-
-/// Forwards connections to a port that may change.
-async fn forward(port: Arc<AtomicU16>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    spawn("forward", async move {
-        while let Ok((mut inbound, _)) = listener.accept().await {
-            let port = port.load(Ordering::Relaxed);
-            spawn("a forwarded connection", async move {
-                if let Ok(mut outbound) = TcpStream::connect(("127.0.0.1", port)).await {
-                    drop(tokio::io::copy_bidirectional(&mut inbound, &mut outbound).await);
-                }
-            });
-        }
-    });
-    address
 }

@@ -2,6 +2,7 @@
 #![cfg(feature = "postgres")]
 
 mod changes;
+mod fleet;
 mod install;
 mod interruptions;
 mod start;

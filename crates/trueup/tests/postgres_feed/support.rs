@@ -1,10 +1,22 @@
 //! A server with a followed database, and a ledger that follows it.
 
 use std::{
-    sync::Arc,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
 use tokio_postgres::{Client, NoTls};
 use trueup::postgres::{FeedOptions, FeedPlan, InstallOptions, Postgres, PostgresOptions};
 use trueup_core::{
@@ -90,7 +102,11 @@ impl Node {
     }
 
     /// Which of the tags are raised by what `change` does.
-    pub(crate) async fn raised<'t>(&self, tags: &[(&'t str, Tag)], change: impl AsyncFnOnce()) -> Vec<&'t str> {
+    pub(crate) async fn raised<'t>(
+        &self,
+        tags: &[(&'t str, Tag)],
+        change: impl AsyncFnOnce(),
+    ) -> Vec<&'t str> {
         self.caught_up().await;
         let before: Vec<_> = tags.iter().map(|(_, tag)| self.ledger.last_change(&[*tag])).collect();
         change().await;
@@ -103,6 +119,14 @@ impl Node {
         self.feed.stop();
         if let Some(task) = self.task.take() {
             tokio::time::timeout(PATIENCE, task.ended()).await.unwrap();
+        }
+    }
+
+    /// Ends without a goodbye.
+    pub(crate) async fn kill(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.stop();
+            task.ended().await;
         }
     }
 
@@ -124,6 +148,56 @@ pub(crate) async fn eventually(mut fact: impl FnMut() -> bool) -> bool {
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.is_ok()
+}
+
+/// A way to a server that can lead elsewhere, and be cut without either end noticing.
+pub(crate) struct Link {
+    address: SocketAddr,
+    port: Arc<AtomicU16>,
+    is_cut: watch::Sender<bool>,
+}
+
+impl Link {
+    pub(crate) async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let port = Arc::new(AtomicU16::new(port));
+        let (is_cut, cut) = watch::channel(false);
+        let target = Arc::clone(&port);
+        spawn("a link", async move {
+            while let Ok((inbound, _)) = listener.accept().await {
+                let (port, cut) = (target.load(Ordering::Relaxed), cut.clone());
+                spawn("a connection of a link", async move {
+                    let Ok(outbound) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+                    let (inbound, outbound) = (inbound.into_split(), outbound.into_split());
+                    tokio::join!(pass(inbound.0, outbound.1, cut.clone()), pass(outbound.0, inbound.1, cut));
+                });
+            }
+        });
+        Self { address, port, is_cut }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@{}/postgres", self.address)
+    }
+
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    pub(crate) fn cut(&self, is_cut: bool) {
+        self.is_cut.send_replace(is_cut);
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if cut.wait_for(|is_cut| !is_cut).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+            break;
+        }
+    }
+    drop(to.shutdown().await);
 }
 
 /// A session of an application.

@@ -71,14 +71,21 @@ impl Replication {
     /// Makes a slot and returns where it starts: every transaction whose commit record begins at or after it is told.
     ///
     /// Waits for every transaction that writes, however long that takes.
-    pub(super) async fn create_slot(&mut self, slot: &str, is_temporary: bool) -> Result<Position, FeedError> {
+    pub(super) async fn create_slot(
+        &mut self,
+        slot: &str,
+        is_temporary: bool,
+    ) -> Result<Position, FeedError> {
         let kind = if is_temporary { "TEMPORARY " } else { "" };
         let sql = format!("CREATE_REPLICATION_SLOT \"{slot}\" {kind}LOGICAL {PLUGIN} NOEXPORT_SNAPSHOT");
         let doing = "making the replication slot";
         let start = self.call(move |inner| {
             let made = inner.exec(&sql).map_err(|e| FeedError::replication(doing, &e))?;
             let start = made.get_value(0, 1).and_then(|lsn| parse_lsn(&lsn).ok());
-            start.ok_or_else(|| FeedError::Replication { doing, problem: "the server named no start".to_owned() })
+            start.ok_or_else(|| FeedError::Replication {
+                doing,
+                problem: "the server named no start".to_owned(),
+            })
         });
         start.await.map(Position)
     }

@@ -90,16 +90,17 @@ impl Control {
         xid.map_err(|_| FeedError::Database { doing, problem: "the answer is no transaction id".to_owned() })
     }
 
-    /// Puts a heartbeat into the log, and flushes it.
-    pub(super) async fn beat(&self) -> Result<(), FeedError> {
+    /// Puts a heartbeat into the log, and flushes it. Returns the counter, unless another node is counting just now.
+    pub(super) async fn beat(&self) -> Result<Option<u64>, FeedError> {
         // Without waiting for another node's heartbeat: that one serves as well.
         let sql = format!(
             "WITH free AS (SELECT id FROM trueup.feed WHERE id = 1 FOR UPDATE SKIP LOCKED), \
              beaten AS (UPDATE trueup.feed f SET beat = beat + 1 FROM free WHERE f.id = free.id RETURNING f.beat) \
              SELECT pg_logical_emit_message(true, '{BEAT_PREFIX}', \
-             coalesce((SELECT beat::text FROM beaten), ''))::text"
+             coalesce((SELECT beat::text FROM beaten), ''))::text, (SELECT beat FROM beaten)"
         );
-        self.one("sending a heartbeat", &sql, &[]).await.map(drop)
+        let row = self.one("sending a heartbeat", &sql, &[]).await?;
+        Ok(row.get::<_, Option<i64>>(1).map(i64::cast_unsigned))
     }
 
     /// The slot of that name.
@@ -116,7 +117,8 @@ impl Control {
 
     /// Drops a slot that nobody uses.
     pub(super) async fn drop_slot(&self, name: &str) -> Result<(), FeedError> {
-        let sql = "SELECT pg_drop_replication_slot(slot_name)::text FROM pg_replication_slots WHERE slot_name = $1";
+        let sql =
+            "SELECT pg_drop_replication_slot(slot_name)::text FROM pg_replication_slots WHERE slot_name = $1";
         self.optional("dropping the slot", sql, &[&name]).await.map(drop)
     }
 
@@ -171,7 +173,9 @@ impl Control {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, FeedError> {
-        within(doing, self.client.query_one(sql, parameters)).await?.map_err(|e| FeedError::database(doing, &e))
+        within(doing, self.client.query_one(sql, parameters))
+            .await?
+            .map_err(|e| FeedError::database(doing, &e))
     }
 
     async fn optional(
@@ -180,7 +184,9 @@ impl Control {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Option<Row>, FeedError> {
-        within(doing, self.client.query_opt(sql, parameters)).await?.map_err(|e| FeedError::database(doing, &e))
+        within(doing, self.client.query_opt(sql, parameters))
+            .await?
+            .map_err(|e| FeedError::database(doing, &e))
     }
 
     async fn execute(
@@ -221,7 +227,9 @@ fn describe(row: &Row) -> String {
     let name: Option<String> = row.get(2);
     let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "no application name".to_owned());
     let advice = match row.get::<_, Option<String>>(3).as_deref() {
-        Some("SyncRep") => "it has committed and waits for a synchronous standby: bring the standby back, or change synchronous_standby_names",
+        Some("SyncRep") => {
+            "it has committed and waits for a synchronous standby: bring the standby back, or change synchronous_standby_names"
+        }
         _ => "commit it, roll it back, or end the process",
     };
     format!("transaction {xid} of process {pid} ({name}), open for {open_s:.0} s; {advice}")

@@ -29,19 +29,27 @@ pub(in crate::postgres) enum FeedError {
     #[error("{0}")]
     Source(String),
     /// Nothing is installed.
-    #[error("no feed is installed ({missing} is missing), so changes cannot be seen; run `trueup init --apply`, or serve with `--install-feed`")]
+    #[error(
+        "no feed is installed ({missing} is missing), so changes cannot be seen; run `trueup init --apply`, or serve with `--install-feed`"
+    )]
     NotInstalled {
         /// What was looked for.
         missing: String,
     },
     /// The server is a standby.
-    #[error("the server is a standby (in recovery), whose log cannot be followed; point the source at the primary")]
+    #[error(
+        "the server is a standby (in recovery), whose log cannot be followed; point the source at the primary"
+    )]
     Standby,
     /// Another cluster stands behind the address.
-    #[error("another database cluster answers there than when this program was started; restart it if that is intended")]
+    #[error(
+        "another database cluster answers there than when this program was started; restart it if that is intended"
+    )]
     OtherCluster,
     /// The log tells what cannot be.
-    #[error("the log cannot be read: {0}; nothing told before counts any more. Report this with the server's version")]
+    #[error(
+        "the log cannot be read: {0}; nothing told before counts any more. Report this with the server's version"
+    )]
     Malformed(#[from] Malformed),
     /// The log tells what cannot be.
     #[error("{0}; nothing told before counts any more")]
@@ -109,9 +117,13 @@ impl FeedError {
         MISSING.iter().any(|code| problem.contains(code))
     }
 
-    /// Whether the slot's log cannot be had any more, so that only a new slot helps.
-    pub(super) fn is_slot_lost(&self) -> bool {
-        matches!(self, Self::Replication { problem, .. } if problem.contains("[55000]") || problem.contains("[42704]"))
+    /// Whether the log cannot be read on by this slot, so that only a new one helps.
+    pub(super) fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Malformed(_) | Self::Assemble(_) => true,
+            Self::Replication { problem, .. } => UNREADABLE.iter().any(|mark| problem.contains(mark)),
+            _ => false,
+        }
     }
 }
 
@@ -119,6 +131,9 @@ impl FeedError {
 const IN_USE: &str = "[55006]";
 /// Undefined table, schema, object, and a schema or table that the role may not see.
 const MISSING: [&str; 4] = ["[42P01]", "[3F000]", "[42704]", "[42501]"];
+
+/// Undefined object (the publication as it was when a change was made), and a message longer than the library takes.
+const UNREADABLE: [&str; 2] = ["[42704]", "exceeds maximum allowed"];
 
 /// What to do, by the code in the server's words.
 fn hint(problem: &str) -> &'static str {

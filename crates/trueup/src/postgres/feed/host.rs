@@ -17,6 +17,13 @@ use crate::postgres::{
 /// Where servers listen unless their address says otherwise.
 const PORT_DEFAULT: u16 = 5432;
 
+/// How changes become tags.
+pub(super) struct Mapping {
+    pub(super) mapper: Arc<dyn Mapper>,
+    /// Equal on all nodes that map alike.
+    pub(super) digest: [u8; 16],
+}
+
 /// The source's handle, as the feed sees it.
 pub(super) trait Host: Send + Sync + 'static {
     /// How to connect for replication, in the form `key='value' ...`.
@@ -37,8 +44,11 @@ pub(super) trait Host: Send + Sync + 'static {
     /// The only cluster that this handle knows.
     fn system_id(&self) -> u64;
 
-    /// The relations in use, as they are now.
-    fn mapper(&self) -> Arc<dyn Mapper>;
+    /// The identity that was set last.
+    fn identity(&self) -> Option<Identity>;
+
+    /// How changes become tags now.
+    fn mapping(&self) -> Mapping;
 
     /// How to follow.
     fn options(&self) -> &FeedOptions;
@@ -58,7 +68,8 @@ impl Host for Shared {
             ServerHost::Unix(_) => None,
         });
         let Some((i, host)) = tcp else {
-            let problem = "the change log is followed over TCP only; give a URL with a host name, such as localhost";
+            let problem =
+                "the change log is followed over TCP only; give a URL with a host name, such as localhost";
             return Err(FeedError::Source(problem.to_owned()));
         };
         let port = config.get_ports().get(i).or_else(|| config.get_ports().first()).copied();
@@ -114,8 +125,14 @@ impl Host for Shared {
         self.system_id
     }
 
-    fn mapper(&self) -> Arc<dyn Mapper> {
-        self.registry.load_full()
+    fn identity(&self) -> Option<Identity> {
+        self.identity.load().as_deref().copied()
+    }
+
+    fn mapping(&self) -> Mapping {
+        let registry = self.registry.load_full();
+        let digest = self.feed_status.mapping_digest(&registry);
+        Mapping { mapper: registry, digest }
     }
 
     fn options(&self) -> &FeedOptions {

@@ -2,7 +2,9 @@
 
 use trueup_core::proof::Tag;
 
-pub(in crate::postgres) use super::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Value};
+pub(in crate::postgres) use super::pgoutput::{Relation, Value};
+#[cfg(test)]
+pub(in crate::postgres) use super::pgoutput::{RelationColumn, ReplicaIdentity};
 
 /// A row of a change.
 #[derive(Clone, Copy, Debug)]

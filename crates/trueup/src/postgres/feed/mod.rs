@@ -35,6 +35,8 @@ use super::handle::{Postgres, Shared};
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between two attempts to follow.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The same in a fleet.
+const FLEET_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// A session that lasted so long ends the growth of pauses.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,13 @@ pub(super) async fn follow(shared: &Shared, feed: &Feed) {
 }
 
 impl Postgres {
+    /// What this node shares with others, to be told over HTTP; none outside of fleets.
+    #[must_use]
+    pub fn fleet(&self) -> Option<fleet::Fleet> {
+        let options = self.shared.options.feed.fleet.as_ref()?;
+        Some(self.shared.feed_status.fleet(options).clone())
+    }
+
     /// What the feed is doing: its role, its slot, and what it waits for.
     #[must_use]
     pub fn feed_state(&self) -> FeedState {
@@ -53,11 +62,11 @@ impl Postgres {
 
 async fn follow_host(host: &dyn Host, feed: &Feed) {
     let mut pause = RETRY_PAUSE_MIN;
-    let node = fleet::Node::new(host.options());
+    let node = host.options().fleet.as_ref().map(|options| host.status().fleet(options));
     while !feed.stopped() {
         let began_at = host.clock().now();
         let session = async {
-            match &node {
+            match node {
                 Some(node) => Box::pin(node.follow(host, feed)).await,
                 None => Box::pin(single::follow(host, feed)).await,
             }
@@ -83,9 +92,11 @@ async fn follow_host(host: &dyn Host, feed: &Feed) {
             () = tokio::time::sleep(pause) => {}
             () = feed.until_stopped() => break,
         }
-        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        // Whoever takes over from a node that is gone must not sleep for long.
+        let longest = if node.is_some() { FLEET_PAUSE_MAX } else { RETRY_PAUSE_MAX };
+        pause = (pause * 2).min(longest);
     }
-    if let Some(node) = &node {
+    if let Some(node) = node {
         node.shut_down(feed).await;
     }
 }

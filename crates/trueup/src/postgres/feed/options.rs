@@ -26,11 +26,7 @@ pub struct FeedOptions {
 
 impl Default for FeedOptions {
     fn default() -> Self {
-        Self {
-            ask_busy: ASK_BUSY_DEFAULT,
-            ask_idle: ASK_IDLE_DEFAULT,
-            fleet: None,
-        }
+        Self { ask_busy: ASK_BUSY_DEFAULT, ask_idle: ASK_IDLE_DEFAULT, fleet: None }
     }
 }
 

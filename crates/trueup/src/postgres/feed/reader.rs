@@ -20,6 +20,7 @@ use super::{
     assemble::{Assembler, Batch},
     connection::Replication,
     error::FeedError,
+    fleet::Told,
     host::Host,
     mapper::Mapper,
     pgoutput::{Frame, decode},
@@ -43,8 +44,8 @@ pub(super) enum Confirm {
 
 /// Who else wants to know what was applied.
 pub(super) trait Sink: Send + Sync {
-    /// A message was applied here.
-    fn applied(&self, message: &Message, committed_at_ms: &[u64]);
+    /// A message was applied here, now or before.
+    fn applied(&self, told: &Told);
 }
 
 /// Reads for one session.
@@ -58,6 +59,8 @@ pub(super) struct Reader<'a> {
     pub(super) assembler: Assembler,
     pub(super) confirm: Confirm,
     pub(super) sink: Option<&'a dyn Sink>,
+    /// How the changes before were mapped.
+    pub(super) mapped_by: Option<[u8; 16]>,
 }
 
 impl Reader<'_> {
@@ -75,13 +78,14 @@ impl Reader<'_> {
             match first {
                 Some(first) => {
                     heard_at = now;
-                    if self.progress.near() > trueup_core::proof::Xid(0) {
-                        self.assembler.near(self.progress.near());
+                    self.assembler.near(self.progress.near());
+                    let mapping = self.host.mapping();
+                    if self.mapped_by.replace(mapping.digest).is_some_and(|before| before != mapping.digest) {
+                        self.assembler.remapped();
                     }
-                    let mapper = self.host.mapper();
-                    wants_reply = self.take_all(&first, &*mapper).await?;
+                    wants_reply = self.take_all(&first, &*mapping.mapper).await?;
                     if let Some(batch) = self.assembler.take_batch()
-                        && let Some(ended) = self.apply(batch)
+                        && let Some(ended) = self.apply(batch, mapping.digest)
                     {
                         return Ok(ended);
                     }
@@ -125,7 +129,7 @@ impl Reader<'_> {
         }
     }
 
-    fn apply(&self, batch: Batch) -> Option<Ended> {
+    fn apply(&self, batch: Batch, mapping: [u8; 16]) -> Option<Ended> {
         if let Some(beat) = batch.beat {
             self.progress.saw_beat(beat);
         }
@@ -136,11 +140,10 @@ impl Reader<'_> {
             end: batch.end,
             transactions: batch.transactions,
         };
-        let applied = self.feed.apply(&message, batch.committed_at_ms.iter().copied());
-        if let Some(sink) = self.sink
-            && !matches!(applied, Err(Refused::Malformed))
-        {
-            sink.applied(&message, &batch.committed_at_ms);
+        let committed_at_ms = batch.committed_at_ms;
+        let applied = self.feed.apply(&message, committed_at_ms.iter().copied().filter(|at_ms| *at_ms > 0));
+        if let (Some(sink), Ok(()) | Err(Refused::Old)) = (self.sink, &applied) {
+            sink.applied(&Told { message, committed_at_ms, mapping, beat: self.progress.beat() });
         }
         match applied {
             Ok(()) | Err(Refused::Old) => None,

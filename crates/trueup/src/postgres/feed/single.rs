@@ -60,6 +60,7 @@ pub(super) async fn follow(host: &dyn Host, feed: &Feed) -> Result<Ended, FeedEr
         assembler: Assembler::new(start, barrier.xid),
         confirm: Confirm::Applied,
         sink: None,
+        mapped_by: None,
     };
     let asker = Asker {
         host,
@@ -70,6 +71,7 @@ pub(super) async fn follow(host: &dyn Host, feed: &Feed) -> Result<Ended, FeedEr
         barrier: Some(barrier.xid),
         control: Some(control),
         sends_beats: true,
+        beat: None,
         beaten_at: Nanos::ZERO,
         named_at: Nanos::ZERO,
     };
@@ -103,7 +105,9 @@ pub(super) async fn make_slot(
         if let Some(who) = watch.blocker().await
             && host.status().wait_for(Some(who.clone()))
         {
-            feed.failed(format!("the feed can begin only when every transaction that writes has ended; it waits for {who}"));
+            feed.failed(format!(
+                "the feed can begin only when every transaction that writes has ended; it waits for {who}"
+            ));
         }
     }
 }

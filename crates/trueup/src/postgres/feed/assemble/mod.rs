@@ -36,7 +36,7 @@ pub(super) struct Batch {
     pub(super) end: Position,
     /// Those that changed something.
     pub(super) transactions: Vec<Transaction>,
-    /// When they were committed by the database's clock, in milliseconds since 1970.
+    /// When each was committed by the database's clock, in milliseconds since 1970; zero for tags outside of transactions.
     pub(super) committed_at_ms: Vec<u64>,
     /// The counter of the last heartbeat in the batch.
     pub(super) beat: Option<u64>,
@@ -76,6 +76,12 @@ impl Assembler {
         self.near = self.near.max(xid);
     }
 
+    /// Changes become other tags from here on. Transactions that are under way were mapped in part as before: their tables
+    /// are told as a whole.
+    pub(super) fn remapped(&mut self) {
+        self.open.iter_mut().chain(self.streamed.values_mut()).for_each(Open::tell_as_whole);
+    }
+
     /// Whether the next message stands within a stream: see [`decode`](super::pgoutput::decode).
     pub(super) const fn in_stream(&self) -> bool {
         self.in_stream.is_some()
@@ -95,11 +101,6 @@ impl Assembler {
         }
         let next = Batch { previous: self.batch.end, end: self.batch.end, ..Batch::default() };
         Some(std::mem::replace(&mut self.batch, next))
-    }
-
-    /// How many transactions wait in the batch.
-    pub(super) const fn waiting(&self) -> usize {
-        self.batch.transactions.len()
     }
 
     /// Takes one message.
@@ -247,6 +248,7 @@ impl Assembler {
             // No transaction stands behind them: their id is visible to everyone.
             let tags = std::mem::take(&mut self.loose);
             self.batch.transactions.push(Transaction { xid: Xid(0), end, tags });
+            self.batch.committed_at_ms.push(0);
         }
     }
 }

@@ -160,9 +160,7 @@ impl Open {
     }
 
     fn raise(&mut self, part: u32, relation: &Arc<Relation>, tags: Vec<Tag>) {
-        if tags.is_empty() {
-            return;
-        }
+        // Noted also where nothing is raised: by another mapping it would be.
         let part = self.parts.entry(part).or_default();
         part.touched.entry(relation.oid).or_insert_with(|| Arc::clone(relation));
         let before = part.tags.len();
@@ -173,8 +171,9 @@ impl Open {
         }
     }
 
-    fn tell_as_whole(&mut self) {
-        let mut whole = HashMap::new();
+    /// Tells the tables touched so far, and those that will be, as a whole.
+    pub(super) fn tell_as_whole(&mut self) {
+        let mut whole = self.whole.take().unwrap_or_default();
         for part in std::mem::take(&mut self.parts).into_values() {
             whole.extend(part.touched);
             self.named.extend(part.named);

@@ -52,7 +52,13 @@ fn script() -> impl Strategy<Value = Script> {
     let rolled_back = proptest::collection::btree_set(1..PARTS, 0..3);
     let streamed = proptest::option::of(proptest::collection::vec(0_usize..4, 1..4));
     (acts, rolled_back, streamed, any::<bool>(), any::<bool>()).prop_map(
-        |(acts, rolled_back, streamed, commits, keepalive)| Script { acts, rolled_back, streamed, commits, keepalive },
+        |(acts, rolled_back, streamed, commits, keepalive)| Script {
+            acts,
+            rolled_back,
+            streamed,
+            commits,
+            keepalive,
+        },
     )
 }
 
@@ -63,7 +69,9 @@ fn table(number: u32) -> String {
 fn tags(act: &Act) -> Vec<Tag> {
     let row = |number: u32, key: &u8| Tag::row(&table(number), [key.to_string().as_str()]);
     match act {
-        Act::Insert { table: t, key } | Act::Delete { table: t, key } => vec![Tag::any(&table(*t)), row(*t, key)],
+        Act::Insert { table: t, key } | Act::Delete { table: t, key } => {
+            vec![Tag::any(&table(*t)), row(*t, key)]
+        }
         Act::Rekey { table: t, from, to } => vec![Tag::any(&table(*t)), row(*t, from), row(*t, to)],
         Act::Truncate { table: t } => vec![Tag::any(&table(*t)), Tag::wide(&table(*t))],
         Act::Name { tag } => vec![Tag(*tag)],
@@ -201,8 +209,12 @@ fn expected(scripts: &[Script]) -> Vec<(u64, Vec<Tag>)> {
             let named_in_stream = script.streamed.is_some() && matches!(act, Act::Name { .. });
             named_in_stream || !script.rolled_back.contains(&part)
         };
-        let raised: BTreeSet<_> =
-            script.acts.iter().filter(|(part, act)| stays(*part, act)).flat_map(|(_, act)| tags(act)).collect();
+        let raised: BTreeSet<_> = script
+            .acts
+            .iter()
+            .filter(|(part, act)| stays(*part, act))
+            .flat_map(|(_, act)| tags(act))
+            .collect();
         if !raised.is_empty() {
             expected.push((u64::from(xid(place)), raised.into_iter().collect()));
         }

@@ -1,27 +1,26 @@
 //! One slot for several nodes.
+//!
+//! The slot's exclusivity elects the node that holds it; the others follow that node over HTTP. What is told is a pure
+//! function of the database's log, so a node takes a message from whichever holder, as long as it is of its own epoch and
+//! continues where the node is.
 
-use trueup_core::apply::Feed;
+mod client;
+mod follower;
+mod holder;
+mod message;
+mod node;
+mod options;
+mod ring;
+mod saved;
+mod serve;
+#[cfg(test)]
+mod tests;
 
-use super::{asker::Ended, error::FeedError, host::Host, options::FeedOptions};
+pub use self::{
+    message::{BadMessage, Told},
+    node::Fleet,
+    options::{FleetOptions, FleetToken, RING_BYTES_DEFAULT, SAVE_EVERY_DEFAULT, SLOT_DEFAULT},
+    serve::{FeedBody, LEDGER_PATH, STREAM_PATH, respond},
+};
 
-/// How nodes share one slot.
-#[derive(Clone, Debug)]
-pub struct FleetOptions {
-    /// The slot.
-    pub slot: String,
-}
-
-/// A node of a fleet.
-pub(super) struct Node;
-
-impl Node {
-    pub(super) fn new(options: &FeedOptions) -> Option<Self> {
-        options.fleet.as_ref().map(|_| Self)
-    }
-
-    pub(super) async fn follow(&self, _: &dyn Host, _: &Feed) -> Result<Ended, FeedError> {
-        Ok(Ended::Moved("fleets are not followed yet"))
-    }
-
-    pub(super) async fn shut_down(&self, _: &Feed) {}
-}
+use super::{asker, assemble, connection, control, error, host, reader, single, status};

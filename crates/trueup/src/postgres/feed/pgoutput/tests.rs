@@ -8,7 +8,8 @@ pub(crate) const STREAMED: &str = include_str!("fixtures/streamed.hex");
 /// The messages of a fixture.
 pub(crate) fn messages(hex: &str) -> Vec<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
-    let line = |line: &str| line.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
+    let line =
+        |line: &str| line.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
     hex.lines().map(line).collect()
 }
 
@@ -46,7 +47,8 @@ fn describe(event: &Event<'_>) -> String {
         Event::Begin { .. } => "begin".to_owned(),
         Event::Commit { .. } => "commit".to_owned(),
         Event::Relation { relation, .. } => {
-            let columns = relation.columns.iter().map(|c| format!("{}{}", c.name, if c.is_key { "*" } else { "" }));
+            let columns =
+                relation.columns.iter().map(|c| format!("{}{}", c.name, if c.is_key { "*" } else { "" }));
             let columns = columns.collect::<Vec<_>>().join(",");
             format!("{}.{}({columns}) {:?}", relation.namespace, relation.name, relation.identity)
         }
@@ -111,7 +113,9 @@ fn a_stream_names_the_subtransaction_of_each_change_and_what_was_rolled_back() {
         Event::StreamStart { xid, is_first: true } => xid,
         ref other => panic!("{other:?}"),
     };
-    let of = |wanted: u32| decoded.iter().filter(|e| matches!(e, Event::Insert { xid, .. } if *xid == wanted)).count();
+    let of = |wanted: u32| {
+        decoded.iter().filter(|e| matches!(e, Event::Insert { xid, .. } if *xid == wanted)).count()
+    };
     let aborted = decoded.iter().find_map(|event| match event {
         Event::StreamAbort { xid, subxid } => Some((*xid, *subxid)),
         _ => None,

@@ -11,7 +11,13 @@ pub(crate) fn name(relation: &Relation) -> String {
 }
 
 impl Mapper for ByFirstColumn {
-    fn row(&self, relation: &Relation, old: Option<&Tuple<'_>>, new: Option<&Tuple<'_>>, tags: &mut Vec<Tag>) {
+    fn row(
+        &self,
+        relation: &Relation,
+        old: Option<&Tuple<'_>>,
+        new: Option<&Tuple<'_>>,
+        tags: &mut Vec<Tag>,
+    ) {
         let table = name(relation);
         tags.push(Tag::any(&table));
         for tuple in [old, new].into_iter().flatten() {
