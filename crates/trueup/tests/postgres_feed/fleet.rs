@@ -17,13 +17,13 @@ use trueup_testbed as testbed;
 
 use crate::support::{Link, Node, connect, eventually, install, row, server, session};
 
-const TABLE: &str =
+pub(crate) const TABLE: &str =
     "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i";
 const SLOT: &str = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'trueup' AND NOT temporary";
 
 /// A node that others can follow.
-struct Member {
-    node: Node,
+pub(crate) struct Member {
+    pub(crate) node: Node,
     serving: Task,
 }
 
@@ -88,7 +88,7 @@ impl Drop for Ended {
     }
 }
 
-async fn three(server: &testbed::Postgres) -> Vec<Member> {
+pub(crate) async fn three(server: &testbed::Postgres) -> Vec<Member> {
     install(&connect(&server.url(), FeedOptions::default()).await).await;
     let mut members = Vec::new();
     for _ in 0..3 {

@@ -8,6 +8,7 @@
 )]
 
 mod changes;
+mod delay;
 mod fleet;
 mod install;
 mod interruptions;
