@@ -481,17 +481,19 @@ impl Load {
         build: impl FnOnce(Proof) -> Arc<C>,
     ) -> (Arc<C>, Result<(), Rejected>) {
         let ledger = Arc::clone(&self.ledger);
+        // A standby was behind: when its value was last true, only the check can tell.
+        let true_at = if matches!(seen.snapshot, Snapshot::Replayed(_)) { Nanos::ZERO } else { self.started };
         let mut state = ledger.state.lock();
         match self.judge(&mut state, &tags, &seen) {
             Ok(Judged::Settled) => {
                 let applied = state.book.applied();
-                let carrier = build(Proof::settled(tags, seen.upper, self.epochs, applied, self.started));
+                let carrier = build(Proof::settled(tags, seen.upper, self.epochs, applied, true_at));
                 drop(state);
                 Arc::clone(&carrier).settled();
                 (carrier, Ok(()))
             }
             Ok(Judged::Waits { hold, number }) => {
-                let carrier = build(Proof::unsettled(tags, seen.upper, self.epochs, number, self.started));
+                let carrier = build(Proof::unsettled(tags, seen.upper, self.epochs, number, true_at));
                 let pending = Pending { hold, saw: seen.snapshot };
                 let waiting = Waiting { carrier: Arc::clone(&carrier) as Arc<dyn Carrier>, pending };
                 state.unsettled.insert((seen.upper, number), waiting);
@@ -501,7 +503,7 @@ impl Load {
             }
             Err(why) => {
                 drop(state);
-                let proof = Proof::unsettled(tags, seen.upper, self.epochs, 0, self.started);
+                let proof = Proof::unsettled(tags, seen.upper, self.epochs, 0, true_at);
                 proof.discard();
                 (build(proof), Err(why))
             }

@@ -122,6 +122,16 @@ impl Loader<Key, Raw> for ClassLoader {
         }
     }
 
+    fn load_on_standby<'a>(
+        &'a self,
+        key: &'a Key,
+    ) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
+        match self {
+            Self::Row(loader) => loader.load_on_standby(key),
+            Self::Query(loader) => loader.load_on_standby(key),
+        }
+    }
+
     fn load_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {
         match self {
             Self::Row(loader) => loader.load_many(keys),

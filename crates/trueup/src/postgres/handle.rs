@@ -1,6 +1,9 @@
 //! The handle of a PostgreSQL source.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use deadpool_postgres::{Object, Pool, Timeouts};
@@ -14,6 +17,7 @@ use super::{
     identity::{Identity, NO_EPOCH},
     options::{ASK_LIMIT, ASKERS_MAX, LOAD_LIMIT_DEFAULT, PostgresOptions},
     registry::Registry,
+    replica::Replica,
     watch::Watch,
 };
 
@@ -35,6 +39,10 @@ pub(super) struct Shared {
     pub(super) writers: Pool,
     /// For what makes answers fresh: never behind loads or writes.
     pub(super) askers: Pool,
+    /// Hot standbys, for loads.
+    pub(super) replicas: Vec<Replica>,
+    /// Whose turn it is.
+    pub(super) replica_turn: AtomicUsize,
     /// `system_identifier` of the cluster behind the URL when the handle was made: other clusters are refused.
     pub(super) system_id: u64,
     pub(super) identity: ArcSwapOption<Identity>,
@@ -58,7 +66,10 @@ impl Postgres {
         let bounds = |access, connections_max, limit| Bounds { access, connections_max, limit, lock_wait };
         let system_id = first_look(&address, &options).await?;
         let make = |bounds| pool(&address, &options, bounds, Some(system_id));
+        let replicas = options.replicas.iter().map(|url| Replica::new(url, &options, system_id));
         let shared = Shared {
+            replicas: replicas.collect::<Result<_, _>>()?,
+            replica_turn: AtomicUsize::new(0),
             system_id,
             readers: make(bounds(Access::Read, options.readers_max, LOAD_LIMIT_DEFAULT))?,
             writers: make(bounds(Access::Write, options.writers_max, options.write_limit))?,

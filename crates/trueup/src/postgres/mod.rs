@@ -22,6 +22,7 @@ mod preflight;
 mod query;
 mod registry;
 mod remove;
+mod replica;
 mod row;
 mod source;
 mod tags;

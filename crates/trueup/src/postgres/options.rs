@@ -22,6 +22,8 @@ pub const WRITE_LIMIT_DEFAULT: Duration = Duration::from_secs(30);
 pub(super) const LOAD_LIMIT_DEFAULT: Duration = HARD_TIMEOUT_DEFAULT;
 /// After so long the server ends a question about position, snapshot and catalogue.
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// How long a standby that failed is left alone.
+pub(super) const REPLICA_PAUSE: Duration = Duration::from_secs(1);
 /// The name under which the server shows our connections.
 pub const APPLICATION_NAME_DEFAULT: &str = "trueup";
 
@@ -42,7 +44,8 @@ pub struct PostgresOptions {
     pub write_lock_wait: Duration,
     /// How long each statement of a write may run.
     pub write_limit: Duration,
-    /// URLs of hot standbys of this primary; classes that allow it are loaded from them.
+    /// URLs of hot standbys of this primary, from which single keys are loaded first. An answer of a standby waits until the
+    /// primary certainly shows all that it may show, which takes as long as the feed takes to ask (see [`FeedOptions`]).
     pub replicas: Vec<String>,
     /// How the change log is followed.
     pub feed: FeedOptions,

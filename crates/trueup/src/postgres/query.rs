@@ -28,6 +28,7 @@ use super::{
     load::{Reads, Request, SAW, SAW_COLUMNS, as_json, only, value},
     params::Template,
     registry::Registry,
+    replica::{Replica, STANDBY_SAW, STANDBY_SAW_COLUMNS, STANDBY_VALUE},
     value::AsText,
     watch::Watcher,
 };
@@ -82,6 +83,7 @@ struct Ready {
     one: String,
     many: String,
     locked: String,
+    on_standby: String,
     reads: Reads,
     reading: Vec<Reading>,
     dependencies: Dependencies,
@@ -299,6 +301,10 @@ impl Ready {
                 as_json(&by_element, bytes_max, rows_max)
             ),
             locked: as_json(&format!("SELECT * FROM ({by_parameter}\n) l FOR UPDATE"), bytes_max, rows_max),
+            on_standby: format!(
+                "SELECT {STANDBY_SAW_COLUMNS}, q.found, q.bytes, q.value FROM {STANDBY_SAW} LEFT JOIN LATERAL ({}) q ON true",
+                as_json(&by_parameter, bytes_max, rows_max)
+            ),
             reads,
             reading,
             dependencies,
@@ -464,6 +470,17 @@ impl Inner {
         Ok(LoadedMany { values: vec![(answer, ready.tags(&named)?)], seen })
     }
 
+    async fn load_on_standby(&self, replica: &Replica, key: &Key) -> Result<Loaded<Raw>, LoadError> {
+        let named = named_values(&self.form, key)?;
+        let params = self.params(&named);
+        let ready = self.ready.load();
+        let ready = self.ready(&ready)?;
+        let request = Request { sql: &ready.on_standby, params: &params, limit: self.options.limit };
+        let (rows, seen) = self.postgres.shared.rows_on_standby(replica, &request).await?;
+        let value = self.answer(rows.iter(), STANDBY_VALUE)?;
+        Ok(Loaded { value, tags: ready.tags(&named)?, seen })
+    }
+
     async fn load_all(&self, keys: &[Key]) -> Result<LoadedMany<Raw>, LoadError> {
         if keys.is_empty() {
             let seen = self.postgres.shared.now(self.options.limit).await?;
@@ -537,6 +554,14 @@ impl Watcher for Inner {
 impl Loader<Key, Raw> for QueryLoader {
     fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
         Box::pin(async move { only(self.inner.load_one(key).await?) })
+    }
+
+    fn load_on_standby<'a>(
+        &'a self,
+        key: &'a Key,
+    ) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
+        let replica = self.inner.postgres.shared.replica()?;
+        Some(Box::pin(self.inner.load_on_standby(replica, key)))
     }
 
     fn load_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {

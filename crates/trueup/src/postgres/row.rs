@@ -22,6 +22,7 @@ use super::{
     load::{Reads, Request, SAW, SAW_COLUMNS, as_json, value},
     names::{identifier, qualified},
     registry::Registry,
+    replica::{Replica, STANDBY_SAW, STANDBY_SAW_COLUMNS, STANDBY_VALUE},
     value::AsText,
     watch::Watcher,
 };
@@ -66,6 +67,7 @@ struct Shape {
     one: String,
     many: String,
     locked: String,
+    on_standby: String,
     key: Vec<KeyColumn>,
     wide: Tag,
 }
@@ -182,6 +184,10 @@ impl Shape {
                 as_json(&format!("{from} {by_element}"), bytes_max, None)
             ),
             locked: as_json(&format!("{from} {by_parameter} FOR UPDATE"), bytes_max, None),
+            on_standby: format!(
+                "SELECT {STANDBY_SAW_COLUMNS}, q.found, q.bytes, q.value FROM {STANDBY_SAW} LEFT JOIN LATERAL ({}) q ON true",
+                as_json(&format!("{from} {by_parameter}"), bytes_max, None)
+            ),
             key: table.key.clone(),
             wide: Tag::wide(&table.name),
         })
@@ -249,6 +255,18 @@ impl Inner {
         let row = rows.first().ok_or(LoadError::Lost)?;
         let value = value(row, 3, self.options.value_bytes_max)?;
         Ok(Loaded { value, tags: self.ready(&shape)?.tags(&values), seen })
+    }
+
+    async fn load_on_standby(&self, replica: &Replica, key: &Key) -> Result<Loaded<Raw>, LoadError> {
+        let values = self.values(key)?;
+        let params: Vec<AsText> = values.iter().map(AsText::of).collect();
+        let shape = self.shape.load();
+        let shape = self.ready(&shape)?;
+        let request = Request { sql: &shape.on_standby, params: &params, limit: self.options.limit };
+        let (rows, seen) = self.postgres.shared.rows_on_standby(replica, &request).await?;
+        let row = rows.first().ok_or(LoadError::Lost)?;
+        let value = value(row, STANDBY_VALUE, self.options.value_bytes_max)?;
+        Ok(Loaded { value, tags: shape.tags(&values), seen })
     }
 
     async fn load_all(&self, keys: &[Key]) -> Result<LoadedMany<Raw>, LoadError> {
@@ -319,6 +337,14 @@ impl Watcher for Inner {
 impl Loader<Key, Raw> for RowLoader {
     fn load<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
         Box::pin(self.inner.load_one(key))
+    }
+
+    fn load_on_standby<'a>(
+        &'a self,
+        key: &'a Key,
+    ) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
+        let replica = self.inner.postgres.shared.replica()?;
+        Some(Box::pin(self.inner.load_on_standby(replica, key)))
     }
 
     fn load_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {

@@ -134,7 +134,9 @@ async fn tags_are_raised_by_name_within_a_transaction_and_by_hand() {
     let node = Node::on(&server).await;
     let (spring, autumn) = (Tag::named("spring"), Tag::named("autumn"));
     let tags = [("spring", spring), ("autumn", autumn)];
-    let invalidate = async || drop(node.postgres.invalidate(&[spring]).await.unwrap());
+    let invalidate = async || {
+        node.postgres.invalidate(&[spring]).await.unwrap();
+    };
     assert_eq!(node.raised(&tags, invalidate).await, ["spring"]);
     let hex: String = autumn.0.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     let by_hand = format!("SELECT pg_logical_emit_message(false, 'trueup.tags', '\\x{hex}'::bytea)");

@@ -1,8 +1,12 @@
 //! How following begins.
 
-use trueup::postgres::{FeedOptions, Role};
+use std::time::Duration;
 
-use crate::support::{Node, PATIENCE, connect, eventually, install, row, server, session};
+use trueup::postgres::{FeedOptions, Postgres, PostgresOptions, Role};
+use trueup_core::env::Clock;
+use trueup_testbed as testbed;
+
+use crate::support::{Node, PATIENCE, connect, eventually, install, row, server, server_with, session};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_behind_in_the_source_by_a_node_that_stops() {
@@ -134,13 +138,66 @@ async fn the_floor_waits_below_a_commit_that_is_told_and_not_yet_visible() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_database_proves_freshness() {
+async fn what_is_written_and_not_flushed_is_brought_by_a_heartbeat() {
+    // The server itself would flush it after ten seconds.
+    let options = testbed::PostgresOptions::default().set("wal_writer_delay", "10s");
+    let server = server_with(options, "CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let node = Node::on(&server).await;
+    let clock = Clock::system();
+    let began = clock.now();
+    for id in 0..5 {
+        server.query(&format!("SET synchronous_commit = off; INSERT INTO t VALUES ({id})")).unwrap();
+        let written = clock.now();
+        node.soon("a moment after the commit", || node.ledger.status().moment > written).await;
+        assert!(
+            node.ledger.last_change(&[row("t", &id.to_string())]).0 > 0,
+            "and the change is here by then"
+        );
+    }
+    let took = clock.now().since(began);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_ne!(server.query("SELECT beat FROM trueup.feed").unwrap(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_nobody_moves_the_feed_by_the_servers_own_signs_of_life() {
     let server = server("CREATE TABLE t (id int PRIMARY KEY, v text)");
     let node = Node::on(&server).await;
-    // Written to the log and not flushed: only a heartbeat brings it to the feed at once.
-    server.query("SET synchronous_commit = off; INSERT INTO t VALUES (1)").unwrap();
-    for _ in 0..3 {
-        let moment = node.ledger.status().moment;
-        node.soon("a later moment", || node.ledger.status().moment > moment).await;
+    server.query("CREATE TABLE unpublished (id int)").unwrap();
+    let beats = || server.query("SELECT beat FROM trueup.feed").unwrap().parse::<u64>().unwrap();
+    let before = beats();
+    for _ in 0..20 {
+        server.query("INSERT INTO unpublished VALUES (1)").unwrap();
+        node.caught_up().await;
     }
+    let sent = beats() - before;
+    assert!(sent < 10, "{sent} heartbeats for 20 changes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_of_any_characters_opens_the_feed_and_is_never_shown() {
+    let server = server(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE ROLE odd LOGIN SUPERUSER PASSWORD 'it''s a \\ \"p@ss\" %'",
+    );
+    install(&connect(&server.url(), FeedOptions::default()).await).await;
+    let hba = "host all odd 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n";
+    std::fs::write(server.data().join("pg_hba.conf"), hba).unwrap();
+    server.query("SELECT pg_reload_conf()").unwrap();
+    let url = |password: &str| server.url_as(&format!("odd:{password}"));
+    let right = url("it%27s%20a%20%5C%20%22p%40ss%22%20%25");
+    let options = PostgresOptions::default();
+    let ready = async || {
+        Postgres::connect(&format!("{}?sslmode=disable", url("wrong")), options.clone()).await.is_err()
+    };
+    for _ in 0..200 {
+        if ready().await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let node = Node::start(&right).await;
+    node.fresh().await;
+    server.query("ALTER ROLE odd PASSWORD 'other'; SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication").unwrap();
+    node.soon("the failure", || node.problem().contains("check user, password")).await;
+    assert!(!node.problem().contains("p@ss"), "{}", node.problem());
 }

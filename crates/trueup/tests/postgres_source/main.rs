@@ -3,8 +3,10 @@
 mod catalogue;
 mod classes;
 mod loads;
+mod node;
 mod preflight;
 mod queries;
+mod standby;
 mod support;
 mod trap;
 mod types;

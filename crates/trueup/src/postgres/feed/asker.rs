@@ -76,6 +76,8 @@ pub(super) struct Asker<'a> {
     pub(super) control: Option<Control>,
     /// Whether this node sends heartbeats: one of a fleet is enough.
     pub(super) sends_beats: bool,
+    /// The heartbeat that was sent last, and when.
+    pub(super) beat: Option<u64>,
     pub(super) beaten_at: Nanos,
     pub(super) named_at: Nanos,
 }
@@ -153,17 +155,21 @@ impl Asker<'_> {
     }
 
     async fn beat(&mut self) {
-        if self.beaten_at > Nanos::ZERO && self.since(self.beaten_at) < BEAT_AGAIN_AFTER {
+        let is_under_way = self.beat.is_some_and(|beat| self.progress.beat() < beat);
+        if is_under_way && self.since(self.beaten_at) < BEAT_AGAIN_AFTER {
             return;
         }
         let sent = match self.control().await {
-            Ok(control) => control.beat().await.map(drop),
+            Ok(control) => control.beat().await,
             Err(error) => Err(error),
         };
         self.beaten_at = self.host.clock().now();
-        if let Err(error) = sent {
-            self.control = None;
-            self.feed.failed(error.to_string());
+        match sent {
+            Ok(beat) => self.beat = beat,
+            Err(error) => {
+                self.control = None;
+                self.feed.failed(error.to_string());
+            }
         }
     }
 

@@ -71,6 +71,7 @@ pub(super) async fn follow(host: &dyn Host, feed: &Feed) -> Result<Ended, FeedEr
         barrier: Some(barrier.xid),
         control: Some(control),
         sends_beats: true,
+        beat: None,
         beaten_at: Nanos::ZERO,
         named_at: Nanos::ZERO,
     };

@@ -66,6 +66,7 @@ impl Fleet {
             barrier,
             control: None,
             sends_beats: false,
+            beat: None,
             beaten_at: Nanos::ZERO,
             named_at: Nanos::ZERO,
         };

@@ -91,6 +91,7 @@ impl Fleet {
             barrier: barrier.map(|barrier| barrier.xid),
             control: None,
             sends_beats: true,
+            beat: None,
             beaten_at: Nanos::ZERO,
             named_at: Nanos::ZERO,
         };
