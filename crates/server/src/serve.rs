@@ -99,6 +99,7 @@ pub struct Running {
     http: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: Vec<Task>,
+    fleet: Option<Fleet>,
 }
 
 /// Binds both listeners and begins to serve `node`.
@@ -110,7 +111,8 @@ pub async fn start(node: Node, settings: Settings) -> Result<Running, StartError
     let resp = listen("RESP", settings.resp, has_secret).await?;
     let http = listen("HTTP", settings.http, has_secret).await?;
     let stop = CancellationToken::new();
-    let mut running = Running { node, resp: None, http: None, stop, tasks: Vec::new() };
+    let fleet = settings.fleet.clone();
+    let mut running = Running { node, resp: None, http: None, stop, tasks: Vec::new(), fleet };
     if let Some((listener, address)) = resp {
         running.resp = Some(address);
         let config = resp::Config {
@@ -183,6 +185,8 @@ impl Running {
     /// Stops: takes no new connection, finishes what is in flight within the time to stop, and ends the feed.
     pub async fn stop(self) {
         self.node.begin_to_stop();
+        // Followers would stay as long as they may: they find another node meanwhile.
+        self.fleet.iter().for_each(Fleet::close);
         self.stop.cancel();
         for task in self.tasks {
             task.ended().await;

@@ -122,10 +122,7 @@ impl Loader<Key, Raw> for ClassLoader {
         }
     }
 
-    fn load_on_standby<'a>(
-        &'a self,
-        key: &'a Key,
-    ) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
+    fn load_on_standby<'a>(&'a self, key: &'a Key) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
         match self {
             Self::Row(loader) => loader.load_on_standby(key),
             Self::Query(loader) => loader.load_on_standby(key),

@@ -113,7 +113,8 @@ impl Shared {
         let timeline = row.try_get::<_, i32>(1).ok().map(i32::cast_unsigned);
         let refused = |why: &str| LoadError::Unavailable(format!("{}: {why}", at.place).into());
         let replayed = replayed.filter(|_| is_standby);
-        let replayed = replayed.ok_or_else(|| refused("it is no standby any more; take it from `replicas`"))?;
+        let replayed =
+            replayed.ok_or_else(|| refused("it is no standby any more; take it from `replicas`"))?;
         // Another history: positions of the two mean different things. After a promotion of the primary a standby tells its new
         // timeline only from its next checkpoint on.
         if timeline.map(|timeline| self.epoch(timeline)) != Some(now.epoch) {

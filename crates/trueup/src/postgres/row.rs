@@ -339,10 +339,7 @@ impl Loader<Key, Raw> for RowLoader {
         Box::pin(self.inner.load_one(key))
     }
 
-    fn load_on_standby<'a>(
-        &'a self,
-        key: &'a Key,
-    ) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
+    fn load_on_standby<'a>(&'a self, key: &'a Key) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
         let replica = self.inner.postgres.shared.replica()?;
         Some(Box::pin(self.inner.load_on_standby(replica, key)))
     }

@@ -73,6 +73,11 @@ impl Fleet {
         change(&mut self.inner.memory.lock());
     }
 
+    /// Lets go of those that follow this node, and tells nobody any more: for a server that is about to end.
+    pub fn close(&self) {
+        self.ring().close();
+    }
+
     /// What a new node begins with: none while this one has no floor.
     pub async fn ledger(&self) -> Option<Vec<u8>> {
         let feed = self.inner.feed.load_full()?;

@@ -1,6 +1,9 @@
 //! What was told lately, for those that follow this node.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,6 +19,7 @@ const HAND_OUT_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Ring {
     held: Mutex<Held>,
     moved: Notify,
+    closed: AtomicBool,
     bytes_max: usize,
 }
 
@@ -45,7 +49,13 @@ pub(super) enum After {
 
 impl Ring {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { held: Mutex::default(), moved: Notify::new(), bytes_max }
+        Self { held: Mutex::default(), moved: Notify::new(), closed: AtomicBool::new(false), bytes_max }
+    }
+
+    /// From now on nothing follows any position: whoever is told is let go.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.moved.notify_waiters();
     }
 
     /// Holds a message. One that does not continue the last begins anew, one that is known is left out.
@@ -77,6 +87,9 @@ impl Ring {
 
     /// What follows `from`.
     pub(super) fn after(&self, epoch: EpochId, from: Position) -> After {
+        if self.closed.load(Ordering::Acquire) {
+            return After::Gone;
+        }
         let held = self.held.lock();
         let Some(first) = held.messages.front() else { return After::Gone };
         if held.epoch != Some(epoch) || from < first.previous {

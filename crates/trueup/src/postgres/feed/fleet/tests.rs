@@ -159,3 +159,12 @@ proptest! {
         let _ = Told::decode(&bytes);
     }
 }
+
+#[test]
+fn who_is_told_is_let_go_when_the_node_ends() {
+    let ring = Ring::new(1 << 20);
+    ring.push(&told(10, 20));
+    assert_eq!(after(&ring, 20), Some(vec![]));
+    ring.close();
+    assert_eq!(after(&ring, 20), None);
+}
