@@ -124,6 +124,16 @@ pub trait Source: Send + Sync + 'static {
     /// retries with a growing pause, begins a new epoch where continuity is lost.
     fn follow(self: Arc<Self>, feed: Feed) -> BoxFuture<'static, ()>;
 
+    /// How the change log is followed, for people: name and value, such as the slot. No secrets.
+    fn following(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// What must end before anything can be kept, for people: a transaction, and who runs it.
+    fn waiting_for(&self) -> Option<String> {
+        None
+    }
+
     /// A token for now: at or after every commit acknowledged before the call.
     ///
     /// # Errors

@@ -111,6 +111,9 @@ fn show(explanation: &Explanation) -> String {
         "node knew the source",
         node.lag_ms.map_or_else(|| "never".to_owned(), |lag| format!("{lag:.1} ms ago")),
     );
+    for (name, value) in &node.following {
+        row(&format!("feed: {name}"), value.clone());
+    }
     if let Some(reason) = &node.not_ready {
         row("node is not ready", reason.clone());
     }

@@ -10,7 +10,7 @@ use trueup_core::{
 };
 
 use super::{
-    feed,
+    feed::{self, Role},
     handle::Postgres,
     names::TAGS_PREFIX,
     write::{PgTx, WriteError},
@@ -23,6 +23,25 @@ impl Source for Postgres {
 
     fn follow(self: Arc<Self>, feed: Feed) -> BoxFuture<'static, ()> {
         Box::pin(async move { feed::follow(&self.shared, &feed).await })
+    }
+
+    fn following(&self) -> Vec<(&'static str, String)> {
+        let state = self.feed_state();
+        let role = match &state.role {
+            Role::None => "not at all yet".to_owned(),
+            Role::Single => "by a slot of its own".to_owned(),
+            Role::Holder => "by the fleet's slot, which it holds".to_owned(),
+            Role::Follower { of } => format!("from the node at {of}"),
+        };
+        let mut facts = vec![("follows", role)];
+        facts.extend(state.slot.map(|slot| ("slot", slot)));
+        facts.extend(state.connection.map(|number| ("connection", number.to_string())));
+        facts.push(("connections made", state.connections.to_string()));
+        facts
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        self.feed_state().waiting_for
     }
 
     fn token(&self) -> BoxFuture<'_, Result<Token, LoadError>> {
