@@ -100,9 +100,9 @@ impl Shared {
             let replayed = client.prepare_cached(REPLAYED).await.map_err(|e| at.error(&e))?;
             // In one round trip, and in this order: what had been replayed before the load's snapshot is in it.
             let (replayed, rows) =
-                tokio::join!(biased; client.query_one(&replayed, &[]), run(&client, request));
+                tokio::join!(biased; client.query_one(&replayed, &[]), run(&client, request, at));
             let replayed = replayed.map_err(|e| at.error(&e))?.get::<_, Option<PgLsn>>(0);
-            Ok((replayed, rows.map_err(|e| at.error(&e))?))
+            Ok((replayed, rows?))
         };
         let late = |_| Err(at.late());
         let (replayed, rows): (Option<PgLsn>, Vec<Row>) =
