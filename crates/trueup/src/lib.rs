@@ -30,6 +30,8 @@ pub mod catalog;
 #[cfg(feature = "sqlite")]
 mod facade;
 pub mod plan;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

@@ -35,6 +35,10 @@ pub enum TrueupError {
     /// The database cannot be read.
     #[error(transparent)]
     Source(Box<SqliteError>),
+    /// The remote tier can't be set up.
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Remote(Box<crate::redis::RedisError>),
     /// The feed has not caught up in time.
     #[error("the feed has not caught up within {waited_s} s: {problem}")]
     NotReady {
@@ -53,6 +57,11 @@ macro_rules! boxed {
             }
         }
     )+};
+}
+
+#[cfg(feature = "redis")]
+boxed! {
+    Remote: crate::redis::RedisError;
 }
 
 boxed! {

@@ -24,6 +24,8 @@ use crate::{
     plan::Plan,
     sqlite::{Sqlite, SqliteTx, TableInfo, WriteError, discover_file},
 };
+#[cfg(feature = "redis")]
+use {crate::redis::Redis, trueup_core::env::Clock};
 
 /// How long [`Builder::build`] waits for the feed to catch up.
 const READY_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -33,6 +35,8 @@ const READY_WAIT_MAX: Duration = Duration::from_secs(10);
 pub struct Builder<S> {
     source: S,
     plan: Plan,
+    #[cfg(feature = "redis")]
+    l2: Option<Redis>,
     online_checks: bool,
 }
 
@@ -52,7 +56,13 @@ struct Inner {
 impl Trueup {
     /// A cache that is set up step by step: its source first.
     pub fn builder() -> Builder<()> {
-        Builder { source: (), plan: Plan::default(), online_checks: false }
+        Builder {
+            source: (),
+            plan: Plan::default(),
+            #[cfg(feature = "redis")]
+            l2: None,
+            online_checks: false,
+        }
     }
 
     /// Opens a class, whose rows are read as `V`: a field for each column that matters, by serde.
@@ -128,7 +138,13 @@ impl Trueup {
 impl Builder<()> {
     /// The database of record, in which a feed must be installed.
     pub fn source(self, source: Sqlite) -> Builder<Sqlite> {
-        Builder { source, plan: self.plan, online_checks: self.online_checks }
+        Builder {
+            source,
+            plan: self.plan,
+            #[cfg(feature = "redis")]
+            l2: self.l2,
+            online_checks: self.online_checks,
+        }
     }
 }
 
@@ -136,6 +152,14 @@ impl<S> Builder<S> {
     /// What is decided about the classes. Without one, tables are classes with safe defaults.
     pub fn plan(mut self, plan: Plan) -> Self {
         self.plan = plan;
+        self
+    }
+
+    /// Shares entries with other nodes through a remote tier. Classes that the plan does not name take part; those that it
+    /// names take part where they say `l2`. A tier that can't be reached is no error: until it answers, it holds nothing.
+    #[cfg(feature = "redis")]
+    pub fn l2(mut self, tier: Redis) -> Self {
+        self.l2 = Some(tier);
         self
     }
 
@@ -152,15 +176,24 @@ impl Builder<Sqlite> {
     /// # Errors
     /// [`TrueupError`] when the database cannot be read, or the feed does not catch up.
     pub async fn build(self) -> Result<Trueup, TrueupError> {
-        let Self { source: sqlite, mut plan, online_checks } = self;
+        let Self { source: sqlite, mut plan, online_checks, .. } = self;
+        #[cfg(feature = "redis")]
+        if self.l2.is_some() {
+            plan.defaults.l2 = plan.defaults.l2.or(Some(true));
+        }
         let tables = discover_file(sqlite.path())?;
         // What cannot be served is missing where it is asked for, and the error then names what there is.
         drop(discover_classes(&mut plan, &tables, Some(&sqlite.followed_tables()?)));
         let cache = CacheBuilder::new(Arc::new(sqlite.clone()))
             .buckets(plan.memory.buckets)
             .recent_changes_max(plan.memory.recent_max)
-            .online_checks(online_checks)
-            .start();
+            .online_checks(online_checks);
+        #[cfg(feature = "redis")]
+        let cache = match self.l2 {
+            Some(tier) => with_remote(cache, tier).await?,
+            None => cache,
+        };
+        let cache = cache.start();
         if tokio::time::timeout(READY_WAIT_MAX, cache.ready()).await.is_err() {
             let problem = cache.feed_stats().problem();
             let problem = problem.map_or_else(|| "no answer yet".to_owned(), |problem| problem.to_string());
@@ -168,6 +201,17 @@ impl Builder<Sqlite> {
         }
         Ok(Trueup { inner: Arc::new(Inner { cache, sqlite, plan, tables }) })
     }
+}
+
+/// Begins to connect to the remote tier, and waits a moment for it.
+#[cfg(feature = "redis")]
+async fn with_remote(cache: CacheBuilder, tier: Redis) -> Result<CacheBuilder, TrueupError> {
+    let keys = tier.keys(None)?;
+    let tier = tier.start(Clock::system())?;
+    if let Err(error) = tier.connected().await {
+        tracing::warn!(%error, "the remote tier is not of use yet; it is tried again by itself");
+    }
+    Ok(cache.remote(tier, keys))
 }
 
 impl std::fmt::Debug for Trueup {
