@@ -21,6 +21,7 @@ use super::{
     client::{Server, TokenArgs},
     hit_rates::{HitRates, Verdict},
     output::{self, Format},
+    remote,
     setup::{self, SourceArgs},
 };
 
@@ -77,7 +78,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let skipped = setup::complete(&mut plan, &sqlite)?;
     let server = args.http.as_deref().map(|address| Server { address, token: &args.token });
     let hit_rates = server.as_ref().map(HitRates::ask).transpose()?;
-    let report = async { report(&plan, &sqlite, is_declared, &skipped, hit_rates.as_ref()) };
+    let report = async {
+        let mut report = report(&plan, &sqlite, is_declared, &skipped, hit_rates.as_ref())?;
+        report.look_at_remote(&plan).await?;
+        Ok::<_, Failure>(report)
+    };
     let report = setup::runtime(None)?.block_on(report)?;
     match args.format {
         Format::Json => output::print_json(&report)?,
@@ -158,6 +163,23 @@ fn report(
         finding(&format!("table {}", table.name), format!("{why}; run `trueup init --apply` again"))
     }));
     Ok(Report { answers, notes, findings })
+}
+
+impl Report {
+    /// Adds what the servers of the remote tier say of themselves.
+    async fn look_at_remote(&mut self, plan: &Plan) -> Result<(), Failure> {
+        for facts in remote::inspect(plan).await? {
+            let subject = format!("remote tier {}", facts.endpoint);
+            if facts.unreachable.is_none() {
+                self.notes.push(Finding { subject: subject.clone(), problem: remote::summary(&facts) });
+            }
+            for finding in facts.findings() {
+                let list = if finding.is_note { &mut self.notes } else { &mut self.findings };
+                list.push(Finding { subject: subject.clone(), problem: finding.problem });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What is known of the class's hit rate; nothing where no floor is set.

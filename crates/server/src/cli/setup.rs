@@ -17,7 +17,7 @@ use trueup::{
 };
 use trueup_core::{cache::CacheBuilder, env::Clock};
 
-use super::Failure;
+use super::{Failure, remote};
 use crate::node::Node;
 
 /// Read where no other file is named.
@@ -35,6 +35,9 @@ pub(super) struct SourceArgs {
     /// The database: sqlite:PATH
     #[arg(long, value_name = "URL")]
     pub(super) source: Option<String>,
+    /// The remote tier: redis://HOST:PORT, or nodes of a cluster, redis-cluster://HOST:PORT,HOST:PORT (rediss with TLS)
+    #[arg(long, value_name = "URL")]
+    pub(super) l2: Option<String>,
     /// The configuration; `trueup.toml` of this folder where there is one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
@@ -48,14 +51,11 @@ impl SourceArgs {
         let mut overrides = Override::environment(variables);
         overrides
             .extend(self.source.as_deref().map(|url| Override::flag("--source", &["source", "url"], url)));
+        overrides.extend(self.l2.as_deref().map(|url| Override::flag("--l2", &["l2", "urls"], url)));
         overrides.extend(flags);
         let here = Path::new(CONFIG_DEFAULT);
         let file = self.config.as_deref().or_else(|| here.exists().then_some(here));
-        let plan = Plan::load(file, &overrides)?;
-        if plan.l2.is_some() {
-            return Err(no_remote_tier());
-        }
-        Ok(plan)
+        Ok(Plan::load(file, &overrides)?)
     }
 }
 
@@ -68,14 +68,6 @@ pub(super) fn token(file: &SecretFile) -> Result<String, Failure> {
         };
         Failure::Usage(format!("the token file {}: {error}; {fix}", file.0.display()))
     })
-}
-
-/// What `--l2` and `[l2]` get.
-pub(super) fn no_remote_tier() -> Failure {
-    Failure::Usage(
-        "a remote tier is not in this version: entries are held in memory alone; leave out `--l2` and `[l2]`"
-            .to_owned(),
-    )
 }
 
 /// The SQLite file that the plan names.
@@ -160,8 +152,8 @@ pub(super) fn catalog(plan: &Plan, sqlite: &Sqlite) -> Result<Catalog, Failure> 
     let cache = CacheBuilder::new(Arc::new(sqlite.clone()))
         .buckets(plan.memory.buckets)
         .recent_changes_max(plan.memory.recent_max)
-        .online_checks(true)
-        .start();
+        .online_checks(true);
+    let cache = remote::join(cache, plan, None)?.start();
     Ok(sqlite::add_classes(CatalogBuilder::new(cache), sqlite, plan)?.build())
 }
 
