@@ -12,8 +12,8 @@ use crate::{
     fill::{Flights, Outbox},
     guard::Budget,
     key::{CacheKey, Key, KeyForm},
-    proof::{Ledger, Need, Standing, Token, Unproven},
-    receipt::{Cached, Receipt},
+    proof::{Ledger, Need, Standing, Token},
+    receipt::Cached,
     source::{Catalogue, Loader},
     stats::ClassStats,
     tier::{Entry, MemoryConfig, MemoryTier, Policy},
@@ -162,15 +162,6 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     }
 }
 
-/// What memory holds under a key. Made by [`Class::inspect`].
-#[derive(Debug)]
-pub struct Inspected<V> {
-    /// The entry.
-    pub entry: Arc<Entry<V>>,
-    /// Whether a read would be answered from it, and why not.
-    pub verdict: Result<Receipt, Unproven>,
-}
-
 /// A read of one key. Made by [`Class::read`].
 #[must_use = "a read does nothing until it is run"]
 pub struct Read<'a, K, V: CacheValue> {
@@ -247,13 +238,6 @@ impl<V: CacheValue> Class<Key, V> {
     /// A read of several keys that are in normal form already.
     pub const fn read_many_canonical<'a>(&'a self, keys: &'a [Key]) -> ReadMany<'a, Key, V> {
         ReadMany { class: self, keys, token: None, max_staleness: None, consistent: false }
-    }
-
-    /// What memory holds under `key`, and what a read would find there now. Counted nowhere: for people who ask why.
-    pub fn inspect(&self, key: &Key) -> Option<Inspected<V>> {
-        let entry = self.core.tier.get(key.as_str())?;
-        let verdict = self.core.judge(&entry, &self.core.need);
-        Some(Inspected { entry, verdict })
     }
 }
 
