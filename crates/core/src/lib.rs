@@ -3,7 +3,7 @@
 //! This crate is pure of outside systems: it names no database, no socket and no HTTP type. Adapters (SQLite,
 //! PostgreSQL, Redis) live in the `trueup` crate and speak to the traits of [`source`] and [`tier`].
 //!
-//! Rooms, in order of what may import what: [`limits`], [`env`] < [`key`], [`entry`], [`class`] < [`proof`] < [`tier`] <
+//! Rooms, in order of what may import what: [`limits`], [`mod@env`] < [`key`], [`entry`], [`class`] < [`proof`] < [`tier`] <
 //! [`apply`], [`receipt`] < [`source`] < [`error`], [`guard`], `fill` < [`stats`], [`mod@write`] < [`read`] < [`cache`].
 #![warn(missing_docs)]
 
