@@ -68,10 +68,12 @@ impl Honest {
     fn allowed(&self, object: Object, start: u64, end: u64, covers: u64, session: Option<u32>) -> Vec<Write> {
         let states = self.states(object);
         let fresh = start.saturating_sub(BOUND.as_nanos() as u64);
-        let alive: Vec<Write> = states.into_iter().filter(|write| !self.is_lost(write, end)).collect();
+        let alive: Vec<Write> = states.iter().filter(|write| !self.is_lost(write, end)).copied().collect();
+        // What was committed before something that was acknowledged is owed too, also where that was taken back.
         let owed = |moment: u64| {
-            let acked = alive.iter().filter(|write| write.acked.is_some_and(|acked| acked.0 < moment));
-            acked.map(|write| write.version).max().unwrap_or(0)
+            let acked = states.iter().filter(|write| write.acked.is_some_and(|acked| acked.0 < moment));
+            let last = acked.map(|write| write.version).max().unwrap_or(0);
+            alive.iter().map(|write| write.version).filter(|version| *version <= last).max().unwrap_or(0)
         };
         let session = session.and_then(|session| self.seen.get(&(session, object))).copied().unwrap_or(0);
         let oldest = owed(fresh).max(owed(covers)).max(if alive.iter().any(|w| w.version == session) {
