@@ -41,8 +41,8 @@ pub(super) struct Args {
     /// The remote tier
     #[arg(long, value_enum, default_value_t)]
     l2: L2Kind,
-    /// Nodes
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
+    /// Nodes; with none, readers ask the database themselves, which shows that the lab's own idea of the truth holds
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(..=NODES_MAX))]
     nodes: u64,
     /// Reads a second over RESP, all together
     #[arg(long, value_name = "N", default_value_t = 2_000)]
@@ -183,8 +183,11 @@ fn report(
 
 /// A bar where somebody looks.
 fn progress() -> ProgressBar {
-    let target =
-        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(None, target);
     let style = "{elapsed_precise} [{bar:30}] {prefix} {msg}";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -12,12 +12,15 @@ use crate::{
     world::{L2Kind, SourceKind},
 };
 
-const ANY: Needs = Needs { source: None, l2: None, nodes: 1 };
+const ANY: Needs = Needs { source: None, l2: None, nodes: 0 };
+const NODE: Needs = Needs { nodes: 1, ..ANY };
 const SQLITE: Needs = Needs { source: Some(SourceKind::Sqlite), ..ANY };
+const SQLITE_NODE: Needs = Needs { nodes: 1, ..SQLITE };
 const POSTGRES: Needs = Needs { source: Some(SourceKind::Postgres), ..ANY };
+const POSTGRES_NODE: Needs = Needs { nodes: 1, ..POSTGRES };
 const FLEET: Needs = Needs { nodes: 2, ..POSTGRES };
-const REDIS: Needs = Needs { l2: Some(L2Kind::Redis), ..ANY };
-const CLUSTER: Needs = Needs { l2: Some(L2Kind::Cluster), ..ANY };
+const REDIS: Needs = Needs { l2: Some(L2Kind::Redis), ..NODE };
+const CLUSTER: Needs = Needs { l2: Some(L2Kind::Cluster), ..NODE };
 
 /// For what is over in a moment: how long it is watched.
 const MOMENT: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_500)];
@@ -66,15 +69,15 @@ fn garbage() -> Weather {
 /// All faults.
 #[rustfmt::skip]
 pub(crate) const CATALOGUE: &[Kind] = &[
-    kind("node-killed", "a node is killed -9 in the middle of its work and started again", ANY, Part::Nodes, SECONDS, || Box::<node::Killed>::default()),
-    kind("node-stopped", "a node stands still (SIGSTOP) and wakes with what it knew before", ANY, Part::Nodes, SECONDS, || Box::<node::Stopped>::default()),
-    kind("node-blinks", "a node stands still for some milliseconds, again and again", ANY, Part::Nodes, MOMENT, || Box::<node::Blinking>::default()),
+    kind("node-killed", "a node is killed -9 in the middle of its work and started again", NODE, Part::Nodes, SECONDS, || Box::<node::Killed>::default()),
+    kind("node-stopped", "a node stands still (SIGSTOP) and wakes with what it knew before", NODE, Part::Nodes, SECONDS, || Box::<node::Stopped>::default()),
+    kind("node-blinks", "a node stands still for some milliseconds, again and again", NODE, Part::Nodes, MOMENT, || Box::<node::Blinking>::default()),
     kind("alter-table", "a column is added and dropped under load", ANY, Part::Rows, MOMENT, || Box::<schema::Altered>::default()),
     kind("bulk-update", "one transaction writes every item, others very many rows beside it", ANY, Part::Rows, MOMENT, || Box::<bulk::Updated>::default()),
     kind("rekey", "rows change their primary keys", ANY, Part::Rows, SECONDS, || Box::<bulk::Rekeyed>::default()),
 
     kind("database-locked", "a program holds the file's write lock", SQLITE, Part::Database, SECONDS, || Box::<sqlite::Locked>::default()),
-    kind("log-trimmed", "the log loses what a node that stands still has not read", SQLITE, Part::Feed, MOMENT, || Box::<sqlite::Trimmed>::default()),
+    kind("log-trimmed", "the log loses what a node that stands still has not read", SQLITE_NODE, Part::Database, MOMENT, || Box::<sqlite::Trimmed>::default()),
     kind("vacuum", "the file is written anew from end to end", SQLITE, Part::Database, MOMENT, || Box::<sqlite::Vacuumed>::default()),
     kind("delete-all", "DELETE without a condition, then all items again", SQLITE, Part::Rows, MOMENT, || Box::new(bulk::Emptied { statement: "DELETE FROM item" })),
     kind("replace", "REPLACE pushes rows out by a secondary unique key", SQLITE, Part::Rows, SECONDS, || Box::<bulk::Replaced>::default()),
@@ -85,19 +88,19 @@ pub(crate) const CATALOGUE: &[Kind] = &[
     kind("star-standby", "`synchronous_standby_names = '*'`: commits wait for whoever streams", POSTGRES, Part::Database, SECONDS, || setting("synchronous_standby_names", "*", "")),
     kind("async-crash", "commits acknowledged before they are written, then a crash: they are lost and their ids used again", POSTGRES, Part::Database, MOMENT, || Box::<postgres::AsyncCrash>::default()),
     kind("database-restarted", "the server ends and is started again", POSTGRES, Part::Database, SECONDS, || Box::<postgres::Restarted>::default()),
-    kind("walsender-killed", "the process that sends the feed ends", POSTGRES, Part::Feed, MOMENT, || Box::<postgres::WalsenderKilled>::default()),
-    kind("walsender-stopped", "the process that sends the feed stands still", POSTGRES, Part::Feed, SECONDS, || Box::<postgres::WalsenderStopped>::default()),
-    kind("slot-dropped", "the slot is dropped with all it held back", POSTGRES, Part::Feed, SECONDS, || Box::<postgres::SlotDropped>::default()),
-    kind("wal-beyond-cap", "every node stands still while more WAL is written than the slot may keep", POSTGRES, Part::Database, MOMENT, || Box::<postgres::WalBeyondCap>::default()),
+    kind("walsender-killed", "the process that sends the feed ends", POSTGRES_NODE, Part::Feed, MOMENT, || Box::<postgres::WalsenderKilled>::default()),
+    kind("walsender-stopped", "the process that sends the feed stands still", POSTGRES_NODE, Part::Feed, SECONDS, || Box::<postgres::WalsenderStopped>::default()),
+    kind("slot-dropped", "the slot is dropped with all it held back", POSTGRES_NODE, Part::Feed, SECONDS, || Box::<postgres::SlotDropped>::default()),
+    kind("wal-beyond-cap", "every node stands still while more WAL is written than the slot may keep", POSTGRES_NODE, Part::Database, MOMENT, || Box::<postgres::WalBeyondCap>::default()),
     kind("holder-stopped", "the feed's holder stands still until another has taken over, and wakes", FLEET, Part::Nodes, TAKEOVER, || Box::<postgres::HolderStopped>::default()),
     kind("holder-stopped-a-minute", "the same for a whole minute", FLEET, Part::Nodes, MINUTE, || Box::<postgres::HolderStopped>::default()),
-    kind("source-cut", "a node's connections to the database are closed and refused", POSTGRES, Part::Nodes, SECONDS, || Network::one(To::Database, Weather::cut)),
-    kind("source-silent", "a node's connections to the database carry nothing", POSTGRES, Part::Nodes, TAKEOVER, || Network::one(To::Database, Weather::silent)),
-    kind("source-cut-for-all", "no node reaches the database; writers do", POSTGRES, Part::Nodes, SECONDS, || Network::all(To::Database, Weather::cut)),
-    kind("source-slow", "a node's connections to the database are 300 ms late each way", POSTGRES, Part::Nodes, SECONDS, || Network::one(To::Database, slow)),
-    kind("source-narrow", "a node's connections to the database carry 20 kB a second", POSTGRES, Part::Nodes, SECONDS, || Network::one(To::Database, narrow)),
+    kind("source-cut", "a node's connections to the database are closed and refused", POSTGRES_NODE, Part::Nodes, SECONDS, || Network::one(To::Database, Weather::cut)),
+    kind("source-silent", "a node's connections to the database carry nothing", POSTGRES_NODE, Part::Nodes, TAKEOVER, || Network::one(To::Database, Weather::silent)),
+    kind("source-cut-for-all", "no node reaches the database; writers do", POSTGRES_NODE, Part::Nodes, SECONDS, || Network::all(To::Database, Weather::cut)),
+    kind("source-slow", "a node's connections to the database are 300 ms late each way", POSTGRES_NODE, Part::Nodes, SECONDS, || Network::one(To::Database, slow)),
+    kind("source-narrow", "a node's connections to the database carry 20 kB a second", POSTGRES_NODE, Part::Nodes, SECONDS, || Network::one(To::Database, narrow)),
     kind("truncate", "TRUNCATE, then all items again", POSTGRES, Part::Rows, MOMENT, || Box::new(bulk::Emptied { statement: "TRUNCATE item" })),
-    kind("alter-publication", "a table is no longer published, and later is again", POSTGRES, Part::Rows, SECONDS, || Box::<schema::Unpublished>::default()),
+    kind("alter-publication", "a table is no longer published, and later is again", POSTGRES_NODE, Part::Rows, SECONDS, || Box::<schema::Unpublished>::default()),
     kind("promotion", "the standby becomes the primary on a new timeline; the old one is fenced", POSTGRES, Part::Database, SECONDS, || Box::new(postgres::Promoted { fenced: true })),
     kind("promotion-unfenced", "the same, and somebody writes to the old one", POSTGRES, Part::Database, SECONDS, || Box::new(postgres::Promoted { fenced: false })),
     kind("restore-files", "an older copy of the server's files is put back", POSTGRES, Part::Database, MOMENT, || Box::<postgres::Restored>::default()),
@@ -139,7 +142,9 @@ mod tests {
         assert_eq!(names.len(), CATALOGUE.len());
         let count = |source, l2, nodes| possible(source, l2, nodes).len();
         assert!(count(SourceKind::Sqlite, L2Kind::None, 1) >= 10);
-        assert!(count(SourceKind::Postgres, L2Kind::Cluster, 3) > count(SourceKind::Postgres, L2Kind::None, 3));
+        assert!(
+            count(SourceKind::Postgres, L2Kind::Cluster, 3) > count(SourceKind::Postgres, L2Kind::None, 3)
+        );
         let alone = possible(SourceKind::Postgres, L2Kind::None, 1);
         assert!(alone.iter().all(|kind| kind.name != "holder-stopped"), "nobody could take over");
         assert!(find("node-killed").is_some() && find("node-kiled").is_none());

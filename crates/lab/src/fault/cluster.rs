@@ -152,7 +152,8 @@ impl Fault for Migrated {
                 let (from, to) = (primaries.get(lot % count), primaries.get((lot + 1) % count));
                 let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
                 let address = format!("127.0.0.1:{}", from.port);
-                let moved = ["--cluster", "reshard", &address, "--cluster-from", &from.id, "--cluster-to", &to.id];
+                let moved =
+                    ["--cluster", "reshard", &address, "--cluster-from", &from.id, "--cluster-to", &to.id];
                 let rest = ["--cluster-slots", SLOTS_MOVED, "--cluster-yes"];
                 cluster.nodes()[0].cli(&[&moved[..], &rest[..]].concat()).map(drop)
             })

@@ -17,7 +17,10 @@ pub(super) struct Killed {
 impl Fault for Killed {
     fn inject<'a>(&'a mut self, world: &'a World, dice: &'a mut StdRng) -> Done<'a> {
         self.node = dice.random_range(0..world.nodes.len());
-        Box::pin(async { tokio::task::block_in_place(|| Ok(world.nodes[self.node].kill())) })
+        Box::pin(async {
+            tokio::task::block_in_place(|| world.nodes[self.node].kill());
+            Ok(())
+        })
     }
 
     fn heal<'a>(&'a mut self, world: &'a World) -> Done<'a> {

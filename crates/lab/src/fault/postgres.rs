@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use trueup_testbed::{Stop, eventually};
 
 use super::{Done, Fault};
-use crate::world::{LabError, PostgresSource, World, blocking};
+use crate::world::{LabError, PostgresSource, World};
 
 /// How long writes go on before what they wrote is lost.
 const LOST: Duration = Duration::from_millis(700);
@@ -18,7 +18,8 @@ const DROP_TRIES: u32 = 100;
 /// Rows of about a kilobyte that push the WAL beyond the cap of a slot.
 const WAL_ROWS: u32 = 200_000;
 /// Names the walsender of the slot.
-const WALSENDER: &str = "SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL";
+const WALSENDER: &str =
+    "SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL";
 
 /// A setting that is changed and put back.
 pub(super) struct Setting {
@@ -223,7 +224,11 @@ impl Fault for Promoted {
     }
 
     fn heal<'a>(&'a mut self, world: &'a World) -> Done<'a> {
-        Box::pin(async { blocking(|| Ok(world.source.postgres()?.end_old())) })
+        Box::pin(async {
+            let postgres = world.source.postgres()?;
+            tokio::task::block_in_place(|| postgres.end_old());
+            Ok(())
+        })
     }
 }
 

@@ -39,9 +39,7 @@ impl Fault for Full {
     }
 
     fn heal<'a>(&'a mut self, world: &'a World) -> Done<'a> {
-        Box::pin(async {
-            world.l2.redis(|redis| redis.cli(&["CONFIG", "SET", "maxmemory", "0"])).map(drop)
-        })
+        Box::pin(async { world.l2.redis(|redis| redis.cli(&["CONFIG", "SET", "maxmemory", "0"])).map(drop) })
     }
 }
 
@@ -51,7 +49,12 @@ pub(super) struct Killed;
 
 impl Fault for Killed {
     fn inject<'a>(&'a mut self, world: &'a World, _: &'a mut StdRng) -> Done<'a> {
-        Box::pin(async { world.l2.redis(|redis| Ok(redis.kill())) })
+        Box::pin(async {
+            world.l2.redis(|redis| {
+                redis.kill();
+                Ok(())
+            })
+        })
     }
 
     fn heal<'a>(&'a mut self, world: &'a World) -> Done<'a> {

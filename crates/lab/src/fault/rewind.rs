@@ -35,7 +35,11 @@ impl Fault for Restored {
             let _ = std::fs::remove_file(&copy);
             let mut session = SqliteSession::open(path)?;
             let vacuum = format!("VACUUM INTO '{}'", copy.display());
-            blocking(|| Ok(session.conn().execute_batch(&vacuum)?))?;
+            blocking(|| {
+                session.conn().execute_batch(&vacuum)?;
+                // The copy is in the mode of any new file; what it replaces was not.
+                Ok(Connection::open(&copy)?.pragma_update(None, "journal_mode", "wal")?)
+            })?;
             drop(session);
             tokio::time::sleep(LOST).await;
             let nobody = world.gate.freeze().await;

@@ -33,8 +33,7 @@ impl Plan {
             return vec![*kind];
         }
         let Some(first) = self.kinds.choose(&mut self.dice).copied() else { return Vec::new() };
-        let others: Vec<_> =
-            self.kinds.iter().copied().filter(|other| other.part != first.part).collect();
+        let others: Vec<_> = self.kinds.iter().copied().filter(|other| other.part != first.part).collect();
         let second = others.choose(&mut self.dice).copied();
         [Some(first), second].into_iter().flatten().collect()
     }

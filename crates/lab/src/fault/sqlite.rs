@@ -29,7 +29,10 @@ impl Fault for Locked {
 
     fn heal<'a>(&'a mut self, _: &'a World) -> Done<'a> {
         // Rolls back when it closes.
-        Box::pin(async { Ok(drop(self.session.take())) })
+        Box::pin(async {
+            self.session = None;
+            Ok(())
+        })
     }
 }
 

@@ -10,10 +10,7 @@ use std::{
 
 use trueup_core::env::Nanos;
 
-use super::{
-    History, Object, Promise, Read, Seen, Together, Violation, Write,
-    chain::Chain,
-};
+use super::{History, Object, Promise, Read, Seen, Together, Violation, Write, chain::Chain};
 
 /// Most violations that are kept with their evidence; all are counted.
 const KEPT_MAX: usize = 100;
@@ -30,14 +27,6 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn is_clean(&self) -> bool {
-        self.counts.is_empty()
-    }
-
-    pub(crate) fn broken(&self) -> u64 {
-        self.counts.values().sum()
-    }
-
     fn add(&mut self, violation: Violation) {
         *self.counts.entry(violation.promise).or_default() += 1;
         if self.violations.len() < KEPT_MAX {
@@ -87,7 +76,14 @@ impl Judge {
         let before = before.map_or(0, |index| chain.surviving(*index, read.end));
         let grace = read.bound.unwrap_or(Duration::MAX);
         let found = match read.seen {
-            Seen::Foreign => return self.blame(Promise::P5, read, None, "a row that is none of this key's states".to_owned()),
+            Seen::Foreign => {
+                return self.blame(
+                    Promise::P5,
+                    read,
+                    None,
+                    "a row that is none of this key's states".to_owned(),
+                );
+            }
             Seen::Version(version) => match chain.index_of(version) {
                 Some(index) => index,
                 None => {

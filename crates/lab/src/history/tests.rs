@@ -47,7 +47,7 @@ fn finds(history: &History, promise: Promise) -> Verdict {
 #[track_caller]
 fn passes(history: &History) {
     let verdict = judge(history);
-    assert!(verdict.is_clean(), "{verdict:?}");
+    assert!(verdict.counts.is_empty(), "{verdict:?}");
 }
 
 #[test]
@@ -116,7 +116,13 @@ fn what_a_restore_took_back_may_be_shown_until_it_is_noticed_and_is_no_longer_ow
         history.writes.push(after);
         History { rewinds: vec![rewind.clone()], ..history }
     };
-    passes(&with(vec![read(3, 2_900), read(3, 3_100), read(1, 3_020), read(1, 3_500), read(1_000_001, 4_200)]));
+    passes(&with(vec![
+        read(3, 2_900),
+        read(3, 3_100),
+        read(1, 3_020),
+        read(1, 3_500),
+        read(1_000_001, 4_200),
+    ]));
     finds(&with(vec![read(1, 2_900)]), Promise::P1);
     finds(&with(vec![read(3, 3_500)]), Promise::P5);
     finds(&with(vec![read(1, 4_200)]), Promise::P1);

@@ -59,7 +59,9 @@ impl Evidence {
     /// The answer about `row`; none where it is an error.
     pub(super) fn of_resp(row: Row, answer: &Value) -> Option<Self> {
         let Value::Array(parts) = answer else { return None };
-        let [value, _, Value::Int(age_ms), Value::BulkString(served_by)] = parts.as_slice() else { return None };
+        let [value, _, Value::Int(age_ms), Value::BulkString(served_by)] = parts.as_slice() else {
+            return None;
+        };
         let said = match value {
             Value::Nil => Said::ABSENT,
             Value::BulkString(json) => Said::of_json(row, json),
@@ -102,7 +104,8 @@ mod tests {
 
     #[test]
     fn another_row_is_foreign_and_an_error_is_no_answer() {
-        let other = Evidence::of_resp(ITEM, &answer(r#"{"id":7,"body":"item 8","version":3}"#, "l2")).unwrap();
+        let other =
+            Evidence::of_resp(ITEM, &answer(r#"{"id":7,"body":"item 8","version":3}"#, "l2")).unwrap();
         assert_eq!(other.said.seen, Seen::Foreign);
         assert_eq!(Evidence::of_resp(ITEM, &Value::Okay), None);
         assert_eq!(Evidence::of_resp(ITEM, &answer("{}", "moon")), None);

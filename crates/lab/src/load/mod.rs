@@ -20,7 +20,12 @@ use std::{
 use parking_lot::Mutex;
 use trueup_core::env::{Nanos, Task, spawn};
 
-use self::{naive::NaiveReader, reader::Reader, session::SessionReader, writer::Writer};
+use self::{
+    naive::{Look, NaiveReader},
+    reader::Reader,
+    session::SessionReader,
+    writer::Writer,
+};
 use crate::{
     history::{Read, Together},
     world::World,
@@ -47,9 +52,8 @@ pub(crate) struct Rates {
 /// A read without an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Failure {
-    pub(crate) start: Nanos,
+    /// When it was given up.
     pub(crate) end: Nanos,
-    pub(crate) node: u8,
     /// How many reads it stands for.
     pub(crate) reads: u32,
 }
@@ -123,26 +127,35 @@ impl Load {
     pub(crate) fn start(world: &Arc<World>, rates: Rates, naive: bool) -> Self {
         let (stop, log) = (Stop::default(), Arc::new(SharedLog::default()));
         let mut tasks = Vec::new();
-        let seed = |role: u64, number: u32| world.seed.wrapping_mul(31).wrapping_add(role << 32 | u64::from(number));
+        let seed =
+            |role: u64, number: u32| world.seed.wrapping_mul(31).wrapping_add(role << 32 | u64::from(number));
         let pause = each(WRITERS, rates.writes);
         for number in 0..WRITERS {
             let writer = Writer::new(world, number, WRITERS, pause, seed(1, number));
             tasks.push(spawn("lab writer", writer.run(stop.clone())));
         }
-        let pause = each(READERS, rates.reads / reader::BATCH);
-        for number in 0..READERS {
-            let reader = Reader::new(world, &log, pause, seed(2, number));
-            tasks.push(spawn("lab reader", reader.run(stop.clone())));
-        }
-        for number in 0..SESSIONS {
-            let session = SessionReader::new(world, &log, number, seed(3, number));
-            tasks.push(spawn("lab session", session.run(stop.clone())));
+        if world.nodes.is_empty() {
+            for number in 0..READERS {
+                let reader = NaiveReader::new(world, &log, Look::Nowhere, number, seed(5, number));
+                tasks.push(spawn("lab direct reader", reader.run(stop.clone())));
+            }
+        } else {
+            let pause = each(READERS, rates.reads / reader::BATCH);
+            for number in 0..READERS {
+                let reader = Reader::new(world, &log, pause, seed(2, number));
+                tasks.push(spawn("lab reader", reader.run(stop.clone())));
+            }
+            for number in 0..SESSIONS {
+                let session = SessionReader::new(world, &log, number, seed(3, number));
+                tasks.push(spawn("lab session", session.run(stop.clone())));
+            }
         }
         let naive = naive.then(|| Arc::new(SharedLog::default()));
         if let Some(log) = &naive {
-            let caches = naive::Caches::new(world.nodes.len());
+            let caches = naive::Caches::new(world.nodes.len().max(2));
             for number in 0..NAIVE_READERS {
-                let reader = NaiveReader::new(world, log, &caches, number, seed(4, number));
+                let reader =
+                    NaiveReader::new(world, log, Look::Maps(Arc::clone(&caches)), number, seed(4, number));
                 tasks.push(spawn("lab naive reader", reader.run(stop.clone())));
             }
         }

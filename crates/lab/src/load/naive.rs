@@ -2,6 +2,9 @@
 //!
 //! It is here so that the judge can be seen to find what is wrong: each node has a map of its own, tokens are ignored, and
 //! rows that belong together are looked up one by one.
+//!
+//! The same reader without a map asks the database each time. Of that nothing may be found: it shows that what the lab
+//! takes for the truth is true, whatever is done to the database.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,7 +12,7 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use trueup_core::env::Nanos;
 
-use super::{SharedLog, Stop, answer::Said, zipf::Zipf};
+use super::{Failure, SharedLog, Stop, answer::Said, zipf::Zipf};
 use crate::{
     history::{Object, Read, Seen, ServedBy, Together},
     world::{Cells, LabError, Sql, World, schema::Row},
@@ -17,6 +20,8 @@ use crate::{
 
 /// How long a row is kept: "ten seconds can't hurt".
 const LIFE: Duration = Duration::from_secs(10);
+/// How long the database may take; beyond that nothing was read.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Pause between two reads of one reader.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Of ten turns, so many read both accounts of a pair.
@@ -38,11 +43,20 @@ impl Caches {
     }
 }
 
+/// Where a reader looks first.
+#[derive(Clone, Debug)]
+pub(super) enum Look {
+    /// Into maps that nobody keeps true.
+    Maps(Arc<Caches>),
+    /// Nowhere: it asks the database.
+    Nowhere,
+}
+
 /// One reader.
 pub(super) struct NaiveReader {
     world: Arc<World>,
     log: Arc<SharedLog>,
-    caches: Arc<Caches>,
+    look: Look,
     session: u32,
     objects: Zipf,
     dice: StdRng,
@@ -51,17 +65,11 @@ pub(super) struct NaiveReader {
 }
 
 impl NaiveReader {
-    pub(super) fn new(
-        world: &Arc<World>,
-        log: &Arc<SharedLog>,
-        caches: &Arc<Caches>,
-        session: u32,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn new(world: &Arc<World>, log: &Arc<SharedLog>, look: Look, session: u32, seed: u64) -> Self {
         Self {
             world: Arc::clone(world),
             log: Arc::clone(log),
-            caches: Arc::clone(caches),
+            look,
             session,
             objects: Zipf::ordered(world.popularity.clone()),
             dice: StdRng::seed_from_u64(seed),
@@ -73,15 +81,19 @@ impl NaiveReader {
     pub(super) async fn run(mut self, stop: Stop) {
         while !stop.is_told() {
             tokio::time::sleep(PAUSE).await;
-            if self.turn().await.is_err() {
+            if !matches!(tokio::time::timeout(PATIENCE, self.turn()).await, Ok(Ok(()))) {
                 self.sql = None;
+                self.log.fail(Failure { end: self.world.book.clock.now(), reads: 1 });
             }
         }
     }
 
     async fn turn(&mut self) -> Result<(), LabError> {
         let (layout, object) = (self.world.book.layout, self.objects.draw(&mut self.dice));
-        let node = self.dice.random_range(0..self.caches.0.len());
+        let node = match &self.look {
+            Look::Maps(caches) => self.dice.random_range(0..caches.0.len()),
+            Look::Nowhere => 0,
+        };
         if self.dice.random_ratio(PAIRS_OF_TEN, 10) {
             return self.pair(node, object % layout.pairs).await;
         }
@@ -99,10 +111,11 @@ impl NaiveReader {
 
     async fn pair(&mut self, node: usize, pair: Object) -> Result<(), LabError> {
         let (start, rows) = (self.world.book.clock.now(), self.world.book.layout.accounts(pair));
-        let mut said = Vec::new();
-        for row in rows {
-            said.push(self.look_up(node, row).await?);
-        }
+        let said = match self.look {
+            Look::Maps(_) => vec![self.look_up(node, rows[0]).await?, self.look_up(node, rows[1]).await?],
+            // One statement, one state.
+            Look::Nowhere => self.ask_both(rows).await?,
+        };
         let sum = said.iter().map(|said| said.balance.unwrap_or(0)).sum();
         let reads = rows.iter().zip(said).map(|(row, said)| self.read(*row, said, start, node)).collect();
         self.log.add_together(Together { reads, sums: vec![(pair, sum)] });
@@ -110,26 +123,39 @@ impl NaiveReader {
     }
 
     async fn look_up(&mut self, node: usize, row: Row) -> Result<Said, LabError> {
+        let Look::Maps(caches) = self.look.clone() else { return self.ask(row).await };
         let now = self.world.book.clock.now();
-        let kept = self.caches.0[node].lock().get(&(row.class, row.id)).copied();
+        let kept = caches.0[node].lock().get(&(row.class, row.id)).copied();
         if let Some((said, _)) = kept.filter(|(_, since)| now.since(*since) < LIFE) {
             return Ok(said);
         }
         let said = self.ask(row).await?;
-        self.caches.0[node].lock().insert((row.class, row.id), (said, now));
+        caches.0[node].lock().insert((row.class, row.id), (said, now));
         Ok(said)
     }
 
     async fn ask(&mut self, row: Row) -> Result<Said, LabError> {
+        let amount = if row.class == "account" { "balance" } else { "NULL" };
+        let query = format!("SELECT version, {amount} FROM {} WHERE id = {}", row.class, row.id);
+        Ok(self.rows(&query).await?.first().map_or(Said::ABSENT, said))
+    }
+
+    async fn ask_both(&mut self, [first, second]: [Row; 2]) -> Result<Vec<Said>, LabError> {
+        let ids = format!("{}, {}", first.id, second.id);
+        let query = format!("SELECT version, balance FROM account WHERE id IN ({ids}) ORDER BY id");
+        let mut both: Vec<Said> = self.rows(&query).await?.iter().map(said).collect();
+        both.resize(2, Said::ABSENT);
+        Ok(both)
+    }
+
+    async fn rows(&mut self, query: &str) -> Result<Vec<Cells>, LabError> {
         let era = self.world.book.era();
         if self.sql.is_none() || self.era != era {
             self.sql = Some(self.world.source.address().connect().await?);
             self.era = era;
         }
-        let amount = if row.class == "account" { "balance" } else { "NULL" };
-        let query = format!("SELECT version, {amount} FROM {} WHERE id = {}", row.class, row.id);
         let Some(sql) = &mut self.sql else { return Err(LabError::Unreachable("no session".to_owned())) };
-        Ok(sql.rows(&query).await?.first().map_or(Said::ABSENT, said))
+        sql.rows(query).await
     }
 
     fn read(&self, row: Row, said: Said, start: Nanos, node: usize) -> Read {
@@ -141,14 +167,18 @@ impl NaiveReader {
             bound: Some(self.world.max_staleness),
             covers: Nanos::ZERO,
             session: None,
-            served_by: ServedBy::Naive,
+            served_by: match self.look {
+                Look::Maps(_) => ServedBy::Naive,
+                Look::Nowhere => ServedBy::Source,
+            },
             node: node as u8,
         }
     }
 }
 
 fn said(cells: &Cells) -> Said {
-    let number = |at: usize| cells.get(at).and_then(Option::as_deref).and_then(|text| text.parse::<i64>().ok());
+    let number =
+        |at: usize| cells.get(at).and_then(Option::as_deref).and_then(|text| text.parse::<i64>().ok());
     let seen = number(0).map_or(Seen::Foreign, |version| Seen::Version(version.unsigned_abs()));
     Said { seen, balance: number(1) }
 }

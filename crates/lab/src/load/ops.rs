@@ -24,7 +24,10 @@ impl Op {
     /// A transaction that raises the version of each object, and then runs `statements`.
     fn new(effects: Vec<Effect>, statements: Vec<String>) -> Self {
         let raise = |effect: &Effect| {
-            format!("UPDATE ledger SET version = version + 1 WHERE object = {} RETURNING version", effect.object)
+            format!(
+                "UPDATE ledger SET version = version + 1 WHERE object = {} RETURNING version",
+                effect.object
+            )
         };
         let statements = effects.iter().map(raise).chain(statements).collect();
         Self { effects, statements }

@@ -65,11 +65,10 @@ impl Reader {
         while !stop.is_told() {
             tokio::time::sleep(self.pause.mul_f64(self.dice.random_range(0.5..1.5))).await;
             let node = self.dice.random_range(0..self.connections.len());
-            let start = self.world.book.clock.now();
             if self.turn(node).await.is_err() {
                 self.connections[node] = None;
                 let end = self.world.book.clock.now();
-                self.log.fail(Failure { start, end, node: node as u8, reads: BATCH });
+                self.log.fail(Failure { end, reads: BATCH });
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
@@ -145,7 +144,7 @@ impl Reader {
         for (row, answer) in rows.iter().zip(&answers) {
             match Evidence::of_resp(*row, answer) {
                 Some(evidence) => reads.push(self.read(*row, &evidence, demand, (start, end), node)),
-                None => self.log.fail(Failure { start, end, node: node as u8, reads: 1 }),
+                None => self.log.fail(Failure { end, reads: 1 }),
             }
         }
         self.log.add(reads);
@@ -155,7 +154,8 @@ impl Reader {
     /// Both accounts of some pairs, as one state.
     async fn read_together(&mut self, node: usize, demand: &Demand) -> Result<(), LabError> {
         let layout = self.world.book.layout;
-        let mut pairs: Vec<Object> = (0..PAIRS_TOGETHER).map(|_| self.object(demand) % layout.pairs).collect();
+        let mut pairs: Vec<Object> =
+            (0..PAIRS_TOGETHER).map(|_| self.object(demand) % layout.pairs).collect();
         pairs.sort_unstable();
         pairs.dedup();
         let rows: Vec<Row> = pairs.iter().flat_map(|pair| layout.accounts(*pair)).collect();
@@ -170,7 +170,7 @@ impl Reader {
         let start = clock.now();
         let answers = self.connection(node).await?.req_packed_commands(&pipe, 0, 1).await?;
         let end = clock.now();
-        let failed = Failure { start, end, node: node as u8, reads: rows.len() as u32 };
+        let failed = Failure { end, reads: rows.len() as u32 };
         let Some(Value::Array(answers)) = answers.first() else {
             self.log.fail(failed);
             return Ok(());

@@ -57,12 +57,11 @@ impl SessionReader {
         while !stop.is_told() {
             tokio::time::sleep(PAUSE).await;
             let node = self.dice.random_range(0..self.connections.len());
-            let start = self.world.book.clock.now();
             let turn = tokio::time::timeout(READ_PATIENCE, self.turn(node)).await;
             if !matches!(turn, Ok(Ok(()))) {
                 self.connections[node] = None;
                 let end = self.world.book.clock.now();
-                self.log.fail(Failure { start, end, node: node as u8, reads: 1 });
+                self.log.fail(Failure { end, reads: 1 });
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
@@ -85,7 +84,7 @@ impl SessionReader {
         let answer = http.get(&target, self.token.as_deref()).await?;
         let end = clock.now();
         let Some((said, served_by)) = understand(row, &answer) else {
-            self.log.fail(Failure { start, end, node: node as u8, reads: 1 });
+            self.log.fail(Failure { end, reads: 1 });
             return Ok(());
         };
         self.token = answer.token.or(self.token.take());

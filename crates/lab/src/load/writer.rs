@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use trueup_core::env::Nanos;
 
-use super::{Stop, ops::{self, Op}, zipf::Zipf};
+use super::{
+    Stop,
+    ops::{self, Op},
+    zipf::Zipf,
+};
 use crate::{
     history::Object,
     world::{LabError, Sql, World},

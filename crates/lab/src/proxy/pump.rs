@@ -54,7 +54,8 @@ pub(super) async fn pump(
         }
         let now = weather.borrow().clone();
         let narrow = now.bytes_per_second.filter(|rate| *rate > 0);
-        let takes = narrow.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(length as f64 / f64::from(rate)));
+        let takes =
+            narrow.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(length as f64 / f64::from(rate)));
         if now.latency + takes > Duration::ZERO {
             tokio::time::sleep(now.latency + takes).await;
         }

@@ -127,8 +127,7 @@ impl Report {
         let Material { origin, end, log, verdict, windows, attempts, .. } = material;
         let timeline = Timeline::new(log, origin, end);
         let mut violations = verdict.counts.clone();
-        let blocked: Vec<&Attempt> =
-            attempts.iter().filter(|attempt| is_blocked(attempt, windows)).collect();
+        let blocked: Vec<&Attempt> = attempts.iter().filter(|attempt| is_blocked(attempt, windows)).collect();
         if !blocked.is_empty() {
             violations.insert(Promise::P7, blocked.len() as u64);
         }

@@ -68,8 +68,17 @@ fn write(text: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 fn faults(faults: &[FaultReport]) -> String {
-    let headings =
-        ["at s", "held s", "ready ms", "answered", "p99 ms", "hits", "recovered ms", "failed writes", "fault"];
+    let headings = [
+        "at s",
+        "held s",
+        "ready ms",
+        "answered",
+        "p99 ms",
+        "hits",
+        "recovered ms",
+        "failed writes",
+        "fault",
+    ];
     let rows: Vec<[String; 9]> = faults
         .iter()
         .map(|fault| {

@@ -14,8 +14,9 @@ const SLICE: Duration = Duration::from_millis(100);
 const BEFORE: usize = 15;
 /// Slices that are looked at together for whether it is normal again.
 const AGAIN: usize = 10;
-/// How near is near: a point.
+/// How near is near: a point, or what chance alone makes of so few reads (two standard errors).
 const NEAR: f64 = 0.01;
+const STANDARD_ERRORS: f64 = 2.0;
 /// Longest time to answer that is told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 60_000_000;
 
@@ -24,6 +25,9 @@ const LATENCY_US_MAX: u64 = 60_000_000;
 pub(super) struct Counts {
     answered: u64,
     failed: u64,
+    /// Answers to readers without a token; the others are asked for more than a tier may have.
+    plain: u64,
+    /// Of those, answers of a tier.
     hits: u64,
 }
 
@@ -34,12 +38,13 @@ impl Counts {
     }
 
     pub(super) fn hit_rate(self) -> f64 {
-        if self.answered == 0 { 0.0 } else { share(self.hits, self.answered) }
+        if self.plain == 0 { 0.0 } else { share(self.hits, self.plain) }
     }
 
     fn add(mut self, other: &Self) -> Self {
         self.answered += other.answered;
         self.failed += other.failed;
+        self.plain += other.plain;
         self.hits += other.hits;
         self
     }
@@ -65,7 +70,10 @@ impl Timeline {
         for read in all(log) {
             let slice = &mut slices[index(origin, read.end).min(last)];
             slice.answered += 1;
-            slice.hits += u64::from(read.served_by.is_hit());
+            if read.covers == Nanos::ZERO && read.session.is_none() {
+                slice.plain += 1;
+                slice.hits += u64::from(read.served_by.is_hit());
+            }
             let took_us = read.end.since(read.start).as_micros();
             latencies.push((read.end, u32::try_from(took_us).unwrap_or(u32::MAX)));
         }
@@ -96,7 +104,8 @@ impl Timeline {
         let (first, last) = (index(self.origin, healed), index(self.origin, next));
         let found = (first..last.saturating_sub(AGAIN)).find(|from| {
             let counts = self.sum(*from, from + AGAIN);
-            counts.answered > 0 && counts.hit_rate() >= before - NEAR
+            let chance = (before * (1.0 - before) / counts.plain.max(1) as f64).sqrt();
+            counts.plain > 0 && counts.hit_rate() >= before - NEAR.max(STANDARD_ERRORS * chance)
         });
         found.map(|from| SLICE * u32::try_from(from - first).unwrap_or(u32::MAX))
     }
@@ -155,7 +164,7 @@ mod tests {
         for ms in (10..10_000).step_by(10) {
             let missed = (4_000..7_000).contains(&ms);
             if (4_000..6_000).contains(&ms) && ms % 20 == 0 {
-                log.failures.push(Failure { start: at(ms), end: at(ms), node: 0, reads: 1 });
+                log.failures.push(Failure { end: at(ms), reads: 1 });
             } else {
                 log.reads.push(read(ms, if missed { ServedBy::Source } else { ServedBy::L1 }));
             }

@@ -172,11 +172,6 @@ impl Book {
         self.era.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Connections to the database lead nowhere any more, although nothing was taken back.
-    pub(crate) fn moved(&self) {
-        self.era.fetch_add(1, Ordering::SeqCst);
-    }
-
     /// Everything written, ordered for the judge, and every attempt.
     pub(crate) fn close(&self) -> (Vec<Write>, Vec<Rewind>, Vec<Attempt>) {
         let mut pages = std::mem::take(&mut *self.pages.lock());

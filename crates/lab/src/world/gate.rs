@@ -57,9 +57,9 @@ impl Gate {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        tokio::time::timeout(patience, settle).await.map_err(|_| {
-            LabError::Unreachable(format!("writers did not come to rest within {patience:?}"))
-        })
+        tokio::time::timeout(patience, settle)
+            .await
+            .map_err(|_| LabError::Unreachable(format!("writers did not come to rest within {patience:?}")))
     }
 }
 

@@ -181,8 +181,7 @@ impl World {
     ) -> Result<(), LabError> {
         let mut session = self.session().await?;
         let ledger = session.rows("SELECT version FROM ledger ORDER BY object").await?;
-        let survivors: Vec<u64> =
-            ledger.into_iter().map(|row| number(&[row])).collect::<Result<_, _>>()?;
+        let survivors: Vec<u64> = ledger.into_iter().map(|row| number(&[row])).collect::<Result<_, _>>()?;
         let mut present = vec![false; self.book.layout.items as usize];
         for row in session.rows("SELECT id FROM item").await? {
             let id = number(&[row])? as usize;

@@ -71,9 +71,8 @@ impl Node {
     pub(crate) fn start(&self) -> Result<(), LabError> {
         let name = format!("node {}", self.index);
         let log = self.log();
-        let server = blocking(|| {
-            Ok(Server::start(&name, &self.settings.binary, &self.arguments, None, &log)?)
-        })?;
+        let server =
+            blocking(|| Ok(Server::start(&name, &self.settings.binary, &self.arguments, None, &log)?))?;
         *self.server.lock() = Some(server);
         Ok(())
     }

@@ -107,11 +107,13 @@ impl PostgresSource {
     /// Sends a signal to a backend that `query` names by its process id; false where there is none.
     pub(crate) fn signal_backend(&self, query: &str, signal: Signal) -> Result<bool, LabError> {
         let found = self.query(query)?;
-        let Some(pid) = found.lines().next().and_then(|line| line.trim().parse().ok()).and_then(Pid::from_raw)
+        let Some(pid) =
+            found.lines().next().and_then(|line| line.trim().parse().ok()).and_then(Pid::from_raw)
         else {
             return Ok(false);
         };
-        kill_process(pid, signal).map_err(|why| LabError::failed(format!("signalling process {pid:?}"), why))?;
+        kill_process(pid, signal)
+            .map_err(|why| LabError::failed(format!("signalling process {pid:?}"), why))?;
         Ok(true)
     }
 

@@ -53,9 +53,8 @@ impl Layout {
 
     /// Statements that make the tables and fill them: each object present, at version 1.
     pub(crate) fn statements(self) -> Vec<String> {
-        let rows = |count: u32, row: &dyn Fn(u32) -> String| {
-            (0..count).map(row).collect::<Vec<_>>().join(", ")
-        };
+        let rows =
+            |count: u32, row: &dyn Fn(u32) -> String| (0..count).map(row).collect::<Vec<_>>().join(", ");
         let half = PAIR_SUM / 2;
         vec![
             "CREATE TABLE ledger (object INTEGER PRIMARY KEY, version BIGINT NOT NULL)".to_owned(),
@@ -94,7 +93,8 @@ mod tests {
         rows.extend((0..layout.pairs).map(|pair| layout.row(pair, true)));
         let mut names: Vec<_> = rows.iter().map(|row| (row.class, row.id)).collect();
         names.sort_unstable();
-        let expected: Vec<_> = (1..=6).map(|id| ("account", id)).chain((1..=2).map(|id| ("item", id))).collect();
+        let expected: Vec<_> =
+            (1..=6).map(|id| ("account", id)).chain((1..=2).map(|id| ("item", id))).collect();
         assert_eq!(names, expected);
     }
 }
