@@ -148,6 +148,7 @@ fn report(
     origin: Nanos,
 ) -> Report {
     let end = world.book.clock.now();
+    let taken_back = world.book.taken_back();
     let (writes, rewinds, attempts) = world.book.close();
     let mut history = History { writes, rewinds, sum: schema::PAIR_SUM, ..History::default() };
     let mut log = log;
@@ -175,6 +176,7 @@ fn report(
         windows,
         attempts: &attempts,
         rewinds: history.rewinds.len(),
+        taken_back,
         trouble: world.trouble.take(),
         naive,
     };

@@ -64,6 +64,8 @@ pub(crate) struct Writes {
     pub(crate) committed: u64,
     pub(crate) failed: u64,
     pub(crate) rewinds: u64,
+    /// Acknowledged, and taken back by a crash, a restore or a promotion.
+    pub(crate) taken_back: u64,
     pub(crate) slowest_ms: f64,
 }
 
@@ -111,6 +113,7 @@ pub(crate) struct Material<'a> {
     pub(crate) windows: &'a [Window],
     pub(crate) attempts: &'a [Attempt],
     pub(crate) rewinds: usize,
+    pub(crate) taken_back: u64,
     pub(crate) trouble: Vec<String>,
     pub(crate) naive: Option<Verdict>,
 }
@@ -146,7 +149,7 @@ impl Report {
             nodes,
             seconds: end.since(origin).as_secs_f64(),
             reads: reads(log, &timeline),
-            writes: writes(attempts, material.rewinds),
+            writes: writes(attempts, material.rewinds, material.taken_back),
             violations,
             evidence,
             faults: windows
@@ -226,7 +229,7 @@ fn all(log: &Log) -> impl Iterator<Item = &Read> {
     log.reads.iter().chain(log.together.iter().flat_map(|together| &together.reads))
 }
 
-fn writes(attempts: &[Attempt], rewinds: usize) -> Writes {
+fn writes(attempts: &[Attempt], rewinds: usize, taken_back: u64) -> Writes {
     let committed = attempts.iter().filter(|attempt| attempt.succeeded);
     let slowest = committed.clone().map(|attempt| attempt.end.since(attempt.start)).max().unwrap_or_default();
     let committed = committed.count() as u64;
@@ -234,6 +237,7 @@ fn writes(attempts: &[Attempt], rewinds: usize) -> Writes {
         committed,
         failed: attempts.len() as u64 - committed,
         rewinds: rewinds as u64,
+        taken_back,
         slowest_ms: ms(slowest),
     }
 }

@@ -41,8 +41,9 @@ fn write(text: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "writes  {} committed, {} without an answer, slowest {:.0} ms; the database went back {} times",
-        writes.committed, writes.failed, writes.slowest_ms, writes.rewinds
+        "writes  {} committed, {} without an answer, slowest {:.0} ms; the database went back {} times and took {} \
+         acknowledged writes with it",
+        writes.committed, writes.failed, writes.slowest_ms, writes.rewinds, writes.taken_back
     )?;
     if !report.faults.is_empty() {
         writeln!(text, "\n{}", faults(&report.faults))?;

@@ -172,6 +172,22 @@ impl Book {
         self.era.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// How many acknowledged writes the database has taken back.
+    pub(crate) fn taken_back(&self) -> u64 {
+        let pages = self.pages.lock();
+        let lost = |write: &&Write| {
+            write.acked.is_some()
+                && pages.rewinds.iter().any(|rewind| {
+                    write.start < rewind.end
+                        && rewind
+                            .survivors
+                            .get(write.object as usize)
+                            .is_some_and(|last| write.version > *last)
+                })
+        };
+        pages.writes.iter().filter(lost).count() as u64
+    }
+
     /// Everything written, ordered for the judge, and every attempt.
     pub(crate) fn close(&self) -> (Vec<Write>, Vec<Rewind>, Vec<Attempt>) {
         let mut pages = std::mem::take(&mut *self.pages.lock());
