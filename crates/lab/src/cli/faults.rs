@@ -21,6 +21,11 @@ const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// Most nodes: an answer's node is kept in a byte, and a machine has an end.
 const NODES_MAX: u64 = 32;
 
+/// How many objects of each kind there are: few enough that all are read and written again and again.
+const PAIRS: u32 = 150;
+const ITEMS: u32 = 300;
+const SHELVES: u32 = 40;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Chooses keys, faults and their order; the same seed asks the same again
@@ -81,7 +86,11 @@ pub(super) fn run(args: &Args) -> Result<bool, LabError> {
         max_staleness: Duration::from_millis(args.max_staleness),
         binary: binary(args.server.as_deref())?,
         bulk_rows: args.bulk_rows,
-        layout: schema::Layout { pairs: 150, items: 300 },
+        layout: schema::Layout {
+            pairs: PAIRS,
+            items: ITEMS,
+            shelves: if args.source == SourceKind::Postgres { SHELVES } else { 0 },
+        },
     };
     // Two more than needed: some threads block in a database.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;

@@ -26,12 +26,13 @@ impl Fault for Updated {
             // A SELECT of an upsert needs a WHERE in SQLite, else ON CONFLICT reads as a join.
             let ballast = ballast.replace("FROM series ON CONFLICT", "FROM series WHERE true ON CONFLICT");
             world.batch(&ballast).await?;
-            let first = world.book.layout.pairs;
+            let items = world.book.layout.item_objects();
             let update = format!(
                 "UPDATE item SET writer = 'bulk', version = \
-                 (SELECT version FROM ledger WHERE object = item.id + {first} - 1)"
+                 (SELECT version FROM ledger WHERE object = item.id + {} - 1)",
+                items.start
             );
-            world.write_all_items(update, None).await?;
+            world.write_all(items, &[update], |object| world.book.is_present(object)).await?;
             world.batch("UPDATE ballast SET n = n + 1").await
         })
     }
@@ -49,18 +50,22 @@ pub(super) struct Emptied {
 
 impl Fault for Emptied {
     fn inject<'a>(&'a mut self, world: &'a World, _: &'a mut StdRng) -> Done<'a> {
-        Box::pin(async { world.write_all_items(self.statement.to_owned(), Some(false)).await })
+        Box::pin(async {
+            let items = world.book.layout.item_objects();
+            world.write_all(items, &[self.statement.to_owned()], |_| false).await
+        })
     }
 
     /// All items are there again.
     fn heal<'a>(&'a mut self, world: &'a World) -> Done<'a> {
         Box::pin(async {
             let layout = world.book.layout;
-            let rows: Vec<String> = (layout.pairs..layout.objects())
+            let rows: Vec<String> = layout
+                .item_objects()
                 .map(|object| {
-                    let id = layout.item(object).id;
+                    let row = layout.single(object);
                     let version = format!("(SELECT version FROM ledger WHERE object = {object})");
-                    format!("({id}, '{}', {}, {version}, 'refill')", body(id), world.book.slot())
+                    format!("({}, '{}', {}, {version}, 'refill')", row.id, body(row), world.book.slot())
                 })
                 .collect();
             let refill = format!(
@@ -68,7 +73,7 @@ impl Fault for Emptied {
                  version = excluded.version, writer = excluded.writer",
                 rows.join(", ")
             );
-            world.write_all_items(refill, Some(true)).await
+            world.write_all(layout.item_objects(), &[refill], |_| true).await
         })
     }
 }

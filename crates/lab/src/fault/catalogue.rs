@@ -100,6 +100,7 @@ pub(crate) const CATALOGUE: &[Kind] = &[
     kind("source-slow", "a node's connections to the database are 300 ms late each way", POSTGRES_NODE, Part::Nodes, SECONDS, || Network::one(To::Database, slow)),
     kind("source-narrow", "a node's connections to the database carry 20 kB a second", POSTGRES_NODE, Part::Nodes, SECONDS, || Network::one(To::Database, narrow)),
     kind("truncate", "TRUNCATE, then all items again", POSTGRES, Part::Rows, MOMENT, || Box::new(bulk::Emptied { statement: "TRUNCATE item" })),
+    kind("detach-partition", "a partition is detached, and later attached again", POSTGRES, Part::Rows, MOMENT, || Box::<schema::Detached>::default()),
     kind("alter-publication", "a table is no longer published, and later is again", POSTGRES_NODE, Part::Rows, SECONDS, || Box::<schema::Unpublished>::default()),
     kind("promotion", "the standby becomes the primary on a new timeline; the old one is fenced", POSTGRES, Part::Database, SECONDS, || Box::new(postgres::Promoted { fenced: true })),
     kind("promotion-unfenced", "the same, and somebody writes to the old one", POSTGRES, Part::Database, SECONDS, || Box::new(postgres::Promoted { fenced: false })),

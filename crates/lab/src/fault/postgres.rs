@@ -210,6 +210,7 @@ impl Fault for Promoted {
         Box::pin(async {
             let postgres = world.source.postgres()?;
             postgres.ensure_standby()?;
+            postgres.stall_standby()?;
             tokio::time::sleep(LOST).await;
             let nobody = world.gate.freeze().await;
             let start = world.book.clock.now();

@@ -35,8 +35,8 @@ impl Said {
         let Ok(json) = serde_json::from_slice::<Json>(json) else { return Self::FOREIGN };
         let belongs = json.id == row.id
             && match row.class {
-                "item" => json.body.is_some_and(|text| text == body(row.id)),
-                _ => json.balance.is_some(),
+                "account" => json.balance.is_some(),
+                _ => json.body.is_some_and(|text| text == body(row)),
             };
         if belongs {
             Self { seen: Seen::Version(json.version), balance: json.balance }

@@ -53,27 +53,29 @@ pub(crate) fn transfer(book: &Book, pair: Object, writer: &str, dice: &mut StdRn
     Op::new(effects, vec![part(first.id, amount), part(second.id, -amount)])
 }
 
-/// The item is there, whether it was or not.
-pub(crate) fn put(book: &Book, item: Object, writer: &str) -> Op {
-    let id = book.layout.item(item).id;
-    let (body, slot, version) = (body(id), book.slot(), version(item));
+/// The row is there, whether it was or not.
+pub(crate) fn put(book: &Book, object: Object, writer: &str) -> Op {
+    let row = book.layout.single(object);
+    let (body, slot, version) = (body(row), book.slot(), version(object));
     let upsert = format!(
-        "INSERT INTO item (id, body, slot, version, writer) VALUES ({id}, '{body}', {slot}, {version}, '{writer}') \
-         ON CONFLICT (id) DO UPDATE SET body = excluded.body, version = excluded.version, writer = excluded.writer"
+        "INSERT INTO {} (id, body, slot, version, writer) VALUES ({}, '{body}', {slot}, {version}, '{writer}') \
+         ON CONFLICT (id) DO UPDATE SET body = excluded.body, version = excluded.version, writer = excluded.writer",
+        row.class, row.id
     );
-    Op::new(vec![Effect { object: item, present: true }], vec![upsert])
+    Op::new(vec![Effect { object, present: true }], vec![upsert])
 }
 
-/// The item is gone.
-pub(crate) fn delete(book: &Book, item: Object) -> Op {
-    let id = book.layout.item(item).id;
-    Op::new(vec![Effect { object: item, present: false }], vec![format!("DELETE FROM item WHERE id = {id}")])
+/// The row is gone.
+pub(crate) fn delete(book: &Book, object: Object) -> Op {
+    let row = book.layout.single(object);
+    let delete = format!("DELETE FROM {} WHERE id = {}", row.class, row.id);
+    Op::new(vec![Effect { object, present: false }], vec![delete])
 }
 
 /// `item` is written with the slot of `other`, which is pushed out without a DELETE of its own.
 pub(crate) fn replace(book: &Book, item: Object, other: Object, writer: &str) -> Op {
-    let (id, other_id) = (book.layout.item(item).id, book.layout.item(other).id);
-    let (body, slot, version) = (body(id), book.slot(), version(item));
+    let (row, other_id) = (book.layout.single(item), book.layout.single(other).id);
+    let (id, body, slot, version) = (row.id, body(row), book.slot(), version(item));
     let replace = format!(
         "REPLACE INTO item (id, body, slot, version, writer) VALUES ({id}, '{body}', \
          COALESCE((SELECT slot FROM item WHERE id = {other_id}), {slot}), {version}, '{writer}')"
@@ -84,10 +86,11 @@ pub(crate) fn replace(book: &Book, item: Object, other: Object, writer: &str) ->
 
 /// The row of `from` takes the key of `to`.
 pub(crate) fn rekey(book: &Book, from: Object, to: Object, writer: &str) -> Op {
-    let (from_id, to_id) = (book.layout.item(from).id, book.layout.item(to).id);
+    let (row, from_id) = (book.layout.single(to), book.layout.single(from).id);
     let update = format!(
-        "UPDATE item SET id = {to_id}, body = '{}', version = {}, writer = '{writer}' WHERE id = {from_id}",
-        body(to_id),
+        "UPDATE item SET id = {}, body = '{}', version = {}, writer = '{writer}' WHERE id = {from_id}",
+        row.id,
+        body(row),
         version(to)
     );
     let effects = vec![Effect { object: from, present: false }, Effect { object: to, present: true }];
@@ -100,7 +103,8 @@ pub(crate) fn next(book: &Book, object: Object, items: &[Object], writer: &str, 
         return transfer(book, object, writer, dice);
     }
     let percent = |of: u32, dice: &mut StdRng| dice.random_ratio(of.min(100), 100);
-    let other = items.choose(dice).copied().filter(|other| *other != object);
+    let is_item = book.layout.item_objects().contains(&object);
+    let other = items.choose(dice).copied().filter(|other| is_item && *other != object);
     if let Some(other) = other {
         if percent(book.mix.replace.load(Ordering::Relaxed), dice) {
             return replace(book, object, other, writer);

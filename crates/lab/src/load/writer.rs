@@ -47,7 +47,7 @@ impl Writer {
         let layout = world.book.layout;
         let own: Vec<Object> =
             world.popularity.iter().copied().filter(|object| object % count == number).collect();
-        let items = own.iter().copied().filter(|object| !layout.is_pair(*object)).collect();
+        let items = own.iter().copied().filter(|object| layout.item_objects().contains(object)).collect();
         Self {
             world: Arc::clone(world),
             name: format!("writer {number}"),

@@ -1,6 +1,7 @@
 //! What the lab itself knows of the run: the last state of each object, and the history that the judge gets.
 
 use std::{
+    collections::HashSet,
     sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -84,7 +85,7 @@ impl Book {
             present: (0..objects).map(|_| AtomicBool::new(true)).collect(),
             recent: (0..RECENT).map(|_| AtomicU32::new(0)).collect(),
             written: AtomicUsize::new(0),
-            slots: AtomicI64::new(i64::from(layout.items) + 1),
+            slots: AtomicI64::new(i64::from(layout.objects()) + 1),
             pages: Mutex::new(Pages { writes: (0..objects).map(seed).collect(), ..Pages::default() }),
         }
     }
@@ -159,14 +160,12 @@ impl Book {
         (self.era() + 1) * ERA_VERSIONS
     }
 
-    /// The database has gone back to `survivors`, with rows of the items in `present`; versions go on from
+    /// The database has gone back to `survivors`, with rows of those `present`; versions go on from
     /// [`Book::next_era_version`]. Call it while nobody writes.
-    pub(crate) fn rewound(&self, start: Nanos, survivors: Vec<u64>, present: &[bool]) {
+    pub(crate) fn rewound(&self, start: Nanos, survivors: Vec<u64>, present: &HashSet<Object>) {
         let base = self.next_era_version();
         for object in 0..self.layout.objects() {
-            let row = self.layout.is_pair(object)
-                || present.get((object - self.layout.pairs) as usize).copied().unwrap_or(false);
-            self.know(object, base, row);
+            self.know(object, base, self.layout.is_pair(object) || present.contains(&object));
         }
         self.pages.lock().rewinds.push(Rewind { start, end: self.clock.now(), survivors });
         self.era.fetch_add(1, Ordering::SeqCst);

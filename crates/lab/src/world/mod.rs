@@ -10,7 +10,7 @@ pub(crate) mod schema;
 mod source;
 mod sql;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
@@ -136,22 +136,24 @@ impl World {
         run.unwrap_or_else(|_| Err(LabError::failed("a statement of a fault", "it took too long")))
     }
 
-    /// One transaction that writes every item, while nobody else writes: each is `present` afterwards, or as it was.
-    pub(crate) async fn write_all_items(
+    /// One transaction that writes a range of objects, while nobody else writes: `present` says which have a row
+    /// afterwards.
+    pub(crate) async fn write_all(
         &self,
-        statement: String,
-        present: Option<bool>,
+        objects: Range<Object>,
+        statements: &[String],
+        mut present: impl FnMut(Object) -> bool,
     ) -> Result<(), LabError> {
         let book = &self.book;
         let _nobody = self.gate.quiet().await?;
         let mut session = self.session().await?;
-        let first = book.layout.pairs;
-        let raise = format!("UPDATE ledger SET version = version + 1 WHERE object >= {first}");
-        let effects: Vec<Effect> = (first..book.layout.objects())
-            .map(|object| Effect { object, present: present.unwrap_or_else(|| book.is_present(object)) })
-            .collect();
+        let (first, end) = (objects.start, objects.end);
+        let raise =
+            format!("UPDATE ledger SET version = version + 1 WHERE object >= {first} AND object < {end}");
+        let effects: Vec<Effect> =
+            objects.map(|object| Effect { object, present: present(object) }).collect();
+        let statements: Vec<String> = [raise].iter().chain(statements).cloned().collect();
         let start = book.clock.now();
-        let statements = [raise, statement];
         let run = tokio::time::timeout(FAULT_PATIENCE, session.transaction(&statements)).await;
         let failed = match run {
             Ok(Ok(_)) => None,
@@ -182,11 +184,14 @@ impl World {
         let mut session = self.session().await?;
         let ledger = session.rows("SELECT version FROM ledger ORDER BY object").await?;
         let survivors: Vec<u64> = ledger.into_iter().map(|row| number(&[row])).collect::<Result<_, _>>()?;
-        let mut present = vec![false; self.book.layout.items as usize];
-        for row in session.rows("SELECT id FROM item").await? {
-            let id = number(&[row])? as usize;
-            if let Some(present) = id.checked_sub(1).and_then(|index| present.get_mut(index)) {
-                *present = true;
+        let layout = self.book.layout;
+        let mut present = HashSet::new();
+        for (table, objects) in [("item", layout.item_objects()), ("shelf", layout.shelf_objects())] {
+            if objects.is_empty() {
+                continue;
+            }
+            for row in session.rows(&format!("SELECT id - 1 FROM {table}")).await? {
+                present.insert(objects.start + number(&[row])? as Object);
             }
         }
         let go_on = format!("UPDATE ledger SET version = {}", self.book.next_era_version());

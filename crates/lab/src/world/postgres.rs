@@ -128,6 +128,14 @@ impl PostgresSource {
         })
     }
 
+    /// The standby hears nothing more of the primary: what is written from now on is lost when it is promoted.
+    pub(crate) fn stall_standby(&self) -> Result<(), LabError> {
+        blocking(|| match &self.servers.lock().standby {
+            Some(standby) => Ok(standby.set("primary_conninfo", "")?),
+            None => Ok(()),
+        })
+    }
+
     /// The standby becomes the primary, and everybody is led to it. The old one is stopped before, or left running.
     pub(crate) fn promote(&self, fenced: bool) -> Result<(), LabError> {
         blocking(|| {
