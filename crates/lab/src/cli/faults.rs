@@ -1,6 +1,6 @@
 //! `trueup-lab faults`.
 
-use std::{io::IsTerminal as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf, sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trueup_core::env::{Clock, Nanos, spawn};
@@ -144,8 +144,9 @@ async fn play(args: &Args, settings: &Settings, kinds: Vec<&'static Kind>) -> Re
     load.stop().await;
     shown.stop();
     bar.finish_and_clear();
+    let misses = world.misses().await;
     let (log, naive) = (load.log.take(), load.naive.map(|log| log.take()));
-    Ok(tokio::task::block_in_place(|| report(settings, &world, &windows, log, naive, origin)))
+    Ok(tokio::task::block_in_place(|| report(settings, &world, &windows, log, naive, misses, origin)))
 }
 
 fn report(
@@ -154,6 +155,7 @@ fn report(
     windows: &[Window],
     log: Log,
     naive: Option<Log>,
+    misses: BTreeMap<String, u64>,
     origin: Nanos,
 ) -> Report {
     let end = world.book.clock.now();
@@ -186,6 +188,7 @@ fn report(
         attempts: &attempts,
         rewinds: history.rewinds.len(),
         taken_back,
+        misses,
         trouble: world.trouble.take(),
         naive,
     };

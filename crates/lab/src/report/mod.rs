@@ -54,6 +54,8 @@ pub(crate) struct Reads {
     /// Answers that held several rows of one state.
     pub(crate) together: u64,
     pub(crate) absent: u64,
+    /// Why memory had no answer, as the nodes count it.
+    pub(crate) misses: BTreeMap<String, u64>,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
 }
@@ -114,6 +116,7 @@ pub(crate) struct Material<'a> {
     pub(crate) attempts: &'a [Attempt],
     pub(crate) rewinds: usize,
     pub(crate) taken_back: u64,
+    pub(crate) misses: BTreeMap<String, u64>,
     pub(crate) trouble: Vec<String>,
     pub(crate) naive: Option<Verdict>,
 }
@@ -148,7 +151,7 @@ impl Report {
             l2,
             nodes,
             seconds: end.since(origin).as_secs_f64(),
-            reads: reads(log, &timeline),
+            reads: Reads { misses: material.misses, ..reads(log, &timeline) },
             writes: writes(attempts, material.rewinds, material.taken_back),
             violations,
             evidence,

@@ -39,6 +39,10 @@ fn write(text: &mut String, report: &Report) -> std::fmt::Result {
         reads.p50_ms,
         reads.p99_ms
     )?;
+    if !reads.misses.is_empty() {
+        let misses: Vec<_> = reads.misses.iter().map(|(why, count)| format!("{why} {count}")).collect();
+        writeln!(text, "misses  {} (since each node was started last)", misses.join(", "))?;
+    }
     writeln!(
         text,
         "writes  {} committed, {} without an answer, slowest {:.0} ms; the database went back {} times and took {} \

@@ -4,6 +4,7 @@ mod book;
 mod error;
 mod gate;
 mod l2;
+mod misses;
 mod node;
 mod postgres;
 pub(crate) mod schema;
