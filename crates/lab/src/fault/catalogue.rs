@@ -19,8 +19,8 @@ const SQLITE_NODE: Needs = Needs { nodes: 1, ..SQLITE };
 const POSTGRES: Needs = Needs { source: Some(SourceKind::Postgres), ..ANY };
 const POSTGRES_NODE: Needs = Needs { nodes: 1, ..POSTGRES };
 const FLEET: Needs = Needs { nodes: 2, ..POSTGRES };
-const REDIS: Needs = Needs { l2: Some(L2Kind::Redis), ..NODE };
-const CLUSTER: Needs = Needs { l2: Some(L2Kind::Cluster), ..NODE };
+const REDIS: Needs = Needs { l2: Some(L2Kind::Redis), ..ANY };
+const CLUSTER: Needs = Needs { l2: Some(L2Kind::Cluster), ..ANY };
 
 /// For what is over in a moment: how long it is watched.
 const MOMENT: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_500)];
