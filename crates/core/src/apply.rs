@@ -223,6 +223,19 @@ impl Feed {
         }
     }
 
+    /// Returns when the primary certainly shows everything that ends at or below `position`, or once the epoch has moved.
+    pub async fn until_visible(&self, position: Position) {
+        let epoch = self.epoch();
+        loop {
+            let moved = self.signals.moved.notified();
+            let visible = self.ledger.status().floor.is_some_and(|floor| floor >= position);
+            if visible || self.epoch() != epoch {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// Returns when the node is in an epoch and knows how fresh it is: a first ask has been answered and reached.
     pub async fn until_fresh(&self) {
         loop {

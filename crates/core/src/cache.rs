@@ -263,6 +263,18 @@ impl Cache {
         self.inner.source.describe()
     }
 
+    /// How the source's change log is followed, for people: name and value. No secrets.
+    #[must_use]
+    pub fn following(&self) -> Vec<(&'static str, String)> {
+        self.inner.source.following()
+    }
+
+    /// What must end before anything can be kept, for people.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<String> {
+        self.inner.source.waiting_for()
+    }
+
     /// Stops following the feed and ends every background task. Loads under way are carried to their end.
     pub async fn shut_down(&self) {
         self.inner.feed.stop();

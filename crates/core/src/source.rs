@@ -43,6 +43,15 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// [`LoadError`]; nothing is known about the value then.
     fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Loaded<V>, LoadError>>;
 
+    /// Loads one key on a standby of the source; none where there is none to be asked now.
+    ///
+    /// What it saw is [`Snapshot::Replayed`](crate::proof::Snapshot::Replayed): how far the standby certainly was before the
+    /// load. `upper` and epoch are asked of the primary, afterwards. The answer is passed on only once it is proven here and
+    /// the primary shows all that it may show; else the key is loaded on the primary.
+    fn load_on_standby<'a>(&'a self, _key: &'a K) -> Option<BoxFuture<'a, Result<Loaded<V>, LoadError>>> {
+        None
+    }
+
     /// Loads several keys on the primary, all in one snapshot: the answer shows one state of the database.
     ///
     /// # Errors
@@ -114,6 +123,16 @@ pub trait Source: Send + Sync + 'static {
     /// Follows the change log and tells `feed`, until [`Feed::stopped`] says so. Recovers from every failure by itself:
     /// retries with a growing pause, begins a new epoch where continuity is lost.
     fn follow(self: Arc<Self>, feed: Feed) -> BoxFuture<'static, ()>;
+
+    /// How the change log is followed, for people: name and value, such as the slot. No secrets.
+    fn following(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// What must end before anything can be kept, for people: a transaction, and who runs it.
+    fn waiting_for(&self) -> Option<String> {
+        None
+    }
 
     /// A token for now: at or after every commit acknowledged before the call.
     ///

@@ -35,7 +35,7 @@ impl<'tx, V> Authoritative<'tx, V> {
     /// [`ReadError`].
     pub async fn read<K, T>(transaction: &'tx T, key: &K) -> Result<Self, ReadError>
     where
-        T: LockingRead<K, V>,
+        T: LockingRead<K, V> + ?Sized,
     {
         let value = transaction.read_locked(key).await?;
         Ok(Self { value, transaction: PhantomData })

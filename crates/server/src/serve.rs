@@ -9,6 +9,7 @@ use std::{
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use trueup::postgres::fleet::Fleet;
 use trueup_core::env::{self, Task};
 
 use crate::{
@@ -36,6 +37,8 @@ pub struct Settings {
     pub resp_config: resp::Config,
     /// Limits of the HTTP server.
     pub http_limits: http::Limits,
+    /// What this node tells the others of its fleet.
+    pub fleet: Option<Fleet>,
 }
 
 impl Default for Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             secret: None,
             resp_config: resp::Config::default(),
             http_limits: http::Limits::default(),
+            fleet: None,
         }
     }
 }
@@ -95,6 +99,7 @@ pub struct Running {
     http: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: Vec<Task>,
+    fleet: Option<Fleet>,
 }
 
 /// Binds both listeners and begins to serve `node`.
@@ -106,7 +111,8 @@ pub async fn start(node: Node, settings: Settings) -> Result<Running, StartError
     let resp = listen("RESP", settings.resp, has_secret).await?;
     let http = listen("HTTP", settings.http, has_secret).await?;
     let stop = CancellationToken::new();
-    let mut running = Running { node, resp: None, http: None, stop, tasks: Vec::new() };
+    let fleet = settings.fleet.clone();
+    let mut running = Running { node, resp: None, http: None, stop, tasks: Vec::new(), fleet };
     if let Some((listener, address)) = resp {
         running.resp = Some(address);
         let config = resp::Config {
@@ -121,7 +127,7 @@ pub async fn start(node: Node, settings: Settings) -> Result<Running, StartError
             Some(secret) => Gate::Token(Bearer::new(secret)),
             None => Gate::Loopback,
         };
-        let router = http::router(running.node.clone(), gate, &settings.http_limits);
+        let router = http::router(running.node.clone(), gate, &settings.http_limits, settings.fleet);
         let serving = http::serve(listener, router, settings.http_limits, running.stop.clone());
         running.tasks.push(env::spawn("HTTP server", serving));
     }
@@ -179,6 +185,8 @@ impl Running {
     /// Stops: takes no new connection, finishes what is in flight within the time to stop, and ends the feed.
     pub async fn stop(self) {
         self.node.begin_to_stop();
+        // Followers would stay as long as they may: they find another node meanwhile.
+        self.fleet.iter().for_each(Fleet::close);
         self.stop.cancel();
         for task in self.tasks {
             task.ended().await;

@@ -27,9 +27,12 @@
 //! [`Cached`] one. The engine itself, with the traits that other databases plug into, is [`engine`].
 
 pub mod catalog;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod facade;
+mod group;
 pub mod plan;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
@@ -46,9 +49,10 @@ pub use trueup_core::{
     write::Authoritative,
 };
 
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 pub use self::{
-    facade::{Builder, Class, Decision, Trueup, TrueupError},
+    facade::{Builder, Class, Database, Decision, Transaction, Trueup, TrueupError},
+    postgres::{PgTx, Postgres, PostgresOptions},
     sqlite::{Sqlite, SqliteOptions, SqliteTx, WriteError},
 };
 pub use plan::Plan;

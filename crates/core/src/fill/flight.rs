@@ -38,11 +38,13 @@ pub(crate) struct Filled<V> {
     pub(crate) entry: Arc<Entry<V>>,
     /// The source, or the tier in which it was found after all.
     pub(crate) from: ServedBy,
+    /// Read on the primary: true as of the load's start, whatever the feed says.
+    pub(crate) at_once: bool,
 }
 
 impl<V> Clone for Filled<V> {
     fn clone(&self) -> Self {
-        Self { entry: Arc::clone(&self.entry), from: self.from }
+        Self { entry: Arc::clone(&self.entry), from: self.from, at_once: self.at_once }
     }
 }
 

@@ -177,7 +177,9 @@ impl Ledger {
     /// Epoch, start of the knowledge of changes, and floor, if there are both an epoch and a floor.
     pub(super) fn savable(&self) -> Option<(EpochId, Position, Position)> {
         let state = self.state.lock();
-        Some((self.epoch()?, state.start, state.book.floor().defined()?))
+        let (start, floor) = (state.start, state.book.floor().defined()?);
+        // After a freeze the floor may be behind for a moment.
+        if start <= floor { Some((self.epoch()?, start, floor)) } else { None }
     }
 
     /// Leaves the epoch without a new one: nothing is proven, nothing is stored, until [`Ledger::begin_epoch`].
@@ -261,6 +263,8 @@ impl Ledger {
     pub fn freeze(&self, barrier: Barrier) {
         let mut state = self.state.lock();
         state.book.freeze(barrier);
+        // What another node proved before may rest on changes that this one was not told: only its own entries are spared.
+        state.start = state.start.max(state.book.applied());
         state.drop_unsettled();
     }
 
@@ -477,17 +481,19 @@ impl Load {
         build: impl FnOnce(Proof) -> Arc<C>,
     ) -> (Arc<C>, Result<(), Rejected>) {
         let ledger = Arc::clone(&self.ledger);
+        // A standby was behind: when its value was last true, only the check can tell.
+        let true_at = if matches!(seen.snapshot, Snapshot::Replayed(_)) { Nanos::ZERO } else { self.started };
         let mut state = ledger.state.lock();
         match self.judge(&mut state, &tags, &seen) {
             Ok(Judged::Settled) => {
                 let applied = state.book.applied();
-                let carrier = build(Proof::settled(tags, seen.upper, self.epochs, applied, self.started));
+                let carrier = build(Proof::settled(tags, seen.upper, self.epochs, applied, true_at));
                 drop(state);
                 Arc::clone(&carrier).settled();
                 (carrier, Ok(()))
             }
             Ok(Judged::Waits { hold, number }) => {
-                let carrier = build(Proof::unsettled(tags, seen.upper, self.epochs, number, self.started));
+                let carrier = build(Proof::unsettled(tags, seen.upper, self.epochs, number, true_at));
                 let pending = Pending { hold, saw: seen.snapshot };
                 let waiting = Waiting { carrier: Arc::clone(&carrier) as Arc<dyn Carrier>, pending };
                 state.unsettled.insert((seen.upper, number), waiting);
@@ -497,7 +503,7 @@ impl Load {
             }
             Err(why) => {
                 drop(state);
-                let proof = Proof::unsettled(tags, seen.upper, self.epochs, 0, self.started);
+                let proof = Proof::unsettled(tags, seen.upper, self.epochs, 0, true_at);
                 proof.discard();
                 (build(proof), Err(why))
             }

@@ -206,6 +206,26 @@ mod tests {
     }
 
     #[test]
+    fn after_a_gap_what_others_proved_before_it_is_not_adopted() {
+        let ledger = Ledger::new(64, 64);
+        ledger.begin_epoch(EPOCH, Position(10), None);
+        ledger.apply(&message(10, 20, 1)).unwrap();
+        ask(&ledger, 20, 21);
+        let adopt = |at| ledger.adopt(Tags::new(), Position(5), Position(at), EPOCH, 1).map(drop);
+        assert_eq!(adopt(15), Ok(()));
+        ledger.freeze(crate::proof::Barrier { xid: Xid(30), end: Position(20) });
+        assert_eq!(
+            adopt(19),
+            Err(Rejected::Interrupted),
+            "another node may have been told less than this one"
+        );
+        assert_eq!(adopt(20), Ok(()));
+        assert_eq!(ledger.save(), None);
+        ask(&ledger, 20, 31);
+        assert_eq!(ledger.save().unwrap().start, Position(20));
+    }
+
+    #[test]
     fn a_ledger_without_a_floor_is_not_saved_and_one_of_another_size_not_restored() {
         let ledger = Ledger::new(64, 64);
         assert_eq!(ledger.save(), None);

@@ -17,11 +17,14 @@ use crate::{
     env::{Nanos, random},
     fill::{Ending, Fetched, Filled, Lead, Outbox, Place},
     key::{Key, KeyHashBuilder},
-    proof::{Carrier, Ledger, Load, Proof, Seen, Standing, Tags},
+    proof::{Carrier, Ledger, Load, Proof, Rejected, Seen, Snapshot, Standing, Tags},
     receipt::{ServedBy, content_version},
     source::{LoadError, Loaded},
     tier::{Entry, RemoteKey, Stay, jittered},
 };
+
+/// How long a load on a standby may take, until its value is released. Beyond it the primary is asked.
+const STANDBY_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// An entry on its way into memory, which is shared with other nodes once it is settled.
 struct Settling<V> {
@@ -69,8 +72,9 @@ where
             lead.end(Ending::Filled(filled));
             return;
         }
-        let ending = match self.load(&lead, key).await {
-            Ok(entry) => Ending::Filled(Filled { entry, from: ServedBy::Source }),
+        // Whoever is ahead of the feed, or of a node that does not know how far the source is, is helped by the primary alone.
+        let ending = match self.load(&lead, key, tiers).await {
+            Ok(filled) => Ending::Filled(filled),
             Err(error) => Ending::Failed(error),
         };
         lead.end(ending);
@@ -81,20 +85,23 @@ where
     pub(super) async fn look_up_tiers(&self, keys: &[&Key]) -> Vec<Option<Filled<V>>> {
         let in_memory = |key: &&Key| {
             let entry = self.tier.get(key.as_str()).filter(|entry| self.judge(entry, &self.need).is_ok())?;
-            Some(Filled { entry, from: ServedBy::L1 })
+            Some(Filled { entry, from: ServedBy::L1, at_once: false })
         };
         let mut found: Vec<_> = keys.iter().map(in_memory).collect();
         let missing: Vec<usize> = (0..keys.len()).filter(|index| found[*index].is_none()).collect();
         let wanted: Vec<&Key> = missing.iter().map(|index| keys[*index]).collect();
         for (index, entry) in missing.into_iter().zip(self.fetch(&wanted).await) {
-            found[index] = entry.map(|entry| Filled { entry, from: ServedBy::L2 });
+            found[index] = entry.map(|entry| Filled { entry, from: ServedBy::L2, at_once: false });
         }
         found
     }
 
-    async fn load(&self, lead: &Lead<V>, key: &K) -> Result<Arc<Entry<V>>, LoadError> {
+    async fn load(&self, lead: &Lead<V>, key: &K, standby: bool) -> Result<Filled<V>, LoadError> {
         let _permit = self.budget.acquire().await?;
         let _counted = InFlight::begin(self);
+        if standby && let Some(entry) = self.load_on_standby(lead, key).await {
+            return Ok(Filled { entry, from: ServedBy::Source, at_once: false });
+        }
         // Before the query is sent, all three: the clock, the floor, and the mark for readers who come later.
         let started = self.clock.now();
         let load = self.ledger.begin_load(started, self.catalogue.number().load(Ordering::Acquire));
@@ -107,10 +114,42 @@ where
         let took = self.clock.now().since(started);
         self.stats.loaded(result.as_ref().map(|loaded| loaded.value.is_some()), took);
         let Loaded { value, tags, seen } = result?;
-        Ok(self.admit(load, lead.key().clone(), value, tags, seen, took))
+        let entry = self.admit(load, lead.key().clone(), value, tags, seen, took);
+        Ok(Filled { entry, from: ServedBy::Source, at_once: true })
     }
 
-    /// Judges what was loaded and keeps it if it may be kept. The entry is answered in any case.
+    /// A value of a standby, if it is proven here, fresh enough for the class, and the primary shows all that it may show: a
+    /// standby can be ahead of what the primary shows, and a reader must not go back in time. Until then nobody sees it. None
+    /// in any other case: the primary is asked then.
+    async fn load_on_standby(&self, lead: &Lead<V>, key: &K) -> Option<Arc<Entry<V>>> {
+        if !self.provable {
+            return None;
+        }
+        let asked = self.loader.load_on_standby(key)?;
+        let limit = STANDBY_WAIT_MAX.min(self.plan.hard_timeout / 2);
+        let started = self.clock.now();
+        let load = self.ledger.begin_load(started, self.catalogue.number().load(Ordering::Acquire));
+        lead.sending(started);
+        let released = async {
+            let loaded =
+                asked.await.ok().filter(|loaded| matches!(loaded.seen.snapshot, Snapshot::Replayed(_)))?;
+            let took = self.clock.now().since(started);
+            let (upper, present) = (loaded.seen.upper, loaded.value.is_some());
+            // Not shared with other nodes: it may be settled before it is released.
+            let (entry, judged) = self.judge_load(load, lead.key().clone(), loaded, took, false);
+            let may_stay = judged.inspect_err(|why| self.stats.rejected(*why)).ok()?;
+            self.feed.until_visible(upper).await;
+            self.judge(&entry, &self.need).ok()?;
+            self.stats.loaded(Ok(present), took);
+            if may_stay {
+                self.keep(&entry);
+            }
+            Some(entry)
+        };
+        tokio::time::timeout(limit, released).await.ok()?
+    }
+
+    /// Judges what was loaded on the primary and keeps it if it may be kept. The entry is answered in any case.
     pub(super) fn admit(
         &self,
         load: Load,
@@ -120,28 +159,46 @@ where
         seen: Seen,
         took: Duration,
     ) -> Arc<Entry<V>> {
+        let (entry, judged) = self.judge_load(load, key, Loaded { value, tags, seen }, took, true);
+        match judged {
+            Ok(true) => self.keep(&entry),
+            Ok(false) => {}
+            Err(why) => self.stats.rejected(why),
+        }
+        entry
+    }
+
+    /// Makes an entry of what was loaded; whether it may be kept, by the plan, if it may be by the proof. `primary` says where
+    /// it was loaded.
+    fn judge_load(
+        &self,
+        load: Load,
+        key: Key,
+        loaded: Loaded<V>,
+        took: Duration,
+        primary: bool,
+    ) -> (Arc<Entry<V>>, Result<bool, Rejected>) {
+        let Loaded { value, tags, seen } = loaded;
         let encoded = value.as_ref().map(encode);
         let bytes = encoded.as_ref().map_or(0, |encoded| encoded.as_ref().map_or(0, Bytes::len));
         let version = version_of_bytes(&encoded);
         let refused = self.refused_by_plan(value.is_none(), &encoded, bytes);
         let absent = value.is_none();
-        let stay = self.stay(load.started(), took, absent);
+        let mut stay = self.stay(load.started(), took, absent);
+        if !primary {
+            // It was not true then, but some time before: only its proof tells when.
+            stay.loaded = Nanos::ZERO;
+        }
         let share = self
             .share_of(&key, encoded.and_then(Result::ok), absent, load.class_epoch())
-            .filter(|_| !refused);
+            .filter(|_| primary && !refused);
         let build = |proof| {
             let value_bytes = bytes + size_of::<V>();
             let entry = Arc::new(Entry::new(key, value, version, value_bytes, proof, stay));
             Arc::new(Settling { entry, share })
         };
         let (settling, kept) = load.admit(tags, seen, build);
-        let entry = Arc::clone(&settling.entry);
-        match kept {
-            Ok(()) if !refused => self.keep(&entry),
-            Ok(()) => {}
-            Err(why) => self.stats.rejected(why),
-        }
-        entry
+        (Arc::clone(&settling.entry), kept.map(|()| !refused))
     }
 
     fn refused_by_plan<E>(&self, absent: bool, encoded: &Option<Result<Bytes, E>>, bytes: usize) -> bool {

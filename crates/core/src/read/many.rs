@@ -125,7 +125,7 @@ where
         let sending = |now| leads.iter().for_each(|lead| lead.sending(now));
         match self.load_in_one_snapshot(&keys, &names, sending).await {
             Ok(entries) => leads.into_iter().zip(entries).for_each(|(lead, entry)| {
-                lead.end(Ending::Filled(Filled { entry, from: ServedBy::Source }));
+                lead.end(Ending::Filled(Filled { entry, from: ServedBy::Source, at_once: true }));
             }),
             Err(error) => leads.into_iter().for_each(|lead| lead.end(Ending::Failed(error.clone()))),
         }

@@ -175,13 +175,13 @@ where
     /// The receipt with which this reader may have what a load brought; none if it may not.
     fn accept(&self, filled: &Filled<V>, asking: &Asking<'_, V>, sent_after: bool) -> Option<Receipt> {
         let entry = &filled.entry;
-        if sent_after && filled.from == ServedBy::Source {
+        if sent_after && filled.at_once {
             return Some(self.receipt_of_load(entry, asking.why));
         }
-        // The query was sent before this reader arrived, or it comes from a tier: the answer counts only if it passes
-        // the check by this reader's own demands, and says no more than the check has shown.
+        // The query was sent before this reader arrived, or it comes from a tier or a standby: the answer counts only if it
+        // passes the check by this reader's own demands, and says no more than the check has shown.
         let mut receipt = self.judge(entry, asking.need).ok()?;
-        if filled.from == ServedBy::Source {
+        if filled.at_once {
             receipt.age = receipt.age.min(self.clock.now().since(entry.loaded()));
         }
         Some(Receipt { served_by: filled.from, miss: Some(asking.why), ..receipt })

@@ -20,5 +20,6 @@ mod receipts;
 mod remote;
 mod source;
 mod stale;
+mod standby;
 mod unsupported;
 mod world;

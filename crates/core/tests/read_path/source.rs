@@ -68,6 +68,9 @@ struct State {
     labels: BTreeMap<i64, Tag>,
     acts: VecDeque<Act>,
     down: bool,
+    /// Commits that a standby has replayed, where there is a standby.
+    replayed: Option<usize>,
+    standby_acts: VecDeque<Act>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +91,7 @@ pub(crate) struct Database {
     latency: OnceLock<Latency>,
     loads: AtomicUsize,
     batches: AtomicUsize,
+    standby_loads: AtomicUsize,
 }
 
 /// What a query waits for before it reads, and again before it answers.
@@ -119,6 +123,8 @@ impl Database {
             labels: BTreeMap::new(),
             acts: VecDeque::new(),
             down: false,
+            replayed: None,
+            standby_acts: VecDeque::new(),
         };
         Arc::new(Self {
             kind,
@@ -129,6 +135,7 @@ impl Database {
             latency: OnceLock::new(),
             loads: AtomicUsize::new(0),
             batches: AtomicUsize::new(0),
+            standby_loads: AtomicUsize::new(0),
         })
     }
 
@@ -304,6 +311,22 @@ impl Database {
         self.batches.load(Ordering::SeqCst)
     }
 
+    /// A standby has replayed everything written so far, what the primary still hides too.
+    pub(crate) fn replay(&self) {
+        let mut state = self.state.lock();
+        state.replayed = Some(state.commits.len());
+    }
+
+    /// The next loads on the standby do this, one each.
+    pub(crate) fn script_standby(&self, acts: impl IntoIterator<Item = Act>) {
+        self.state.lock().standby_acts.extend(acts);
+    }
+
+    /// Loads on the standby.
+    pub(crate) fn standby_loads(&self) -> usize {
+        self.standby_loads.load(Ordering::SeqCst)
+    }
+
     fn tell(&self, tell: impl FnMut(&Feed)) {
         self.feeds.lock().iter().for_each(tell);
     }
@@ -391,6 +414,22 @@ impl State {
         LoadedMany { values, seen }
     }
 
+    /// What a standby shows: whatever it has replayed.
+    fn read_replayed(&self, replayed: usize, key: i64) -> Loaded<String> {
+        let commits = &self.commits[..replayed];
+        let through = commits.last().map_or(Position(START), |commit| commit.end);
+        let write = commits.iter().flat_map(|commit| &commit.writes).rfind(|(written, _)| *written == key);
+        Loaded {
+            value: write.and_then(|(_, value)| value.clone()),
+            tags: self.tags(key),
+            seen: Seen {
+                snapshot: Snapshot::Replayed(through),
+                upper: self.end,
+                epoch: epoch_id(self.epoch),
+            },
+        }
+    }
+
     fn tags(&self, key: i64) -> Tags {
         [row_tag(key), wide_tag()].into_iter().chain(self.labels.get(&key).copied()).collect()
     }
@@ -409,6 +448,23 @@ impl Loader<i64, String> for Database {
             let (value, tags) = values.remove(0);
             Ok(Loaded { value, tags, seen })
         })
+    }
+
+    fn load_on_standby<'a>(
+        &'a self,
+        key: &'a i64,
+    ) -> Option<BoxFuture<'a, Result<Loaded<String>, LoadError>>> {
+        let mut state = self.state.lock();
+        let answer = state.read_replayed(state.replayed?, *key);
+        let act = state.standby_acts.pop_front();
+        self.standby_loads.fetch_add(1, Ordering::SeqCst);
+        Some(Box::pin(async move {
+            match act {
+                Some(Act::Fail(error)) => Err(error),
+                Some(Act::Hang) => std::future::pending().await,
+                _ => Ok(answer),
+            }
+        }))
     }
 
     fn load_many<'a>(&'a self, keys: &'a [i64]) -> BoxFuture<'a, Result<LoadedMany<String>, LoadError>> {

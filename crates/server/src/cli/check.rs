@@ -1,12 +1,9 @@
 //! `trueup check`: the ten decisions about each class, each with evidence; what does not hold is a finding.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use trueup::{
-    catalog::{CatalogBuilder, sqlite},
+    catalog::CatalogBuilder,
     plan::{Plan, Skipped},
-    sqlite::Sqlite,
 };
 use trueup_core::{
     cache::CacheBuilder,
@@ -19,6 +16,7 @@ use trueup_core::{
 use super::{
     Failure,
     client::{Server, TokenArgs},
+    database::Database,
     hit_rates::{HitRates, Verdict},
     output::{self, Format},
     setup::{self, SourceArgs},
@@ -68,17 +66,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     // What is wrong with the configuration is what one asks for here.
     let mut plan = args.source.plan(Vec::new()).map_err(|failure| Failure::Findings(failure.to_string()))?;
     setup::database(&plan)?;
-    let sqlite = match setup::open(&plan) {
-        Ok(sqlite) => sqlite,
-        Err(Failure::Usage(problem)) => return Err(Failure::Findings(problem)),
-        Err(other) => return Err(other),
-    };
-    let is_declared = !plan.classes.is_empty();
-    let skipped = setup::complete(&mut plan, &sqlite)?;
     let server = args.http.as_deref().map(|address| Server { address, token: &args.token });
     let hit_rates = server.as_ref().map(HitRates::ask).transpose()?;
-    let report = async { report(&plan, &sqlite, is_declared, &skipped, hit_rates.as_ref()) };
-    let report = setup::runtime(None)?.block_on(report)?;
+    let report = setup::runtime(None)?.block_on(async {
+        let database = match Database::look_at(&plan).await {
+            Ok(database) => database,
+            Err(Failure::Usage(problem)) => return Err(Failure::Findings(problem)),
+            Err(other) => return Err(other),
+        };
+        let is_declared = !plan.classes.is_empty();
+        let skipped = database.complete(&mut plan).await?;
+        report(&plan, &database, is_declared, &skipped, hit_rates.as_ref()).await
+    })?;
     match args.format {
         Format::Json => output::print_json(&report)?,
         Format::Table => output::print(&show(&report)),
@@ -90,28 +89,31 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn report(
+async fn report(
     plan: &Plan,
-    sqlite: &Sqlite,
+    database: &Database,
     is_declared: bool,
     skipped: &[Skipped],
     hit_rates: Option<&HitRates>,
 ) -> Result<Report, Failure> {
     let finding = |subject: &str, problem: String| Finding { subject: subject.to_owned(), problem };
     let of_table = |one: &Skipped| finding(&format!("table {}", one.table), one.reason.clone());
-    let mut findings = Vec::new();
+    let (problems, warnings) = database.preflight().await?;
+    let of_source = |(subject, problem)| Finding { subject, problem };
+    let mut findings: Vec<Finding> = problems.into_iter().map(of_source).collect();
     let mut answers = Vec::new();
-    let followed = sqlite.followed_tables()?;
+    let followed = database.followed()?;
     // What is outdated is a finding, not left out on purpose.
     let is_outdated = |table: &str| {
         followed.iter().any(|known| known.outdated.is_some() && known.name.eq_ignore_ascii_case(table))
     };
-    let notes = skipped.iter().filter(|one| !is_outdated(&one.table)).map(of_table).collect();
-    let cache = CacheBuilder::new(Arc::new(sqlite.clone())).start();
+    let left_out = skipped.iter().filter(|one| !is_outdated(&one.table)).map(of_table);
+    let notes = warnings.into_iter().map(of_source).chain(left_out).collect();
+    let cache = CacheBuilder::new(database.source()).start();
     for class in plan.classes.values() {
         // Opened as the server would open it: what does not hold shows now, not in the night.
         let only = Plan { classes: [(class.name().clone(), class.clone())].into(), ..Plan::default() };
-        let opened = sqlite::add_classes(CatalogBuilder::new(cache.clone()), sqlite, &only).map(drop);
+        let opened = database.add_classes(CatalogBuilder::new(cache.clone()), &only).await.map(drop);
         let evidence = match &opened {
             Ok(()) => "opened against the database as it is".to_owned(),
             Err(error) => {
@@ -119,7 +121,7 @@ fn report(
                 "cannot be served: see the findings".to_owned()
             }
         };
-        let feed = format!("{} tables followed by triggers, none outdated", followed.len());
+        let feed = format!("{} tables followed by {}, none outdated", followed.len(), database.feed());
         let outdated = followed.iter().find_map(|table| Some((&table.name, table.outdated.as_ref()?)));
         let feed = outdated.map_or(feed, |(table, why)| format!("table `{table}`: {why}"));
         let measured = measured(class, hit_rates);

@@ -9,6 +9,7 @@ use trueup::{
 use super::{
     Failure,
     client::{Server, TokenArgs},
+    database::Database,
     output::{self, Format},
     setup::{self, SourceArgs},
 };
@@ -64,10 +65,10 @@ fn ask(args: &Args, address: &str) -> Result<Explanation, Failure> {
 /// Reads the key here and says what was learned.
 fn look(args: &Args) -> Result<Explanation, Failure> {
     let mut plan = args.source.plan(Vec::new())?;
-    let sqlite = setup::open(&plan)?;
-    let skipped = setup::complete(&mut plan, &sqlite)?;
     setup::runtime(None)?.block_on(async {
-        let node = Node::new(setup::catalog(&plan, &sqlite)?);
+        let database = Database::open(&plan).await?;
+        let skipped = database.complete(&mut plan).await?;
+        let node = Node::new(setup::catalog(&plan, &database).await?);
         let unknown = |error| Failure::Usage(explain_unknown(&error, &args.class, &skipped));
         let class = node.catalog().class(&args.class).map_err(unknown)?;
         let key = class.form().parse(&args.key);
@@ -110,6 +111,9 @@ fn show(explanation: &Explanation) -> String {
         "node knew the source",
         node.lag_ms.map_or_else(|| "never".to_owned(), |lag| format!("{lag:.1} ms ago")),
     );
+    for (name, value) in &node.following {
+        row(&format!("feed: {name}"), value.clone());
+    }
     if let Some(reason) = &node.not_ready {
         row("node is not ready", reason.clone());
     }

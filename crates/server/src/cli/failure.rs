@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use trueup::{catalog::CatalogError, plan::ConfigErrors, sqlite::SqliteError};
+use trueup::{catalog::CatalogError, plan::ConfigErrors, postgres::PostgresError, sqlite::SqliteError};
 
 use crate::serve::StartError;
 
@@ -31,6 +31,14 @@ impl From<Failure> for ExitCode {
 }
 
 impl Failure {
+    /// Names the class that it is about.
+    fn of_class(self, class: &str) -> Self {
+        match self {
+            Self::Unreachable(why) => Self::Unreachable(format!("class `{class}`: {why}")),
+            other => Self::Usage(format!("class `{class}`: {other}")),
+        }
+    }
+
     /// Something of the system refused.
     pub(super) fn system(doing: &str, error: &dyn std::fmt::Display) -> Self {
         Self::Unreachable(format!("{doing}: {error}"))
@@ -57,14 +65,27 @@ impl From<SqliteError> for Failure {
     }
 }
 
+impl From<PostgresError> for Failure {
+    fn from(error: PostgresError) -> Self {
+        let text = error.to_string();
+        match error {
+            PostgresError::Unreachable { .. }
+            | PostgresError::TurnedAway { .. }
+            | PostgresError::TimedOut { .. }
+            | PostgresError::Tls { .. }
+            | PostgresError::Database { .. } => Self::Unreachable(text),
+            _ => Self::Usage(text),
+        }
+    }
+}
+
 impl From<CatalogError> for Failure {
     fn from(error: CatalogError) -> Self {
         match error {
             CatalogError::Sqlite(error) => (*error).into(),
-            CatalogError::Source { class, why } => match Self::from(*why) {
-                Self::Unreachable(why) => Self::Unreachable(format!("class `{class}`: {why}")),
-                other => Self::Usage(format!("class `{class}`: {other}")),
-            },
+            CatalogError::Source { class, why } => Self::from(*why).of_class(class.as_str()),
+            CatalogError::Postgres(error) => (*error).into(),
+            CatalogError::InPostgres { class, why } => Self::from(*why).of_class(class.as_str()),
             other => Self::Usage(other.to_string()),
         }
     }

@@ -1,14 +1,11 @@
 //! `trueup init`: what serving a database would take, and putting it in place or taking it out.
 
 use serde::Serialize;
-use trueup::{
-    catalog::sqlite::{discover_classes, install_options},
-    plan::{Plan, Skipped, render},
-    sqlite::{FeedPlan, RemovePlan, discover_file},
-};
+use trueup::plan::{Plan, Skipped, render};
 
 use super::{
     Failure,
+    database::{self, Feed},
     output::{self, Format},
     setup::{self, SourceArgs},
 };
@@ -43,25 +40,31 @@ struct Report {
     applied: bool,
 }
 
+/// What installing would do, and which tables get no class.
+pub(super) struct Installation {
+    pub(super) feed: Feed,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// What was taken out.
+pub(super) struct Removal {
+    pub(super) statements: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     setup::start_logs("warn");
     let mut plan = args.source.plan(Vec::new())?;
-    let source = setup::database(&plan)?.clone();
-    let path = setup::path(&source);
-    let report = if args.remove {
-        remove(&RemovePlan::new(path)?)?
-    } else {
-        let feed = FeedPlan::new(path, &install_options(&plan))?;
-        let skipped = if plan.classes.is_empty() {
-            discover_classes(&mut plan, &discover_file(path)?, None)
-        } else {
-            Vec::new()
-        };
-        if args.apply {
-            feed.apply()?;
+    let report = setup::runtime(None)?.block_on(async {
+        if args.remove {
+            return database::remove(&plan).await.map(removed);
         }
-        install(&feed, &plan, &skipped, args.apply)
-    };
+        let installation = database::installation(&mut plan).await?;
+        if args.apply {
+            installation.feed.apply().await?;
+        }
+        Ok(install(&installation, &plan, args.apply))
+    })?;
     match args.format {
         Format::Json => output::print_json(&report),
         Format::Table => {
@@ -71,25 +74,20 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn install(feed: &FeedPlan, plan: &Plan, skipped: &[Skipped], applied: bool) -> Report {
+fn install(installation: &Installation, plan: &Plan, applied: bool) -> Report {
+    let Installation { feed, skipped } = installation;
     Report {
         toml: Some(render(plan, skipped)),
-        statements: feed.statements().to_vec(),
+        statements: feed.statements(),
         warnings: feed.warnings().to_vec(),
         refused: feed.refused().to_vec(),
         applied,
     }
 }
 
-fn remove(plan: &RemovePlan) -> Result<Report, Failure> {
-    let warning = plan.apply()?;
-    Ok(Report {
-        toml: None,
-        statements: plan.statements().to_vec(),
-        warnings: warning.into_iter().collect(),
-        refused: Vec::new(),
-        applied: true,
-    })
+fn removed(removal: Removal) -> Report {
+    let Removal { statements, warnings } = removal;
+    Report { toml: None, statements, warnings, refused: Vec::new(), applied: true }
 }
 
 /// The report as a `trueup.toml` with everything else in comments, so that it can be kept as it is.

@@ -4,6 +4,7 @@
 
 mod check;
 mod client;
+mod database;
 mod demo;
 mod explain;
 mod failure;

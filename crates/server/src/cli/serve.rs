@@ -8,6 +8,7 @@ use trueup::plan::{Override, Plan, ServerSettings};
 
 use super::{
     Failure,
+    database::Database,
     setup::{self, SourceArgs},
 };
 use crate::{
@@ -63,17 +64,23 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut plan = args.plan()?;
     let settings = settings(&plan.server)?;
-    let sqlite = setup::open(&plan)?;
-    for left_out in setup::complete(&mut plan, &sqlite)? {
-        tracing::warn!(table = left_out.table, reason = left_out.reason, "a table is not served");
-    }
-    if plan.classes.is_empty() {
-        tracing::warn!("there is nothing to serve: no class is declared, and no table can be served unasked");
-    }
     setup::runtime(args.workers)?.block_on(async {
         // Listened for from here on, so that none is lost while the server starts.
         let mut signals = Signals::new()?;
-        let catalog = setup::catalog(&plan, &sqlite)?;
+        let database = tokio::select! {
+            database = Database::open(&plan) => database?,
+            () = signals.asked_to_end() => return Ok(()),
+        };
+        for left_out in database.complete(&mut plan).await? {
+            tracing::warn!(table = left_out.table, reason = left_out.reason, "a table is not served");
+        }
+        if plan.classes.is_empty() {
+            tracing::warn!(
+                "there is nothing to serve: no class is declared, and no table can be served unasked"
+            );
+        }
+        let catalog = setup::catalog(&plan, &database).await?;
+        let settings = Settings { fleet: database.fleet(), ..settings };
         let running = start(Node::new(catalog), settings).await?;
         announce(&running)?;
         signals.serve_until_asked(args, &plan, &running).await;
@@ -107,6 +114,7 @@ pub(super) fn settings(server: &ServerSettings) -> Result<Settings, Failure> {
         secret: secret.transpose()?,
         resp_config,
         http_limits,
+        fleet: None,
     };
     Ok(settings.stop_timeout(server.shutdown_timeout))
 }

@@ -4,35 +4,28 @@ use std::{
     io::IsTerminal as _,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use clap::ValueHint;
-use indicatif::ProgressBar;
 use trueup::{
-    catalog::{Catalog, CatalogBuilder, sqlite},
-    plan::{Override, Plan, SecretFile, Skipped, SourceSettings, SourceUrl},
-    sqlite::{FeedPlan, Sqlite, SqliteError, SqliteOptions, discover_file},
+    catalog::{Catalog, CatalogBuilder},
+    plan::{Override, Plan, SecretFile, SourceSettings},
 };
-use trueup_core::{cache::CacheBuilder, env::Clock};
+use trueup_core::cache::CacheBuilder;
 
-use super::Failure;
+use super::{Failure, database::Database};
 use crate::node::Node;
 
 /// Read where no other file is named.
 const CONFIG_DEFAULT: &str = "trueup.toml";
-/// How long a database that cannot be reached is asked again at the start.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the feed is waited for where nothing can be shown before it has caught up.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
-/// Pause between two attempts.
-const START_RETRY: Duration = Duration::from_millis(500);
 
 /// Where the configuration and the database are.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct SourceArgs {
-    /// The database: sqlite:PATH
+    /// The database: sqlite:PATH or postgres://USER@HOST:PORT/DATABASE
     #[arg(long, value_name = "URL")]
     pub(super) source: Option<String>,
     /// The configuration; `trueup.toml` of this folder where there is one
@@ -78,91 +71,25 @@ pub(super) fn no_remote_tier() -> Failure {
     )
 }
 
-/// The SQLite file that the plan names.
+/// The database that the plan names.
 pub(super) fn database(plan: &Plan) -> Result<&SourceSettings, Failure> {
-    let source = plan.source.as_ref().ok_or_else(|| {
+    plan.source.as_ref().ok_or_else(|| {
         Failure::Usage(
-            "no database is named: write `--source sqlite:PATH`, or `[source]` in trueup.toml".to_owned(),
+            "no database is named: write `--source sqlite:PATH` or `--source postgres://...`, or `[source]` in \
+             trueup.toml"
+                .to_owned(),
         )
-    })?;
-    match &source.url {
-        SourceUrl::Sqlite(_) => Ok(source),
-        SourceUrl::Postgres(_) => {
-            Err(Failure::Usage("PostgreSQL is not in this version: write `--source sqlite:PATH`".to_owned()))
-        }
-    }
-}
-
-/// The path of the SQLite file.
-pub(super) fn path(source: &SourceSettings) -> &Path {
-    match &source.url {
-        SourceUrl::Sqlite(path) => path,
-        // Refused by `database`.
-        SourceUrl::Postgres(_) => Path::new(""),
-    }
-}
-
-/// Opens the database, installing the feed first where that is allowed. A database that is locked is asked again for a
-/// while.
-pub(super) fn open(plan: &Plan) -> Result<Sqlite, Failure> {
-    let source = database(plan)?;
-    let clock = Clock::system();
-    let started = clock.now();
-    let progress = ProgressBar::new_spinner();
-    loop {
-        let error = match open_once(plan, source) {
-            Ok(sqlite) => return Ok(sqlite),
-            Err(error @ SqliteError::Locked { .. }) if clock.now().since(started) < START_PATIENCE => error,
-            Err(error) => return Err(error.into()),
-        };
-        let waited_s = clock.now().since(started).as_secs();
-        if progress.is_hidden() {
-            tracing::warn!(%error, waited_s, "the database cannot be opened yet, trying again");
-        } else {
-            progress.set_message(format!(
-                "{error}; trying again ({waited_s} s of {} s)",
-                START_PATIENCE.as_secs()
-            ));
-            progress.tick();
-        }
-        std::thread::sleep(START_RETRY);
-    }
-}
-
-fn open_once(plan: &Plan, source: &SourceSettings) -> Result<Sqlite, SqliteError> {
-    let path = path(source);
-    if source.install_feed {
-        let feed = FeedPlan::new(path, &sqlite::install_options(plan))?;
-        if !feed.statements().is_empty() {
-            feed.apply()?;
-            tracing::info!(tables = feed.tables().len(), "the feed is installed");
-        }
-        for warning in feed.warnings() {
-            tracing::warn!("{warning}");
-        }
-    }
-    let options = SqliteOptions { write_lock_wait: source.busy_timeout, ..SqliteOptions::default() };
-    Sqlite::open(path, options)
-}
-
-/// Fills in classes from the schema where the plan has none; what was left out comes back.
-pub(super) fn complete(plan: &mut Plan, sqlite: &Sqlite) -> Result<Vec<Skipped>, Failure> {
-    if !plan.classes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let tables = discover_file(sqlite.path())?;
-    let followed = sqlite.followed_tables()?;
-    Ok(sqlite::discover_classes(plan, &tables, Some(&followed)))
+    })
 }
 
 /// A cache in front of the database, with the plan's classes. Call on a runtime.
-pub(super) fn catalog(plan: &Plan, sqlite: &Sqlite) -> Result<Catalog, Failure> {
-    let cache = CacheBuilder::new(Arc::new(sqlite.clone()))
+pub(super) async fn catalog(plan: &Plan, database: &Database) -> Result<Catalog, Failure> {
+    let cache = CacheBuilder::new(database.source())
         .buckets(plan.memory.buckets)
         .recent_changes_max(plan.memory.recent_max)
         .online_checks(true)
         .start();
-    Ok(sqlite::add_classes(CatalogBuilder::new(cache), sqlite, plan)?.build())
+    Ok(database.add_classes(CatalogBuilder::new(cache), plan).await?.build())
 }
 
 /// Waits until answers can be proven.
@@ -186,6 +113,8 @@ pub(super) fn runtime(workers: Option<NonZeroUsize>) -> Result<tokio::runtime::R
 /// Logs go to standard error, by `TRUEUP_LOG` (such as `debug`), else from `info` on.
 pub(super) fn start_logs(default: &str) {
     use tracing_subscriber::EnvFilter;
+    // The replication library tells of every status update that it sends.
+    let default = format!("{default},pg_walstream=warn");
     let filter = EnvFilter::try_from_env("TRUEUP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     // Fails only where a test of this process has set a subscriber already.
     let colours = std::io::stderr().is_terminal();

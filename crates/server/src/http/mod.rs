@@ -18,6 +18,7 @@
 
 mod batch;
 mod explain;
+mod feed;
 mod gate;
 mod headers;
 mod health;
@@ -42,6 +43,8 @@ pub use self::{
     limits::Limits,
     server::serve,
 };
+use trueup::postgres::fleet::Fleet;
+
 use crate::{metrics::Metrics, node::Node};
 
 /// What every handler can reach.
@@ -52,7 +55,9 @@ pub(crate) struct App {
 }
 
 /// All routes in front of `node`, behind `gate`.
-pub fn router(node: Node, gate: Gate, limits: &Limits) -> Router {
+///
+/// `fleet` is what this node tells the others of its fleet; without one there is no such route.
+pub fn router(node: Node, gate: Gate, limits: &Limits, fleet: Option<Fleet>) -> Router {
     let app = App { metrics: Arc::new(Metrics::new(node.clone())), node };
     let guarded = Router::new()
         .route("/v1/status", get(health::status))
@@ -63,6 +68,8 @@ pub fn router(node: Node, gate: Gate, limits: &Limits) -> Router {
         .route("/v1/{class}/{key}", get(read::read))
         .route("/metrics", get(health::metrics))
         .layer(middleware::from_fn_with_state(limits::Guard::new(limits), limits::bound))
+        // Not bounded in time nor counted among the requests: a follower stays for as long as it lives.
+        .merge(fleet.map(feed::routes).unwrap_or_default())
         // Outermost, so that who may not ask takes nobody's place.
         .layer(middleware::from_fn_with_state(gate, gate::admit));
     // Not counted among the requests: a server that is busy is alive all the same.

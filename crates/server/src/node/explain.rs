@@ -1,5 +1,7 @@
 //! Why a key is, or is not, served from memory.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use trueup::catalog::CatalogClass;
 use trueup_core::{
@@ -76,6 +78,9 @@ pub struct NodeFacts {
     pub floor: Option<u64>,
     /// Milliseconds since the node last knew how far the source was.
     pub lag_ms: Option<f64>,
+    /// How the change log is followed: name and value.
+    #[serde(default)]
+    pub following: BTreeMap<String, String>,
 }
 
 /// What is known about `key`. Reads nothing from the source.
@@ -144,5 +149,6 @@ fn node_facts(node: &Node) -> NodeFacts {
         applied: status.applied.0,
         floor: status.floor.map(|floor| floor.0),
         lag_ms: cache.lag().map(|lag| lag.as_secs_f64() * 1_000.0),
+        following: cache.following().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }

@@ -82,14 +82,15 @@ impl Node {
         if cache.is_ready() {
             return None;
         }
-        Some(match cache.status().barrier {
-            Some(barrier) => {
+        Some(match (cache.waiting_for(), cache.status().barrier) {
+            (Some(what), _) => format!("the feed waits for {what}"),
+            (None, Some(barrier)) => {
                 format!(
                     "the feed has begun; it waits until transaction {} can be seen by readers",
                     barrier.xid
                 )
             }
-            None => "the feed has not caught up yet".to_owned(),
+            (None, None) => "the feed has not caught up yet".to_owned(),
         })
     }
 }

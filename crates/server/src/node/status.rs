@@ -41,6 +41,10 @@ pub struct Status {
 pub struct FeedStatus {
     /// The epoch, in hex; none while the node is in none.
     pub epoch: Option<String>,
+    /// How the change log is followed: name and value.
+    pub following: BTreeMap<&'static str, String>,
+    /// What must end before anything can be kept.
+    pub waiting_for: Option<String>,
     /// How many epochs this process has seen.
     pub epochs: u64,
     /// The position through which the feed has been applied.
@@ -137,6 +141,8 @@ impl Node {
         let (status, stats) = (cache.status(), cache.feed_stats());
         FeedStatus {
             epoch: cache.feed().epoch().map(|epoch| epoch.to_string()),
+            following: cache.following().into_iter().collect(),
+            waiting_for: cache.waiting_for(),
             epochs: status.epoch,
             position: status.applied.0,
             told: status.told.0,

@@ -59,6 +59,19 @@ pub enum CatalogError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Sqlite(Box<crate::sqlite::SqliteError>),
+    /// The PostgreSQL source refuses it.
+    #[cfg(feature = "postgres")]
+    #[error("class `{class}`: {why}")]
+    InPostgres {
+        /// The class.
+        class: ClassName,
+        /// What the source says.
+        why: Box<crate::postgres::PostgresError>,
+    },
+    /// The PostgreSQL source cannot be read.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(Box<crate::postgres::PostgresError>),
     /// There is one of that name already.
     #[error("class `{class}` is declared twice; give each its own name")]
     Twice {
@@ -71,6 +84,13 @@ pub enum CatalogError {
 impl From<crate::sqlite::SqliteError> for CatalogError {
     fn from(error: crate::sqlite::SqliteError) -> Self {
         Self::Sqlite(Box::new(error))
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<crate::postgres::PostgresError> for CatalogError {
+    fn from(error: crate::postgres::PostgresError) -> Self {
+        Self::Postgres(Box::new(error))
     }
 }
 

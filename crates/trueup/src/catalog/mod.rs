@@ -7,8 +7,12 @@
 mod answer;
 mod builder;
 mod class;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod common;
 mod error;
 mod form;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod uncached;

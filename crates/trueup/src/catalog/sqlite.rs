@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use trueup_core::{
-    class::{ClassPlan, Group, Invalidation, Origin, Rows, Settings, Tags as Declared},
+    class::{ClassPlan, Origin, Rows},
     entry::Raw,
     env::BoxFuture,
     key::{Affinity, Collation, ColumnForm, Key, KeyForm},
@@ -12,7 +12,13 @@ use trueup_core::{
     write::LockingRead as _,
 };
 
-use super::{CatalogBuilder, CatalogEntry, CatalogError, key_form};
+use super::{
+    CatalogBuilder, CatalogEntry, CatalogError,
+    common::{
+        check_key, declared_groups, groups_of, left_out, load_bytes_max, no_source, only_in_rust, spec,
+    },
+    key_form,
+};
 use crate::{
     plan::{DiscoveredTable, Plan, Skipped},
     sqlite::{
@@ -60,31 +66,7 @@ fn unfollowed(table: &TableInfo, followed: &[FollowedTable]) -> Option<String> {
 /// What the feed must tell so that the classes of `plan` can be proven: every table, and the groups that are declared.
 #[must_use]
 pub fn install_options(plan: &Plan) -> InstallOptions {
-    let mut groups: BTreeMap<String, Vec<GroupSpec>> = BTreeMap::new();
-    for group in plan.classes.values().flat_map(declared_groups) {
-        let of_table = groups.entry(group.table.to_string()).or_default();
-        let spec = spec(group);
-        if !of_table.contains(&spec) {
-            of_table.push(spec);
-        }
-    }
-    InstallOptions { groups, ..InstallOptions::default() }
-}
-
-fn declared_groups(plan: &ClassPlan) -> &[Group] {
-    match plan {
-        ClassPlan::Cacheable(plan) => match &plan.invalidation {
-            Invalidation::Feed(Declared::Groups(groups)) => groups,
-            _ => &[],
-        },
-        ClassPlan::Decision(_) => &[],
-    }
-}
-
-/// A group is called by its columns: what two classes declare alike is one group.
-fn spec(group: &Group) -> GroupSpec {
-    let columns: Vec<String> = group.columns.iter().map(ToString::to_string).collect();
-    GroupSpec { name: columns.join(","), columns }
+    InstallOptions { groups: groups_of(plan), ..InstallOptions::default() }
 }
 
 /// A class of a SQLite database, with the way to load it.
@@ -161,12 +143,8 @@ pub fn open(sqlite: &Sqlite, tables: &[TableInfo], plan: &ClassPlan) -> Result<S
     match plan.origin() {
         Origin::Table(name) => of_table(sqlite, tables, plan, name),
         Origin::Query(sql) => of_query(sqlite, tables, plan, sql),
-        Origin::Loader => {
-            Err(refused(plan, "its loader is written in Rust, so only a Rust program can serve it"))
-        }
-        Origin::External => {
-            Err(refused(plan, "it has no source to load from, and filling by clients is not supported yet"))
-        }
+        Origin::Loader => Err(only_in_rust(plan)),
+        Origin::External => Err(no_source(plan)),
     }
 }
 
@@ -180,7 +158,10 @@ fn of_table(
     let table = find(tables, name);
     let columns = table.map(|table| table.columns.as_slice()).unwrap_or_default();
     let loader = RowLoader::new(sqlite, name, row_options(plan, columns)).map_err(in_source)?;
-    check_key(plan, table)?;
+    if let Some(table) = table {
+        let key: Vec<&str> = table.key.iter().map(|column| column.name.as_str()).collect();
+        check_key(plan, &key, same)?;
+    }
     let form = loader.key_form().clone();
     let followed = sqlite.followed_tables().map_err(in_source)?;
     // Tags hold the name under which the feed follows the table.
@@ -193,46 +174,18 @@ fn of_table(
     })
 }
 
-/// A row has one name: its primary key.
-fn check_key(plan: &ClassPlan, table: Option<&TableInfo>) -> Result<(), CatalogError> {
-    if !plan.key().scope.is_empty() {
-        let why = "a row is the same row in every scope: write a `query` that uses the scope, such as \
-            \"SELECT * FROM t WHERE id = :id AND tenant = :tenant\"";
-        return Err(refused(plan, why));
-    }
-    let Some(table) = table else { return Ok(()) };
-    let key: Vec<&str> = table.key.iter().map(|column| column.name.as_str()).collect();
-    let declared = &plan.key().columns;
-    let alike = key.len() == declared.len() && key.iter().zip(declared).all(|(a, b)| same(a, b));
-    if alike && plan.key().parameters.is_empty() {
-        return Ok(());
-    }
-    let quoted: Vec<String> = key.iter().map(|name| format!("{name:?}")).collect();
-    let why = format!("`key` must be the primary key of the table: write `key = [{}]`", quoted.join(", "));
-    Err(refused(plan, &why))
-}
-
 fn row_options(plan: &ClassPlan, columns: &[ColumnInfo]) -> RowOptions {
+    let leave_out = left_out(plan, columns.iter().map(|column| column.name.as_str()));
     match plan {
         ClassPlan::Cacheable(plan) => RowOptions {
-            leave_out: columns
-                .iter()
-                .filter(|column| plan.never_cache.excludes(&column.name).is_some())
-                .map(|column| column.name.clone())
-                .collect(),
+            leave_out,
             limit: plan.hard_timeout,
-            value_bytes_max: load_bytes_max(plan),
+            value_bytes_max: load_bytes_max(plan, LOAD_BYTES_MAX),
         },
-        // Never held anywhere, and declared by hand: a code is there to be read.
         ClassPlan::Decision(plan) => {
-            RowOptions { leave_out: Vec::new(), limit: plan.hard_timeout, value_bytes_max: LOAD_BYTES_MAX }
+            RowOptions { leave_out, limit: plan.hard_timeout, value_bytes_max: LOAD_BYTES_MAX }
         }
     }
-}
-
-/// What a load may bring. The engine answers with values above the class's own bound and keeps them out of memory.
-fn load_bytes_max(plan: &Settings) -> usize {
-    plan.value_bytes_max.max(LOAD_BYTES_MAX)
 }
 
 fn of_query(
@@ -245,7 +198,9 @@ fn of_query(
     let groups: BTreeMap<String, GroupSpec> =
         declared_groups(plan).iter().map(|group| (group.table.to_string(), spec(group))).collect();
     let (limit, value_bytes_max, age_bounded) = match plan {
-        ClassPlan::Cacheable(plan) => (plan.hard_timeout, load_bytes_max(plan), !plan.is_provable()),
+        ClassPlan::Cacheable(plan) => {
+            (plan.hard_timeout, load_bytes_max(plan, LOAD_BYTES_MAX), !plan.is_provable())
+        }
         // Read anew each time, so it matters to nobody whether the answer changes without a change of the tables.
         ClassPlan::Decision(plan) => (plan.hard_timeout, LOAD_BYTES_MAX, true),
     };
@@ -283,8 +238,4 @@ fn find<'t>(tables: &'t [TableInfo], name: &str) -> Option<&'t TableInfo> {
 /// SQLite compares names without case.
 fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
-}
-
-fn refused(plan: &ClassPlan, why: &str) -> CatalogError {
-    CatalogError::Refused { class: plan.name().clone(), why: why.to_owned() }
 }

@@ -4,8 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use trueup_core::{entry::CacheValue, error::ReadError, key::CacheKey, read, write::Authoritative};
 
-use super::rows::{Located, Rows};
-use crate::sqlite::SqliteTx;
+use super::rows::{Located, Rows, Transaction};
 
 /// A class of values, keyed by `K`: everything that the [engine's class](read::Class) does, and reads in a transaction.
 /// Cheap to clone; all clones share entries and counters.
@@ -44,11 +43,12 @@ where
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn authoritative<'tx>(
+    pub async fn authoritative<'tx, T: Transaction>(
         &self,
-        transaction: &'tx SqliteTx<'_>,
+        transaction: &'tx T,
         key: &K,
     ) -> Result<Authoritative<'tx, V>, ReadError> {
+        let transaction: &'tx (dyn Transaction + 'tx) = transaction;
         Authoritative::read(transaction, &Located { rows: &self.rows, key }).await
     }
 }
@@ -79,11 +79,12 @@ where
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn authoritative<'tx>(
+    pub async fn authoritative<'tx, T: Transaction>(
         &self,
-        transaction: &'tx SqliteTx<'_>,
+        transaction: &'tx T,
         key: &K,
     ) -> Result<Authoritative<'tx, V>, ReadError> {
+        let transaction: &'tx (dyn Transaction + 'tx) = transaction;
         Authoritative::read(transaction, &Located { rows: &self.rows, key }).await
     }
 }

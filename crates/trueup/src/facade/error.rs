@@ -1,12 +1,14 @@
 //! What can go wrong while a cache or a class is set up.
 
+use std::sync::Arc;
+
 use trueup_core::{
     class::{ClassName, PlanError},
     error::ClassError,
     key::KeyError,
 };
 
-use crate::{catalog::CatalogError, plan::UnknownClass, sqlite::SqliteError};
+use crate::{catalog::CatalogError, plan::UnknownClass, postgres::PostgresError, sqlite::SqliteError};
 
 /// A cache, or a class of it, could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +25,7 @@ pub enum TrueupError {
     Class(Box<ClassError>),
     /// The class cannot be served from this database.
     #[error(transparent)]
-    Catalog(Box<CatalogError>),
+    Catalog(Arc<CatalogError>),
     /// The key type does not fit the class.
     #[error("class `{class}`: {why}")]
     Key {
@@ -35,6 +37,9 @@ pub enum TrueupError {
     /// The database cannot be read.
     #[error(transparent)]
     Source(Box<SqliteError>),
+    /// The PostgreSQL database cannot be read.
+    #[error(transparent)]
+    Postgres(Box<PostgresError>),
     /// The feed has not caught up in time.
     #[error("the feed has not caught up within {waited_s} s: {problem}")]
     NotReady {
@@ -56,8 +61,14 @@ macro_rules! boxed {
 }
 
 boxed! {
-    Catalog: CatalogError;
     Source: SqliteError;
+    Postgres: PostgresError;
     Class: ClassError;
     Plan: PlanError;
+}
+
+impl From<Arc<CatalogError>> for TrueupError {
+    fn from(error: Arc<CatalogError>) -> Self {
+        Self::Catalog(error)
+    }
 }

@@ -1,6 +1,7 @@
 //! The way in for programs in Rust.
 
 mod class;
+mod database;
 mod error;
 mod rows;
 
@@ -14,15 +15,20 @@ use trueup_core::{
     proof::Token,
 };
 
-use self::rows::Rows;
 pub use self::{
     class::{Class, Decision},
+    database::Database,
     error::TrueupError,
+    rows::Transaction,
+};
+use self::{
+    database::{Opened, OpenedClass},
+    rows::Rows,
 };
 use crate::{
-    catalog::sqlite::{SqliteClass, discover_classes, open},
     plan::Plan,
-    sqlite::{Sqlite, SqliteTx, TableInfo, WriteError, discover_file},
+    postgres::{self, PgTx, Postgres},
+    sqlite::{Sqlite, SqliteTx, WriteError},
 };
 
 /// How long [`Builder::build`] waits for the feed to catch up.
@@ -38,15 +44,15 @@ pub struct Builder<S> {
 
 /// A cache in front of a database. Cheap to clone; the last clone that is dropped stops following the feed.
 #[derive(Clone)]
-pub struct Trueup {
+pub struct Trueup<D = Sqlite> {
+    database: D,
     inner: Arc<Inner>,
 }
 
 struct Inner {
     cache: Cache,
-    sqlite: Sqlite,
     plan: Plan,
-    tables: Vec<TableInfo>,
+    opened: Opened,
 }
 
 impl Trueup {
@@ -54,7 +60,9 @@ impl Trueup {
     pub fn builder() -> Builder<()> {
         Builder { source: (), plan: Plan::default(), online_checks: false }
     }
+}
 
+impl<D: Database> Trueup<D> {
     /// Opens a class, whose rows are read as `V`: a field for each column that matters, by serde.
     ///
     /// A class that the plan does not name is a table, by primary key and with safe defaults. Entries and counters live as
@@ -92,18 +100,6 @@ impl Trueup {
         Ok(Decision::new(rows))
     }
 
-    /// Runs `work` in a transaction that holds the database's write lock, commits, and returns a token: a read that
-    /// carries it reflects this write, on any node. On an error everything is rolled back.
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub async fn write<T, E>(
-        &self,
-        work: impl AsyncFnOnce(&SqliteTx<'_>) -> Result<T, E>,
-    ) -> Result<(T, Token), WriteError<E>> {
-        self.inner.sqlite.write(work).await
-    }
-
     /// The cache behind all classes: its feed, tokens, invalidation.
     #[must_use]
     pub fn cache(&self) -> &Cache {
@@ -120,14 +116,46 @@ impl Trueup {
     }
 
     fn rows<K, V>(&self, plan: &ClassPlan) -> Result<Rows<K, V>, TrueupError> {
-        let SqliteClass { form, loader, .. } = open(&self.inner.sqlite, &self.inner.tables, plan)?;
-        Ok(Rows::new(plan.name().clone(), form, loader))
+        let name = plan.name();
+        match self.inner.opened.get(name) {
+            Some(Ok(OpenedClass { form, rows })) => Ok(Rows::new(name.clone(), form.clone(), rows.clone())),
+            Some(Err(why)) => Err(Arc::clone(why).into()),
+            None => Err(self.inner.plan.unknown(name).into()),
+        }
+    }
+}
+
+impl Trueup<Sqlite> {
+    /// Runs `work` in a transaction that holds the database's write lock, commits, and returns a token: a read that
+    /// carries it reflects this write, on any node. On an error everything is rolled back.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn write<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&SqliteTx<'_>) -> Result<T, E>,
+    ) -> Result<(T, Token), WriteError<E>> {
+        self.database.write(work).await
+    }
+}
+
+impl Trueup<Postgres> {
+    /// Runs `work` in a transaction on the primary, commits, and returns a token: a read that carries it reflects this
+    /// write, on any node. On an error everything is rolled back.
+    ///
+    /// # Errors
+    /// [`postgres::WriteError`].
+    pub async fn write<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&PgTx) -> Result<T, E>,
+    ) -> Result<(T, Token), postgres::WriteError<E>> {
+        self.database.write(work).await
     }
 }
 
 impl Builder<()> {
     /// The database of record, in which a feed must be installed.
-    pub fn source(self, source: Sqlite) -> Builder<Sqlite> {
+    pub fn source<D: Database>(self, source: D) -> Builder<D> {
         Builder { source, plan: self.plan, online_checks: self.online_checks }
     }
 }
@@ -146,17 +174,15 @@ impl<S> Builder<S> {
     }
 }
 
-impl Builder<Sqlite> {
+impl<D: Database> Builder<D> {
     /// Begins to follow the feed, and returns once it has caught up.
     ///
     /// # Errors
     /// [`TrueupError`] when the database cannot be read, or the feed does not catch up.
-    pub async fn build(self) -> Result<Trueup, TrueupError> {
-        let Self { source: sqlite, mut plan, online_checks } = self;
-        let tables = discover_file(sqlite.path())?;
-        // What cannot be served is missing where it is asked for, and the error then names what there is.
-        drop(discover_classes(&mut plan, &tables, Some(&sqlite.followed_tables()?)));
-        let cache = CacheBuilder::new(Arc::new(sqlite.clone()))
+    pub async fn build(self) -> Result<Trueup<D>, TrueupError> {
+        let Self { source: database, mut plan, online_checks } = self;
+        let opened = database.open_all(&mut plan).await?;
+        let cache = CacheBuilder::new(Arc::new(database.clone()))
             .buckets(plan.memory.buckets)
             .recent_changes_max(plan.memory.recent_max)
             .online_checks(online_checks)
@@ -166,12 +192,12 @@ impl Builder<Sqlite> {
             let problem = problem.map_or_else(|| "no answer yet".to_owned(), |problem| problem.to_string());
             return Err(TrueupError::NotReady { waited_s: READY_WAIT_MAX.as_secs(), problem });
         }
-        Ok(Trueup { inner: Arc::new(Inner { cache, sqlite, plan, tables }) })
+        Ok(Trueup { database, inner: Arc::new(Inner { cache, plan, opened }) })
     }
 }
 
-impl std::fmt::Debug for Trueup {
+impl<D: Database> std::fmt::Debug for Trueup<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Trueup").field("source", &self.inner.sqlite).finish_non_exhaustive()
+        f.debug_struct("Trueup").field("source", &self.database.describe()).finish_non_exhaustive()
     }
 }

@@ -1,28 +1,98 @@
 //! Rows as values of a Rust type.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use trueup_core::{
     class::ClassName,
     entry::{CacheValue, Raw},
     env::BoxFuture,
     key::{CacheKey, Key, KeyForm},
-    source::{LoadError, Loaded, LoadedMany, Loader},
+    source::{Catalogue, LoadError, Loaded, LoadedMany, Loader},
     write::LockingRead,
 };
 
-use crate::{catalog::sqlite::ClassLoader, sqlite::SqliteTx};
+use crate::{
+    catalog::{postgres, sqlite},
+    postgres::PgTx,
+    sqlite::SqliteTx,
+};
+
+/// A live transaction in which rows of a class can be read and locked: [`SqliteTx`], [`PgTx`].
+pub trait Transaction: sealed::Reads + Send + Sync {}
+
+impl Transaction for SqliteTx<'_> {}
+
+impl Transaction for PgTx {}
+
+pub(super) mod sealed {
+    use super::{BoxFuture, Key, LoadError, Lockable, Raw};
+
+    /// Reads and locks what a loader loads.
+    pub trait Reads {
+        /// The row under `key`, locked until the transaction ends.
+        fn read<'a>(
+            &'a self,
+            rows: &'a Lockable,
+            key: &'a Key,
+        ) -> BoxFuture<'a, Result<Option<Raw>, LoadError>>;
+    }
+}
+
+/// Loads rows of a class, of whichever database, and can do so in a transaction of that database.
+#[derive(Clone, Debug)]
+pub enum Lockable {
+    /// Of a SQLite database.
+    Sqlite(sqlite::ClassLoader),
+    /// Of a PostgreSQL database.
+    Postgres(postgres::ClassLoader),
+}
+
+/// What a class of one database says to a transaction of another.
+fn foreign() -> LoadError {
+    LoadError::Refused("the transaction is one of another database than the class's".into())
+}
+
+impl sealed::Reads for SqliteTx<'_> {
+    fn read<'a>(&'a self, rows: &'a Lockable, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
+        Box::pin(async move {
+            match rows {
+                Lockable::Sqlite(loader) => loader.read_locked(self, key).await,
+                Lockable::Postgres(_) => Err(foreign()),
+            }
+        })
+    }
+}
+
+impl sealed::Reads for PgTx {
+    fn read<'a>(&'a self, rows: &'a Lockable, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
+        Box::pin(async move {
+            match rows {
+                Lockable::Postgres(loader) => loader.read_locked(self, key).await,
+                Lockable::Sqlite(_) => Err(foreign()),
+            }
+        })
+    }
+}
+
+impl Lockable {
+    fn loader(&self) -> &dyn Loader<Key, Raw> {
+        match self {
+            Self::Sqlite(loader) => loader,
+            Self::Postgres(loader) => loader,
+        }
+    }
+}
 
 /// Loads the rows of a class, and reads each as a `V`.
 pub(super) struct Rows<K, V> {
     class: ClassName,
     form: KeyForm,
-    rows: ClassLoader,
+    rows: Lockable,
     types: PhantomData<fn(&K) -> V>,
 }
 
 impl<K, V> Rows<K, V> {
-    pub(super) const fn new(class: ClassName, form: KeyForm, rows: ClassLoader) -> Self {
+    pub(super) const fn new(class: ClassName, form: KeyForm, rows: Lockable) -> Self {
         Self { class, form, rows, types: PhantomData }
     }
 
@@ -54,7 +124,7 @@ where
 {
     fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Loaded<V>, LoadError>> {
         Box::pin(async move {
-            let Loaded { value, tags, seen } = self.rows.load(&self.key(key)?).await?;
+            let Loaded { value, tags, seen } = self.rows.loader().load(&self.key(key)?).await?;
             Ok(Loaded { value: self.value(value)?, tags, seen })
         })
     }
@@ -62,10 +132,14 @@ where
     fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<LoadedMany<V>, LoadError>> {
         Box::pin(async move {
             let keys = keys.iter().map(|key| self.key(key)).collect::<Result<Vec<_>, _>>()?;
-            let LoadedMany { values, seen } = self.rows.load_many(&keys).await?;
+            let LoadedMany { values, seen } = self.rows.loader().load_many(&keys).await?;
             let value = |(row, tags)| Ok((self.value(row)?, tags));
             Ok(LoadedMany { values: values.into_iter().map(value).collect::<Result<_, LoadError>>()?, seen })
         })
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        self.rows.loader().catalogue()
     }
 }
 
@@ -75,7 +149,7 @@ pub(super) struct Located<'a, K, V> {
     pub(super) key: &'a K,
 }
 
-impl<K, V> LockingRead<Located<'_, K, V>, V> for SqliteTx<'_>
+impl<K, V> LockingRead<Located<'_, K, V>, V> for dyn Transaction + '_
 where
     K: CacheKey + Send + Sync + 'static,
     V: CacheValue,
@@ -83,7 +157,7 @@ where
     fn read_locked<'a>(&'a self, at: &'a Located<'_, K, V>) -> BoxFuture<'a, Result<Option<V>, LoadError>> {
         Box::pin(async move {
             let key = at.rows.key(at.key)?;
-            at.rows.value(at.rows.rows.read_locked(self, &key).await?)
+            at.rows.value(self.read(&at.rows.rows, &key).await?)
         })
     }
 }

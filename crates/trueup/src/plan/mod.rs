@@ -26,7 +26,9 @@ pub use self::{
     overrides::{ENVIRONMENT_PREFIX, Override},
     reload::Reloader,
     render::render,
-    server::{L2Settings, MemorySettings, SecretFile, ServerSettings, SourceSettings, SourceUrl},
+    server::{
+        FleetSettings, L2Settings, MemorySettings, SecretFile, ServerSettings, SourceSettings, SourceUrl,
+    },
     tunables::Tunables,
 };
 use self::{
@@ -40,6 +42,8 @@ use self::{
 pub struct Plan {
     /// The database of record; a library user hands the engine one instead.
     pub source: Option<SourceSettings>,
+    /// `[fleet]`; none for a node on its own.
+    pub fleet: Option<FleetSettings>,
     /// Where clients come in.
     pub server: ServerSettings,
     /// What the proof may take.
@@ -102,6 +106,7 @@ impl Plan {
     fn read(root: &Table, findings: &Findings) -> Self {
         let root = Section::root(root, findings);
         let source = SourceSettings::read(root.section("source"));
+        let fleet = FleetSettings::read(root.section("fleet"));
         let server = ServerSettings::read(root.section("server"));
         let memory = MemorySettings::read(root.section("memory"));
         let l2_section = root.section("l2");
@@ -122,7 +127,7 @@ impl Plan {
         }
         defaults_section.finish("key");
         root.finish("section");
-        Self { source, server, memory, l2, defaults, classes }
+        Self { source, fleet, server, memory, l2, defaults, classes }
     }
 
     /// The class of that name.
@@ -130,11 +135,16 @@ impl Plan {
     /// # Errors
     /// [`UnknownClass`] with the nearest name.
     pub fn class(&self, name: &str) -> Result<&ClassPlan, UnknownClass> {
-        self.classes.get(name).ok_or_else(|| UnknownClass {
+        self.classes.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// What to say of a class that is not there.
+    pub(crate) fn unknown(&self, name: &str) -> UnknownClass {
+        UnknownClass {
             name: name.chars().take(trueup_core::class::CLASS_NAME_BYTES_MAX).collect(),
             suggestion: nearest(name, self.classes.keys().map(ClassName::as_str)),
             known: self.classes.keys().map(ClassName::as_str).collect::<Vec<_>>().join(", "),
-        })
+        }
     }
 
     /// Starts a class in Rust, with `[defaults]` already stated.

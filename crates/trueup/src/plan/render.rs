@@ -9,7 +9,8 @@ use trueup_core::class::{
 };
 
 use super::{
-    L2Settings, MemorySettings, Plan, SecretFile, ServerSettings, Skipped, SourceSettings, Tunables,
+    FleetSettings, L2Settings, MemorySettings, Plan, SecretFile, ServerSettings, Skipped, SourceSettings,
+    SourceUrl, Tunables,
 };
 
 /// Writes `plan` as a file that reads back as the same plan, with a note on each table that was left out.
@@ -19,6 +20,9 @@ pub fn render(plan: &Plan, skipped: &[Skipped]) -> String {
     out.line("# Trueup's plan: what is cached, and the ten decisions about each class.");
     if let Some(source) = &plan.source {
         out.source(source);
+    }
+    if let Some(fleet) = &plan.fleet {
+        out.fleet(fleet);
     }
     if plan.server != ServerSettings::default() {
         out.server(&plan.server);
@@ -106,7 +110,25 @@ impl Writer {
         self.text("url", &source.url.to_string());
         self.secret("password_file", source.password_file.as_ref());
         self.bare("install_feed", source.install_feed);
-        self.text("busy_timeout", &show_duration(source.busy_timeout));
+        match source.url {
+            SourceUrl::Sqlite(_) => self.text("busy_timeout", &show_duration(source.busy_timeout)),
+            SourceUrl::Postgres(_) => {
+                self.bare("pool_max", source.pool_max);
+                if !source.replicas.is_empty() {
+                    self.bare("replicas", list(&source.replicas));
+                }
+            }
+        }
+    }
+
+    fn fleet(&mut self, fleet: &FleetSettings) {
+        self.line("\n# Nodes that share one replication slot.\n[fleet]");
+        self.text("slot", &fleet.slot);
+        self.text("advertise", &fleet.advertise);
+        if let Some(state_dir) = &fleet.state_dir {
+            self.text("state_dir", &state_dir.to_string_lossy());
+        }
+        self.text("save_every", &show_duration(fleet.save_every));
     }
 
     fn server(&mut self, server: &ServerSettings) {

@@ -48,7 +48,7 @@ impl std::str::FromStr for SourceUrl {
         }
         Err(Problem::Conflict {
             problem: "it names no kind of database that Trueup reads".to_owned(),
-            fix: "write \"sqlite:PATH\"".to_owned(),
+            fix: "write \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"".to_owned(),
         })
     }
 }
@@ -81,32 +81,101 @@ pub struct SourceSettings {
     pub install_feed: bool,
     /// How long a locked database is waited for.
     pub busy_timeout: Duration,
+    /// Standbys that answer loads beside the primary; PostgreSQL only.
+    pub replicas: Vec<String>,
+    /// Connections for loads at most; PostgreSQL only.
+    pub pool_max: usize,
 }
 
 /// How long a locked database is waited for, unless stated.
 const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+/// Connections for loads at most, unless stated.
+const POOL_MAX_DEFAULT: usize = 16;
 
 impl SourceSettings {
     /// The database at `url`, with the defaults of the section.
     #[must_use]
     pub fn new(url: SourceUrl) -> Self {
-        Self { url, password_file: None, install_feed: false, busy_timeout: BUSY_TIMEOUT_DEFAULT }
+        Self {
+            url,
+            password_file: None,
+            install_feed: false,
+            busy_timeout: BUSY_TIMEOUT_DEFAULT,
+            replicas: Vec::new(),
+            pool_max: POOL_MAX_DEFAULT,
+        }
     }
 
     pub(super) fn read(section: Section<'_>) -> Option<Self> {
-        let url = section.text("url");
-        let parsed =
-            url.as_ref().and_then(|url| url.parse().map_err(|p: Problem| section.report("url", p)).ok());
+        let parse =
+            |key, url: &str| url.parse::<SourceUrl>().map_err(|problem| section.report(key, problem)).ok();
+        let url = section.text("url").and_then(|url| parse("url", &url));
         if section.is_present() && section.place_of("url").is_none() {
             section.conflict("url", "the source has no address", "write `url = \"sqlite:PATH\"`");
         }
-        let password_file = secret(&section, "password_file");
-        let install_feed = section.flag("install_feed").unwrap_or(false);
-        let busy_timeout = section.duration("busy_timeout").unwrap_or(BUSY_TIMEOUT_DEFAULT);
+        let replicas = section.texts("replicas").unwrap_or_default();
+        let parsed: Vec<_> = replicas.iter().filter_map(|replica| parse("replicas", replica)).collect();
+        let is_sqlite = |url: &SourceUrl| matches!(url, SourceUrl::Sqlite(_));
+        if parsed.iter().any(is_sqlite) || (!parsed.is_empty() && url.as_ref().is_some_and(is_sqlite)) {
+            let fix = "leave `replicas` out, or write addresses of PostgreSQL standbys";
+            section.conflict("replicas", "only PostgreSQL has standbys", fix);
+        }
+        let settings = Self {
+            password_file: secret(&section, "password_file"),
+            install_feed: section.flag("install_feed").unwrap_or(false),
+            busy_timeout: section.duration("busy_timeout").unwrap_or(BUSY_TIMEOUT_DEFAULT),
+            pool_max: section.count("pool_max", 1..=1_000).map_or(POOL_MAX_DEFAULT, |count| count as usize),
+            replicas,
+            url: url.clone().unwrap_or_else(|| SourceUrl::Sqlite(PathBuf::new())),
+        };
         section.finish("key");
-        parsed.map(|url| Self { url, password_file, install_feed, busy_timeout })
+        url.map(|_| settings)
     }
 }
+
+/// `[fleet]`: nodes that share one slot of a PostgreSQL source. Without the section each node has a temporary slot of its
+/// own, and leaves nothing behind in the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetSettings {
+    /// The replication slot that the nodes share.
+    pub slot: String,
+    /// Where the other nodes reach this one's HTTP port, such as `http://10.0.0.7:7380`.
+    pub advertise: String,
+    /// Where this node saves its ledger; none: it begins with another node's.
+    pub state_dir: Option<PathBuf>,
+    /// How often it is saved, and the slot is confirmed.
+    pub save_every: Duration,
+}
+
+/// How often the ledger is saved, unless stated.
+const SAVE_EVERY_DEFAULT: Duration = Duration::from_secs(30);
+
+impl FleetSettings {
+    pub(super) fn read(section: Section<'_>) -> Option<Self> {
+        let present = section.is_present();
+        let slot = section.text("slot").unwrap_or_else(|| "trueup".to_owned());
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if slot.is_empty() || slot.len() > SLOT_NAME_BYTES_MAX || !slot.chars().all(legal) {
+            let example = "lower-case letters, digits and `_`, 63 at most";
+            section.report(
+                "slot",
+                Problem::Type { found: format!("{slot:?}"), wanted: "a slot's name", example },
+            );
+        }
+        let advertise = section.text("advertise").unwrap_or_default();
+        if present && !advertise.starts_with("http://") {
+            let fix = "write `advertise = \"http://HOST:PORT\"`, the HTTP address of this node";
+            section.conflict("advertise", "the other nodes do not know where to follow this one", fix);
+        }
+        let state_dir = section.text("state_dir").map(PathBuf::from);
+        let save_every = section.duration("save_every").unwrap_or(SAVE_EVERY_DEFAULT);
+        section.finish("key");
+        present.then_some(Self { slot, advertise, state_dir, save_every })
+    }
+}
+
+/// Longest name that PostgreSQL gives a slot, in bytes.
+const SLOT_NAME_BYTES_MAX: usize = 63;
 
 /// `[server]`: where clients come in, and what they may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! What is installed: the version, the nonces, and the tables that are followed.
 
 use rusqlite::{Connection, OptionalExtension as _};
-use serde::{Deserialize, Serialize};
 use trueup_core::entry::{EpochId, EpochParts};
 
 use super::{
@@ -11,14 +10,7 @@ use super::{
     triggers::{Logged, triggers},
 };
 
-/// A declared group of rows: those that share values in some columns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupSpec {
-    /// Its name, which stands in the tag.
-    pub name: String,
-    /// Columns of the table, in the order of the tag's values.
-    pub columns: Vec<String>,
-}
+pub use crate::group::GroupSpec;
 
 /// What names the epoch, apart from the schema's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

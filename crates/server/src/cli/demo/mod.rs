@@ -24,6 +24,7 @@ use self::{
 };
 use super::{
     Failure,
+    database::Database,
     serve::{Signals, announce},
     setup,
 };
@@ -92,12 +93,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let folder = Folder::new()?;
     bank::create(&folder.database())?;
     let mut plan = plan(&folder.database())?;
-    let sqlite = setup::open(&plan)?;
-    setup::complete(&mut plan, &sqlite)?;
     setup::runtime(None)?.block_on(async {
         let mut signals = Signals::new()?;
+        let database = Database::open(&plan).await?;
+        database.complete(&mut plan).await?;
         let settings = Settings { resp: Some(args.resp), http: Some(args.http), ..Settings::default() };
-        let node = Node::new(setup::catalog(&plan, &sqlite)?);
+        let node = Node::new(setup::catalog(&plan, &database).await?);
         let running = start(node, settings.stop_timeout(STOP_TIMEOUT)).await?;
         let outcome = play(args, &folder, &running, &mut signals).await;
         running.stop().await;

@@ -41,7 +41,12 @@ fn file(row: &Row, value: Option<&str>) -> String {
         "[source]" if row.key == "url" => {
             format!("[source]\n{}", if line.is_empty() { "url = \"sqlite:x\"" } else { &line })
         }
+        "[source]" if row.key == "replicas" => format!("[source]\nurl = \"postgres://h/d\"\n{line}\n"),
         "[source]" => format!("[source]\nurl = \"sqlite:x\"\n{line}\n"),
+        "[fleet]" if row.key == "advertise" => {
+            format!("[fleet]\n{}", if line.is_empty() { "advertise = \"http://h:1\"" } else { &line })
+        }
+        "[fleet]" => format!("[fleet]\nadvertise = \"http://h:1\"\n{line}\n"),
         "[l2]" if row.key == "urls" => {
             format!("[l2]\n{}", if line.is_empty() { "urls = \"redis://h:1\"" } else { &line })
         }
@@ -124,6 +129,7 @@ fn the_guide_lists_exactly_the_keys_of_the_parser() {
     };
     for (path, headings) in [
         ("source", &["[source]"][..]),
+        ("fleet", &["[fleet]"]),
         ("server", &["[server]"]),
         ("memory", &["[memory]"]),
         ("l2", &["[l2]"]),

@@ -24,8 +24,8 @@ fn unknown_keys_are_suggested() {
     );
     assert_eq!(
         refusal("[sever]\n"),
-        "trueup.toml:1:2: sever: unknown section, did you mean \"server\"?; known: class, defaults, l2, memory, \
-         server, source"
+        "trueup.toml:1:2: sever: unknown section, did you mean \"server\"?; known: class, defaults, fleet, l2, \
+         memory, server, source"
     );
     assert!(user("max_stalenes = \"1s\"").contains("unknown key, did you mean \"max_staleness\"?"));
     assert!(user("colour = 1").starts_with("trueup.toml:4:1: class.user.colour: unknown key; known: "));
@@ -158,7 +158,19 @@ fn settings_of_the_server_are_checked() {
         ("[source]\nbusy_timeout = \"1s\"", "source.url: the source has no address; write `url = "),
         (
             "[source]\nurl = \"mysql://h\"",
-            "names no kind of database that Trueup reads; write \"sqlite:PATH\"",
+            "names no kind of database that Trueup reads; write \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"",
+        ),
+        (
+            "[source]\nurl = \"sqlite:a\"\nreplicas = [\"postgres://h/d\"]",
+            "source.replicas: only PostgreSQL has standbys; leave `replicas` out",
+        ),
+        (
+            "[fleet]\n",
+            "fleet.advertise: the other nodes do not know where to follow this one; write `advertise",
+        ),
+        (
+            "[fleet]\nadvertise = \"http://h:1\"\nslot = \"A b\"",
+            "\"A b\" is not a slot's name; write lower-case letters, digits and `_`, 63 at most",
         ),
         (
             "[server]\nresp = \"here\"",

@@ -53,6 +53,8 @@ fn discovered_tables_are_written_with_the_ten_decisions() {
 #[test]
 fn the_rest_of_a_plan_reads_back_too() {
     let text = "[source]\nurl = \"postgres://me@h/d\"\npassword_file = \"p\"\ninstall_feed = true\n\
+         replicas = [\"postgres://me@i/d\"]\npool_max = 3\n\
+         [fleet]\nslot = \"shop\"\nadvertise = \"http://h:7380\"\nstate_dir = \"/s\"\nsave_every = \"5s\"\n\
          [server]\nresp = \"off\"\nhttp = \"[::1]:9\"\npassword_file = \"q\"\nclients_max = 7\nidle_timeout = \"90s\"\n\
          [memory]\nbuckets = 2048\n[l2]\nurls = [\"redis://h:1\"]\nsecret_file = \"s\"\n\
          [defaults]\nlife = \"2h\"\nnegative_life = \"off\"\njitter = \"33.3%\"\nrefresh = \"early\"\nl2 = true\n\

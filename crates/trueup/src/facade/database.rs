@@ -1,0 +1,82 @@
+//! What the way in asks of a database.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use trueup_core::{class::ClassName, env::BoxFuture, key::KeyForm, source::Source};
+
+use super::{TrueupError, rows::Lockable};
+use crate::{
+    catalog::{CatalogError, postgres, sqlite},
+    plan::Plan,
+    postgres::{Postgres, discover},
+    sqlite::{Sqlite, discover_file},
+};
+
+/// A database of record that a [`Trueup`](crate::Trueup) can stand in front of: [`Sqlite`], [`Postgres`].
+pub trait Database: Source + Clone + sealed::Opens {}
+
+impl Database for Sqlite {}
+
+impl Database for Postgres {}
+
+/// A class of a plan, ready to be read; or why it cannot be.
+pub(super) type Opened = BTreeMap<ClassName, Result<OpenedClass, Arc<CatalogError>>>;
+
+/// A class, ready to be read.
+#[derive(Clone, Debug)]
+pub struct OpenedClass {
+    /// The normal form of the keys.
+    pub form: KeyForm,
+    /// Loads rows.
+    pub rows: Lockable,
+}
+
+pub(super) mod sealed {
+    use super::{Arc, BTreeMap, BoxFuture, CatalogError, ClassName, OpenedClass, Plan, TrueupError};
+
+    /// Opens the classes of a plan.
+    pub trait Opens {
+        /// Adds to `plan` what the schema offers, and opens each class. One that cannot be served is an error where it is
+        /// asked for.
+        #[expect(clippy::type_complexity, reason = "the name of the type is private to the module above")]
+        fn open_all<'a>(
+            &'a self,
+            plan: &'a mut Plan,
+        ) -> BoxFuture<'a, Result<BTreeMap<ClassName, Result<OpenedClass, Arc<CatalogError>>>, TrueupError>>;
+    }
+}
+
+impl sealed::Opens for Sqlite {
+    fn open_all<'a>(&'a self, plan: &'a mut Plan) -> BoxFuture<'a, Result<Opened, TrueupError>> {
+        Box::pin(async move {
+            let tables = discover_file(self.path())?;
+            // What cannot be served is missing where it is asked for, and the error then names what there is.
+            drop(sqlite::discover_classes(plan, &tables, Some(&self.followed_tables()?)));
+            let one = |class: &trueup_core::class::ClassPlan| {
+                let sqlite::SqliteClass { form, loader, .. } =
+                    sqlite::open(self, &tables, class).map_err(Arc::new)?;
+                Ok(OpenedClass { form, rows: Lockable::Sqlite(loader) })
+            };
+            Ok(plan.classes.iter().map(|(name, class)| (name.clone(), one(class))).collect())
+        })
+    }
+}
+
+impl sealed::Opens for Postgres {
+    fn open_all<'a>(&'a self, plan: &'a mut Plan) -> BoxFuture<'a, Result<Opened, TrueupError>> {
+        Box::pin(async move {
+            let tables = discover(self).await?;
+            drop(postgres::discover_classes(plan, &tables, Some(&self.followed_tables())));
+            let mut opened = Opened::new();
+            for (name, class) in &plan.classes {
+                let class = postgres::open(self, &tables, class).await;
+                let class = class.map(|postgres::PostgresClass { form, loader, .. }| OpenedClass {
+                    form,
+                    rows: Lockable::Postgres(loader),
+                });
+                opened.insert(name.clone(), class.map_err(Arc::new));
+            }
+            Ok(opened)
+        })
+    }
+}

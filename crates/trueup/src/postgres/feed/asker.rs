@@ -1,0 +1,211 @@
+//! Asking the source how far it is, again and again: what makes answers fresh.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use trueup_core::{
+    apply::Feed,
+    entry::EpochId,
+    env::Nanos,
+    proof::{Ask, Barrier, Position, Snapshot, Xid},
+};
+
+use super::{control::Control, error::FeedError, host::Host};
+
+/// After so long without a word of the log while an answer waits for it, a heartbeat is sent.
+const BEAT_AFTER: Duration = Duration::from_millis(20);
+/// A heartbeat that has not come back is not sent again before this has passed.
+const BEAT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Pause after a question that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long nothing can be kept before somebody is named for it, and how often that is looked up.
+const NAME_BLOCKER_EVERY: Duration = Duration::from_secs(1);
+/// How long a question may take, whatever the source's own limits are.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why following ended without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Positions and ids mean something else from here on.
+    Broken(&'static str),
+    /// The slot is to be made anew, or another node is to be followed.
+    Moved(&'static str),
+}
+
+/// What the parts of one session tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// A transaction id of these days.
+    near: AtomicU64,
+    /// The highest heartbeat seen in the log.
+    beat: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn near(&self) -> Xid {
+        Xid(self.near.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn saw_xid(&self, xid: Xid) {
+        self.near.fetch_max(xid.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn beat(&self) -> u64 {
+        self.beat.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn saw_beat(&self, beat: u64) {
+        self.beat.fetch_max(beat, Ordering::Relaxed);
+    }
+}
+
+/// Asks for one session.
+pub(super) struct Asker<'a> {
+    pub(super) host: &'a dyn Host,
+    pub(super) feed: &'a Feed,
+    pub(super) progress: Arc<Progress>,
+    pub(super) epoch: EpochId,
+    pub(super) timeline: u32,
+    /// What must become visible before anything is kept.
+    pub(super) barrier: Option<Xid>,
+    pub(super) control: Option<Control>,
+    /// Whether this node sends heartbeats: one of a fleet is enough.
+    pub(super) sends_beats: bool,
+    /// The heartbeat that was sent last, and when.
+    pub(super) beat: Option<u64>,
+    pub(super) beaten_at: Nanos,
+    pub(super) named_at: Nanos,
+}
+
+impl Asker<'_> {
+    /// Asks until the session is over.
+    pub(super) async fn run(mut self) -> Result<Ended, FeedError> {
+        self.named_at = self.host.clock().now();
+        loop {
+            let applied = self.feed.applied();
+            // Before the question is sent: every commit acknowledged before this moment shows in the answer.
+            let (at, discards) = (self.host.clock().now(), self.feed.discards());
+            let doing = "asking how far it is";
+            let answer = match tokio::time::timeout(ASK_LIMIT, self.host.ask()).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) => {
+                    self.trouble(&error).await;
+                    continue;
+                }
+                Err(_) => {
+                    self.trouble(&FeedError::Late { doing, limit: ASK_LIMIT }).await;
+                    continue;
+                }
+            };
+            if answer.timeline != self.timeline {
+                return Ok(Ended::Broken("the source is on another timeline: a standby was promoted"));
+            }
+            if answer.position < applied {
+                return Ok(Ended::Broken(
+                    "the source's log ends before a position that it had: it was restored",
+                ));
+            }
+            self.progress.saw_xid(answer.snapshot.xmax);
+            if answer.moved {
+                self.catalogue_moved(answer.position).await?;
+                continue;
+            }
+            let xmin = answer.snapshot.xmin;
+            let ask = Ask { at, position: answer.position, discards };
+            self.feed.answered(self.epoch, ask, Some(&Snapshot::Xids(answer.snapshot)));
+            self.name_blocker(xmin).await;
+            self.wait(ask).await;
+        }
+    }
+
+    /// Reads the catalogue anew. Changes told so far may have been mapped by the old one: nothing is kept until all of
+    /// them are visible. The question is not counted.
+    async fn catalogue_moved(&mut self, position: Position) -> Result<(), FeedError> {
+        tracing::info!("the catalogue has moved: classes that read what was altered begin anew");
+        self.host.catalogue_moved().await?;
+        // After the registry is in use: what is mapped by the old one has a lower id.
+        let xid = self.control().await?.own_xid().await?;
+        self.feed.freeze(Barrier { xid, end: position });
+        self.barrier = self.barrier.max(Some(xid));
+        Ok(())
+    }
+
+    /// Waits for the time of the next question.
+    async fn wait(&mut self, ask: Ask) {
+        let options = self.host.options();
+        let (busy, idle) = (options.ask_busy, options.ask_idle.max(options.ask_busy));
+        tokio::time::sleep(busy.saturating_sub(self.since(ask.at))).await;
+        if self.feed.applied() < ask.position && self.sends_beats {
+            let applied = self.feed.applied();
+            let patience = BEAT_AFTER.saturating_sub(self.since(ask.at));
+            let reached = tokio::time::timeout(patience, self.feed.until_applied(ask.position)).await;
+            if reached.is_err() && self.feed.applied() == applied {
+                self.beat().await;
+            }
+        }
+        // Whatever is told beyond the answer asks for another one.
+        let beyond = Position(ask.position.0.saturating_add(1));
+        let patience = idle.saturating_sub(self.since(ask.at));
+        drop(tokio::time::timeout(patience, self.feed.until_applied(beyond)).await);
+    }
+
+    async fn beat(&mut self) {
+        let is_under_way = self.beat.is_some_and(|beat| self.progress.beat() < beat);
+        if is_under_way && self.since(self.beaten_at) < BEAT_AGAIN_AFTER {
+            return;
+        }
+        let sent = match self.control().await {
+            Ok(control) => control.beat().await,
+            Err(error) => Err(error),
+        };
+        self.beaten_at = self.host.clock().now();
+        match sent {
+            Ok(beat) => self.beat = beat,
+            Err(error) => {
+                self.control = None;
+                self.feed.failed(error.to_string());
+            }
+        }
+    }
+
+    /// Says which transaction is waited for, where nothing can be kept for long.
+    async fn name_blocker(&mut self, xmin: Xid) {
+        let Some(barrier) = self.barrier else { return };
+        if xmin > barrier {
+            self.barrier = None;
+            self.host.status().wait_for(None);
+            return;
+        }
+        if self.since(self.named_at) < NAME_BLOCKER_EVERY {
+            return;
+        }
+        self.named_at = self.host.clock().now();
+        let Ok(control) = self.control().await else { return };
+        if let Ok(Some(who)) = control.oldest().await
+            && self.host.status().wait_for(Some(who.clone()))
+        {
+            tracing::info!(waiting_for = %who, "answers are given but not kept until an older transaction ends");
+        }
+    }
+
+    async fn control(&mut self) -> Result<&Control, FeedError> {
+        if self.control.as_ref().is_none_or(Control::is_closed) {
+            self.control = Some(Control::open(self.host).await?);
+        }
+        self.control.as_ref().ok_or(FeedError::Thread("lost its connection"))
+    }
+
+    async fn trouble(&self, error: &FeedError) {
+        self.feed.failed(error.to_string());
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+
+    fn since(&self, at: Nanos) -> Duration {
+        self.host.clock().now().since(at)
+    }
+}

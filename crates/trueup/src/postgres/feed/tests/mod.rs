@@ -1,0 +1,3 @@
+//! What the tests of the feed share.
+
+pub(crate) mod mapper;

@@ -1,0 +1,29 @@
+//! What names an epoch of the source.
+
+use trueup_core::entry::{EpochId, EpochParts};
+
+/// With a timeline, the name of an epoch. The feed sets it when it has entered one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// `system_identifier` of the cluster.
+    pub(super) system_id: u64,
+    /// Drawn when the feed was installed, and anew whenever it was lost.
+    pub(super) feed_nonce: u128,
+    /// How often the feed had a gap since the nonce was drawn.
+    pub(super) generation: u64,
+}
+
+impl Identity {
+    /// The epoch on `timeline`.
+    pub(super) fn epoch(&self, timeline: u32) -> EpochId {
+        EpochId::new(&EpochParts {
+            system_id: self.system_id,
+            timeline,
+            feed_nonce: self.feed_nonce,
+            generation: self.generation,
+        })
+    }
+}
+
+/// The epoch of what is loaded before the feed has entered one: never a node's, so it is answered and not kept.
+pub(super) const NO_EPOCH: EpochId = EpochId::from_bytes([0; EpochId::BYTES]);

@@ -1,0 +1,213 @@
+//! Loads: one statement that tells what it saw together with what it read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use deadpool_postgres::Object;
+use futures_util::TryStreamExt as _;
+use tokio_postgres::{Row, Statement, types::PgLsn};
+use trueup_core::{
+    entry::Raw,
+    proof::{Position, Seen, Snapshot},
+    source::{LoadError, Loaded, LoadedMany},
+};
+
+use super::{
+    error::{At, PostgresError},
+    handle::{Shared, lease},
+    options::LOAD_LIMIT_DEFAULT,
+    value::AsText,
+};
+
+/// Largest value that a load of a class brings, in bytes, whatever its class keeps: a mistaken query must not fill the
+/// process's memory.
+pub const LOAD_BYTES_MAX: usize = 64 << 20;
+
+/// What a load saw: snapshot, a position read after it, timeline. A statement's snapshot is taken before its functions run.
+pub(super) const SAW: &str = "(SELECT pg_current_snapshot()::text AS snapshot, pg_current_wal_insert_lsn() AS upper, \
+     substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) AS timeline OFFSET 0) saw";
+/// The columns of [`SAW`].
+pub(super) const SAW_COLUMNS: &str = "saw.snapshot, saw.upper, saw.timeline";
+
+/// The rows of `query` as JSON by PostgreSQL itself. `found` tells an absent row from a row of NULLs; a row of more than
+/// `limit` bytes is told by its size alone. `OFFSET 0` has the text made once, and the query run as it stands.
+pub(super) fn as_json(query: &str, limit: usize, rows_max: Option<usize>) -> String {
+    let rows_max = rows_max.map_or(String::new(), |rows| format!(" LIMIT {rows}"));
+    // The line ends so that a comment at the end of the query does.
+    format!(
+        "SELECT true AS found, octet_length(j.value) AS bytes, CASE WHEN octet_length(j.value) <= {limit} THEN j.value END \
+         AS value FROM (SELECT to_jsonb(l)::text AS value FROM ({query}\n) l OFFSET 0) j{rows_max}"
+    )
+}
+
+/// A statement, its parameters, and the time it has.
+pub(super) struct Request<'a> {
+    pub(super) sql: &'a str,
+    pub(super) params: &'a [AsText],
+    pub(super) limit: Duration,
+    /// Bytes of all rows together, beyond which the load is given up.
+    pub(super) bytes_max: usize,
+}
+
+/// What the rows of a load of `values` may bring together: each value its own bound, and what stands beside it.
+pub(super) const fn bytes_of_rows(value_bytes_max: usize, values: usize) -> usize {
+    // Snapshot, position and flags of each row; a row of an array is at least as large as these.
+    const BESIDE: usize = 1 << 20;
+    value_bytes_max.saturating_mul(2).saturating_mul(values).saturating_add(BESIDE)
+}
+
+/// The snapshots under which a statement runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// One, its own.
+    Statement,
+    /// One, although it calls functions that would take their own: in a transaction that keeps its snapshot.
+    Volatile,
+}
+
+impl Shared {
+    /// The rows of a statement on a reading connection, within its time.
+    pub(super) async fn rows(&self, request: &Request<'_>, reads: Reads) -> Result<Vec<Row>, PostgresError> {
+        let at = At { patience: request.limit, ..self.at("loading") };
+        let run = async {
+            let client = lease(&self.readers, at, request.limit).await?;
+            match reads {
+                Reads::Statement => run(&client, request, at).await,
+                Reads::Volatile => run_volatile(&client, request, at).await,
+            }
+        };
+        tokio::time::timeout(request.limit, run).await.unwrap_or_else(|_| Err(at.late()))
+    }
+
+    /// What a load of nothing sees.
+    pub(super) async fn now(&self, limit: Duration) -> Result<Seen, LoadError> {
+        let sql = format!("SELECT {SAW_COLUMNS} FROM {SAW}");
+        let rows = self
+            .rows(&Request { sql: &sql, params: &[], limit, bytes_max: LOAD_BYTES_MAX }, Reads::Statement)
+            .await?;
+        self.seen(&rows)
+    }
+
+    /// What the first row of a load says of all.
+    pub(super) fn seen(&self, rows: &[Row]) -> Result<Seen, LoadError> {
+        let row = rows.first().ok_or(LoadError::Lost)?;
+        let strange = |what: &str| {
+            LoadError::Unavailable(
+                format!("{}: the server answered with a strange {what}", self.address.place()).into(),
+            )
+        };
+        let snapshot: &str = row.try_get(0).map_err(|_| strange("snapshot"))?;
+        let snapshot = snapshot.parse().map_err(|_| strange("snapshot"))?;
+        let upper: PgLsn = row.try_get(1).map_err(|_| strange("position"))?;
+        let timeline = timeline(row.try_get(2).ok()).ok_or_else(|| strange("timeline"))?;
+        Ok(Seen {
+            snapshot: Snapshot::Xids(snapshot),
+            upper: Position(upper.into()),
+            epoch: self.epoch(timeline),
+        })
+    }
+}
+
+/// The first eight digits of a WAL file's name.
+pub(super) fn timeline(text: Option<&str>) -> Option<u32> {
+    u32::from_str_radix(text?, 16).ok()
+}
+
+/// Runs a statement, prepared on this connection once. A time limit other than the connection's own travels with it, and
+/// all are one round trip.
+pub(super) async fn run(
+    client: &Object,
+    request: &Request<'_>,
+    at: At<'_>,
+) -> Result<Vec<Row>, PostgresError> {
+    let failed = |error: tokio_postgres::Error| at.error(&error);
+    let statement = client.prepare_cached(request.sql).await.map_err(failed)?;
+    if request.limit == LOAD_LIMIT_DEFAULT {
+        return collect(client, &statement, request, at).await;
+    }
+    let set = format!("SET statement_timeout = {}", request.limit.as_millis().max(1));
+    // Sent in this order, all before the first answer is awaited: dropping the future drops answers alone.
+    let (set, rows, reset) = tokio::join!(
+        biased;
+        client.batch_execute(&set),
+        collect(client, &statement, request, at),
+        client.batch_execute("RESET statement_timeout")
+    );
+    set.map_err(failed)?;
+    reset.map_err(failed)?;
+    rows
+}
+
+/// The rows of a statement; given up as soon as they are too many, so that a mistaken query does not fill the memory.
+async fn collect(
+    client: &Object,
+    statement: &Statement,
+    request: &Request<'_>,
+    at: At<'_>,
+) -> Result<Vec<Row>, PostgresError> {
+    let failed = |error: tokio_postgres::Error| at.error(&error);
+    let mut stream = std::pin::pin!(client.query_raw(statement, request.params).await.map_err(failed)?);
+    let (mut rows, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(row) = stream.try_next().await.map_err(failed)? {
+        bytes += row.raw_size_bytes();
+        if bytes > request.bytes_max {
+            return Err(PostgresError::TooLarge { bytes, limit: request.bytes_max });
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Runs a statement in a transaction that keeps one snapshot and only reads, in one round trip. It is refused if the
+/// transaction has an id: then it wrote after all, or called for one, and its snapshot says nothing of its own changes.
+async fn run_volatile(client: &Object, request: &Request<'_>, at: At<'_>) -> Result<Vec<Row>, PostgresError> {
+    const WROTE: &str = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL";
+    let run = async {
+        let (statement, wrote) =
+            tokio::try_join!(client.prepare_cached(request.sql), client.prepare_cached(WROTE))?;
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {}",
+            request.limit.as_millis().max(1)
+        );
+        let (begun, rows, wrote, ended) = tokio::join!(
+            biased;
+            client.batch_execute(&begin),
+            collect(client, &statement, request, at),
+            client.query_one(&wrote, &[]),
+            client.batch_execute("COMMIT")
+        );
+        begun?;
+        Ok((rows, wrote, ended))
+    };
+    let failed = |error: tokio_postgres::Error| at.error(&error);
+    let (rows, wrote, ended) = run.await.map_err(failed)?;
+    // The statement's own error first: those of the rest only follow from it.
+    let rows = rows?;
+    ended.map_err(failed)?;
+    if wrote.map_err(failed)?.get(0) {
+        let reason = "calls a function that takes a transaction id, so that nobody can tell what it saw";
+        return Err(PostgresError::Query { reason: reason.to_owned() });
+    }
+    Ok(rows)
+}
+
+/// The value of a row of [`as_json`], whose columns begin at `first`.
+pub(super) fn value(row: &Row, first: usize, limit: usize) -> Result<Option<Raw>, LoadError> {
+    let unreadable = |_| LoadError::Refused("the value cannot be read as text".into());
+    if row.try_get::<_, Option<bool>>(first).map_err(unreadable)? != Some(true) {
+        return Ok(None);
+    }
+    match row.try_get::<_, Option<&str>>(first + 2).map_err(unreadable)? {
+        Some(text) => Ok(Some(Raw(Bytes::copy_from_slice(text.as_bytes())))),
+        None => {
+            let bytes: Option<i32> = row.try_get(first + 1).map_err(unreadable)?;
+            Err(LoadError::TooLarge { bytes: bytes.unwrap_or(i32::MAX) as usize, limit })
+        }
+    }
+}
+
+/// The one answer to a load of one key.
+pub(super) fn only<V>(mut many: LoadedMany<V>) -> Result<Loaded<V>, LoadError> {
+    let (value, tags) = many.values.pop().ok_or(LoadError::Lost)?;
+    Ok(Loaded { value, tags, seen: many.seen })
+}

@@ -1,0 +1,67 @@
+//! PostgreSQL as the engine's source.
+
+use std::sync::Arc;
+
+use trueup_core::{
+    apply::Feed,
+    env::BoxFuture,
+    proof::{Tag, Token},
+    source::{LoadError, Source},
+};
+
+use super::{
+    feed::{self, Role},
+    handle::Postgres,
+    names::TAGS_PREFIX,
+    write::{PgTx, WriteError},
+};
+
+impl Source for Postgres {
+    fn describe(&self) -> String {
+        format!("postgres://{}", self.place())
+    }
+
+    fn follow(self: Arc<Self>, feed: Feed) -> BoxFuture<'static, ()> {
+        Box::pin(async move { feed::follow(&self.shared, &feed).await })
+    }
+
+    fn following(&self) -> Vec<(&'static str, String)> {
+        let state = self.feed_state();
+        let role = match &state.role {
+            Role::None => "not at all yet".to_owned(),
+            Role::Single => "by a slot of its own".to_owned(),
+            Role::Holder => "by the fleet's slot, which it holds".to_owned(),
+            Role::Follower { of } => format!("from the node at {of}"),
+        };
+        let mut facts = vec![("follows", role)];
+        facts.extend(state.slot.map(|slot| ("slot", slot)));
+        facts.extend(state.connection.map(|number| ("connection", number.to_string())));
+        facts.push(("connections made", state.connections.to_string()));
+        facts
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        self.feed_state().waiting_for
+    }
+
+    fn token(&self) -> BoxFuture<'_, Result<Token, LoadError>> {
+        Box::pin(async move { Ok(self.shared.token().await?) })
+    }
+
+    fn invalidate<'a>(&'a self, tags: &'a [Tag]) -> BoxFuture<'a, Result<Token, LoadError>> {
+        Box::pin(async move {
+            let content: Vec<u8> = tags.iter().flat_map(|tag| tag.0.to_le_bytes()).collect();
+            let log = async |tx: &PgTx| {
+                tx.execute("SELECT pg_logical_emit_message(true, $1, $2::bytea)", &[&TAGS_PREFIX, &content])
+                    .await
+            };
+            match self.write(log).await {
+                Ok((_, token)) => Ok(token),
+                Err(WriteError::Source(error)) => Err(error.to_load_error()),
+                Err(WriteError::Work(error)) => {
+                    Err(self.shared.at("invalidating").error(&error).to_load_error())
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,16 @@
+//! What the feed of a PostgreSQL source promises, on real servers.
+#![cfg(feature = "postgres")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail their test"
+)]
+
+mod changes;
+mod delay;
+mod fleet;
+mod install;
+mod interruptions;
+mod start;
+mod support;

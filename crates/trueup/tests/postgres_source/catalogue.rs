@@ -1,0 +1,99 @@
+//! DDL moves the catalogue of the classes that read what was altered, and of no others.
+
+use trueup::engine::source::Loader as _;
+
+use super::support::{connect, load, rows, server, text};
+
+const SHOP: &str = "CREATE TABLE product (id int PRIMARY KEY, name text); CREATE TABLE other (id int PRIMARY KEY); \
+    INSERT INTO product VALUES (1, 'cup'); INSERT INTO other VALUES (1); CREATE PUBLICATION trueup FOR TABLE product, other";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_alteration_moves_the_digest_of_what_reads_the_table_and_of_nothing_else() {
+    let server = server(SHOP);
+    let postgres = connect(&server).await;
+    let (product, other) = (rows(&postgres, "product").await, rows(&postgres, "other").await);
+    let (catalogue, untouched) = (product.catalogue(), other.catalogue());
+    let mut last = catalogue.digest();
+    let still = untouched.digest();
+    assert_ne!(last, still);
+    for ddl in [
+        "ALTER TABLE product ADD COLUMN price int DEFAULT 5",
+        "ALTER TABLE product DROP COLUMN price",
+        "ALTER TABLE product RENAME COLUMN name TO title",
+        "ALTER TABLE product ALTER COLUMN title TYPE varchar(20)",
+        "ALTER PUBLICATION trueup DROP TABLE product; ALTER PUBLICATION trueup ADD TABLE product",
+        "CREATE POLICY all_of_it ON product USING (true)",
+        "ALTER TABLE product REPLICA IDENTITY FULL",
+        "ALTER PUBLICATION trueup DROP TABLE product; ALTER TABLE product SET UNLOGGED; ALTER TABLE product SET LOGGED; ALTER PUBLICATION trueup ADD TABLE product",
+        "TRUNCATE product",
+        "DROP TABLE product; CREATE TABLE product (id int PRIMARY KEY, name text); \
+         ALTER PUBLICATION trueup ADD TABLE product; INSERT INTO product VALUES (1, 'new')",
+    ] {
+        assert!(!postgres.catalogue_altered().await.unwrap(), "before {ddl}");
+        server.query(ddl).unwrap();
+        assert!(postgres.catalogue_altered().await.unwrap(), "{ddl}");
+        postgres.look_at_catalogue().await.unwrap();
+        assert_ne!(catalogue.digest(), last, "{ddl}");
+        assert_eq!(untouched.digest(), still, "{ddl}");
+        last = catalogue.digest();
+    }
+    assert_eq!(text(&load(&product, "1").await.unwrap()), Some(r#"{"id": 1, "name": "new"}"#));
+    // What shapes nothing moves nothing.
+    for sql in [
+        "ANALYZE product",
+        "VACUUM product",
+        "CREATE INDEX ON product (name)",
+        "INSERT INTO product SELECT g, 'x' FROM generate_series(2, 100) g",
+        "CREATE TABLE third (id int)",
+        "VACUUM FREEZE pg_class",
+    ] {
+        server.query(sql).unwrap();
+        assert!(!postgres.catalogue_altered().await.unwrap(), "{sql}");
+    }
+    // All of it is gone from the publication: nobody would tell.
+    server.query("ALTER PUBLICATION trueup DROP TABLE product").unwrap();
+    postgres.look_at_catalogue().await.unwrap();
+    let error = load(&product, "1").await.unwrap_err().to_string();
+    assert!(error.contains("its changes are not published"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_notices_a_column_that_went_by_itself_and_the_next_ask_still_says_that_it_moved() {
+    let server = server(SHOP);
+    let postgres = connect(&server).await;
+    let product = rows(&postgres, "product").await;
+    server.query("ALTER TABLE product RENAME COLUMN name TO title").unwrap();
+    assert_eq!(text(&load(&product, "1").await.unwrap()), Some(r#"{"id": 1, "title": "cup"}"#));
+    assert!(postgres.catalogue_altered().await.unwrap(), "the feed has yet to be told");
+    postgres.look_at_catalogue().await.unwrap();
+    assert!(!postgres.catalogue_altered().await.unwrap());
+    // So it is when a class is opened in between.
+    let digest = product.catalogue().digest();
+    server.query("ALTER TABLE product ADD COLUMN price int").unwrap();
+    rows(&postgres, "other").await;
+    assert_ne!(product.catalogue().digest(), digest);
+    assert!(postgres.catalogue_altered().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_that_is_attached_or_detached_moves_its_root() {
+    let server = server(
+        "CREATE TABLE event (id int PRIMARY KEY) PARTITION BY RANGE (id); \
+         CREATE TABLE event_low PARTITION OF event FOR VALUES FROM (0) TO (10); \
+         CREATE PUBLICATION trueup FOR TABLE event",
+    );
+    let postgres = connect(&server).await;
+    let event = rows(&postgres, "event").await;
+    for ddl in [
+        "CREATE TABLE event_high PARTITION OF event FOR VALUES FROM (10) TO (20)",
+        "ALTER TABLE event DETACH PARTITION event_low",
+    ] {
+        let digest = event.catalogue().digest();
+        server.query(ddl).unwrap();
+        assert!(postgres.catalogue_altered().await.unwrap(), "{ddl}");
+        postgres.look_at_catalogue().await.unwrap();
+        assert_ne!(event.catalogue().digest(), digest, "{ddl}");
+    }
+    server.query("INSERT INTO event VALUES (15)").unwrap();
+    assert!(load(&event, "15").await.unwrap().value.is_some());
+}
