@@ -2,6 +2,7 @@
 
 mod determinism;
 mod examples;
+mod faults;
 mod page;
 mod prose;
 
@@ -58,6 +59,7 @@ const STEPS: &[Step] = &[
     slow("determinism", "what is simulated ends the same when run again", determinism::run),
     slow("examples", "every example runs", examples::run),
     slow("clients", "redis-cli, redis-py and ioredis work unchanged", debug_clients),
+    slow("faults", "answers stay true while nodes and databases break", faults::run),
     slow("page", "the dashboard works in a browser", page::run),
     slow("fuzz-check", "the fuzz targets compile", fuzz_check),
 ];

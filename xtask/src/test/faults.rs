@@ -1,0 +1,48 @@
+//! One short seed of the fault harness, against real processes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    paths,
+    server::{Profile, Trueup},
+    sh,
+};
+
+/// Each run: what it is about, and its arguments.
+const RUNS: &[&[&str]] = &[
+    // The lab's own idea of the truth, on a server that crashes, goes back and fails over: nothing may be found.
+    &[
+        "--source",
+        "postgres",
+        "--nodes",
+        "0",
+        "--minutes",
+        "0.35",
+        "--fault",
+        "ghost-standby",
+        "--fault",
+        "async-crash",
+        "--fault",
+        "promotion",
+    ],
+    // Three nodes on one file; beside them the wrong way, in which the judge must find something.
+    &["--source", "sqlite", "--naive", "--minutes", "0.6"],
+];
+/// Longest that one run may take: its time, and what a busy machine needs to start and stop everything.
+const RUN_TIMEOUT: Duration = Duration::from_secs(240);
+const SEED: &str = "7";
+
+pub(super) fn run() -> Result<()> {
+    let server = Trueup::build(Profile::Debug)?;
+    sh::run(&mut sh::cargo(&["build", "--locked", "--package", "trueup-lab"]))?;
+    let lab = paths::target().join("debug").join("trueup-lab");
+    for arguments in RUNS {
+        let mut command = sh::command(&lab);
+        command.args(["faults", "--seed", SEED, "--server"]).arg(&server).args(*arguments);
+        sh::run_within(RUN_TIMEOUT, &mut command)
+            .with_context(|| format!("`trueup-lab faults {}` has found something", arguments.join(" ")))?;
+    }
+    Ok(())
+}
