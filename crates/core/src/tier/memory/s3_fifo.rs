@@ -174,3 +174,79 @@ impl<E: Weighed> quick_cache::Lifecycle<EntryKey<E>, ()> for Collect {
         leaving.0.push(key.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Plain {
+        key: String,
+        uses: Uses,
+    }
+
+    impl Weighed for Plain {
+        fn weight(&self) -> usize {
+            1
+        }
+
+        fn key(&self) -> &str {
+            &self.key
+        }
+
+        fn uses(&self) -> &Uses {
+            &self.uses
+        }
+    }
+
+    fn store() -> S3Fifo<Plain> {
+        S3Fifo::new(CAPACITY, CAPACITY, Weigher { overhead_bytes: 0 })
+    }
+
+    /// Entries of weight one that a store of these tests holds.
+    const CAPACITY: usize = 64;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn uses_that_are_not_told_change_nothing(keys in prop::collection::vec(0..200_u32, 1..3000)) {
+            let (spared, troubled) = (store(), store());
+            for key in keys {
+                // Low numbers are hot.
+                let key = (key * key / 200).to_string();
+                let wanted = Wanted::new(&key);
+                let found = spared.get(&wanted).is_some();
+                if let Some(entry) = troubled.peek(&wanted) {
+                    entry.uses().start_again();
+                }
+                prop_assert_eq!(found, troubled.get(&wanted).is_some());
+                if !found {
+                    for store in [&spared, &troubled] {
+                        store.insert(Arc::new(Plain { key: key.clone(), uses: Uses::default() }));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_index_holds_what_the_policy_holds() {
+        let store = store();
+        for number in 0..1000_u32 {
+            let key = (number * number % 257).to_string();
+            if store.get(&Wanted::new(&key)).is_none() {
+                store.insert(Arc::new(Plain { key, uses: Uses::default() }));
+            }
+            if number.is_multiple_of(7) {
+                store.remove(&Wanted::new(&(number % 257).to_string()));
+            }
+            let held: Vec<_> = store.iter().collect();
+            assert_eq!((held.len(), store.index.read().len()), (store.len(), store.len()));
+            assert!(held.iter().all(|entry| {
+                store.peek(&Wanted::new(&entry.key)).is_some_and(|found| Arc::ptr_eq(&found, entry))
+            }));
+        }
+    }
+}
