@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::verify::Checker;
+use super::{hit::Found, verify::Checker};
 use crate::{
     apply::Feed,
     class::{CacheablePlan, Eviction, PlanDigest},
@@ -124,7 +124,11 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// # Errors
     /// [`ReadError::Key`].
     pub fn peek(&self, key: &K) -> Result<Option<Cached<V>>, ReadError> {
-        Ok(self.core.form.with_text(key, |text| self.core.hit(key, text, &self.core.need).ok())?)
+        match self.core.form.with_text(key, |text| self.core.hit(key, text, &self.core.need)) {
+            Ok(Ok(found)) => Ok(Some(found.answer())),
+            Ok(Err(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A read with demands of its own: a token, a tighter bound.
@@ -195,7 +199,7 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Read<'_, K, V> 
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
         match core.form.with_text(self.key, |text| core.hit(self.key, text, &need))? {
-            Ok(answer) => Ok(answer),
+            Ok(found) => Ok(found.answer()),
             Err(missed) => core.miss(self.key, &core.form.key(self.key)?, &need, missed).await,
         }
     }
@@ -210,7 +214,7 @@ impl<V: CacheValue> Read<'_, Key, V> {
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
         match core.hit(self.key, self.key.as_str(), &need) {
-            Ok(answer) => Ok(answer),
+            Ok(found) => Ok(found.answer()),
             Err(missed) => core.miss(self.key, self.key, &need, missed).await,
         }
     }
@@ -227,7 +231,7 @@ impl<V: CacheValue> Class<Key, V> {
         max_staleness: Option<Duration>,
     ) -> Option<Cached<V>> {
         let need = self.core.need_of(token, max_staleness);
-        self.core.hit(key, key.as_str(), &need).ok()
+        self.core.hit(key, key.as_str(), &need).ok().map(Found::answer)
     }
 
     /// A read of a key that is in normal form already.

@@ -11,7 +11,7 @@ pub mod remote;
 
 pub use entry::{Entry, Stay};
 pub use life::jittered;
-pub use memory::{Departures, Insertion, MemoryConfig, MemoryTier, Policy, Reason, Weighed};
+pub use memory::{Departures, Insertion, MemoryConfig, MemoryTier, Policy, Reason, Uses, Weighed};
 pub use remote::{
     RemoteError, RemoteKey, RemoteOperation, RemotePlace, RemotePut, RemoteResult, RemoteServer, RemoteTier,
 };

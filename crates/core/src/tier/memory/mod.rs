@@ -7,6 +7,7 @@ mod config;
 mod departures;
 mod key;
 mod policy;
+mod s3_fifo;
 mod segment;
 mod store;
 #[cfg(test)]
@@ -23,10 +24,11 @@ pub use self::{
     config::MemoryConfig,
     departures::{Departures, Reason},
     policy::{Policy, UnknownPolicy},
+    s3_fifo::Uses,
 };
 use self::{key::Wanted, segment::Segment, store::Weigher};
 
-/// What the tier needs to know of an entry. Neither answer may change while the entry is held.
+/// What the tier needs to know of an entry. Weight and key may not change while the entry is held.
 pub trait Weighed: Send + Sync + 'static {
     /// Bytes this entry keeps alive: its own allocation, key and value. The tier adds what it spends itself
     /// (`MemoryConfig::overhead_bytes`).
@@ -34,6 +36,9 @@ pub trait Weighed: Send + Sync + 'static {
 
     /// The full canonical key, unique within the tier.
     fn key(&self) -> &str;
+
+    /// The tier's own note in the entry, best kept beside the key; `Uses::default()` in a new one.
+    fn uses(&self) -> &Uses;
 }
 
 /// What became of an entry given to [`MemoryTier::insert`] or [`MemoryTier::insert_unless`].
