@@ -125,6 +125,21 @@ async fn a_standby_that_fails_or_hangs_costs_a_wait_and_no_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stale_answer_from_a_standby_is_as_old_as_its_check_has_shown() {
+    let world = World::new(Kind::Xids, items().serve_stale(secs(60))).await;
+    world.write(1, "old");
+    world.database.replay();
+    world.clock.advance(ms(900));
+    assert_eq!(text(&world.get(1).await), Some("old"));
+    world.database.go_down();
+    world.clock.advance(secs(2));
+    world.database.script_standby([Act::Fail(LoadError::Unavailable("gone".into()))]);
+    let stale = world.get(1).await;
+    assert_eq!(by(&stale), ServedBy::Stale);
+    assert_eq!(stale.receipt().age, ms(2_900), "not counted from the load, which was later");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_does_not_know_how_fresh_it_is_asks_the_primary() {
     let world = world().await;
     world.clock.advance(secs(5));

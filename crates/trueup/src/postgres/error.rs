@@ -116,6 +116,14 @@ pub enum PostgresError {
         /// What was attempted.
         doing: &'static str,
     },
+    /// The answer of a load is too large.
+    #[error("the answer has more than {limit} bytes ({bytes} were read); select less")]
+    TooLarge {
+        /// Bytes read before the load was given up.
+        bytes: usize,
+        /// The most that such a load brings, in bytes.
+        limit: usize,
+    },
     /// The connection broke, or anything else that the server reports.
     #[error("{place}: PostgreSQL failed while {doing}: {reason}")]
     Database {
@@ -227,6 +235,7 @@ impl PostgresError {
     pub fn to_load_error(&self) -> LoadError {
         match self {
             Self::TimedOut { waited_ms, .. } => LoadError::TimedOut { limit_ms: *waited_ms },
+            Self::TooLarge { bytes, limit } => LoadError::TooLarge { bytes: *bytes, limit: *limit },
             Self::Table { .. } | Self::Query { .. } | Self::Permission { .. } | Self::Url { .. } => {
                 LoadError::Refused(Arc::from(self.to_string()))
             }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_postgres::Object;
-use tokio_postgres::{Row, types::PgLsn};
+use futures_util::TryStreamExt as _;
+use tokio_postgres::{Row, Statement, types::PgLsn};
 use trueup_core::{
     entry::Raw,
     proof::{Position, Seen, Snapshot},
@@ -44,6 +45,15 @@ pub(super) struct Request<'a> {
     pub(super) sql: &'a str,
     pub(super) params: &'a [AsText],
     pub(super) limit: Duration,
+    /// Bytes of all rows together, beyond which the load is given up.
+    pub(super) bytes_max: usize,
+}
+
+/// What the rows of a load of `values` may bring together: each value its own bound, and what stands beside it.
+pub(super) const fn bytes_of_rows(value_bytes_max: usize, values: usize) -> usize {
+    // Snapshot, position and flags of each row; a row of an array is at least as large as these.
+    const BESIDE: usize = 1 << 20;
+    value_bytes_max.saturating_mul(2).saturating_mul(values).saturating_add(BESIDE)
 }
 
 /// The snapshots under which a statement runs.
@@ -62,7 +72,7 @@ impl Shared {
         let run = async {
             let client = lease(&self.readers, at, request.limit).await?;
             match reads {
-                Reads::Statement => run(&client, request).await.map_err(|error| at.error(&error)),
+                Reads::Statement => run(&client, request, at).await,
                 Reads::Volatile => run_volatile(&client, request, at).await,
             }
         };
@@ -72,7 +82,9 @@ impl Shared {
     /// What a load of nothing sees.
     pub(super) async fn now(&self, limit: Duration) -> Result<Seen, LoadError> {
         let sql = format!("SELECT {SAW_COLUMNS} FROM {SAW}");
-        let rows = self.rows(&Request { sql: &sql, params: &[], limit }, Reads::Statement).await?;
+        let rows = self
+            .rows(&Request { sql: &sql, params: &[], limit, bytes_max: LOAD_BYTES_MAX }, Reads::Statement)
+            .await?;
         self.seen(&rows)
     }
 
@@ -103,24 +115,47 @@ pub(super) fn timeline(text: Option<&str>) -> Option<u32> {
 
 /// Runs a statement, prepared on this connection once. A time limit other than the connection's own travels with it, and
 /// all are one round trip.
-pub(super) async fn run(client: &Object, request: &Request<'_>) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let statement = client.prepare_cached(request.sql).await?;
-    let params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
-        request.params.iter().map(|param| param as _).collect();
+pub(super) async fn run(
+    client: &Object,
+    request: &Request<'_>,
+    at: At<'_>,
+) -> Result<Vec<Row>, PostgresError> {
+    let failed = |error: tokio_postgres::Error| at.error(&error);
+    let statement = client.prepare_cached(request.sql).await.map_err(failed)?;
     if request.limit == LOAD_LIMIT_DEFAULT {
-        return client.query(&statement, &params).await;
+        return collect(client, &statement, request, at).await;
     }
     let set = format!("SET statement_timeout = {}", request.limit.as_millis().max(1));
     // Sent in this order, all before the first answer is awaited: dropping the future drops answers alone.
     let (set, rows, reset) = tokio::join!(
         biased;
         client.batch_execute(&set),
-        client.query(&statement, &params),
+        collect(client, &statement, request, at),
         client.batch_execute("RESET statement_timeout")
     );
-    set?;
-    reset?;
+    set.map_err(failed)?;
+    reset.map_err(failed)?;
     rows
+}
+
+/// The rows of a statement; given up as soon as they are too many, so that a mistaken query does not fill the memory.
+async fn collect(
+    client: &Object,
+    statement: &Statement,
+    request: &Request<'_>,
+    at: At<'_>,
+) -> Result<Vec<Row>, PostgresError> {
+    let failed = |error: tokio_postgres::Error| at.error(&error);
+    let mut stream = std::pin::pin!(client.query_raw(statement, request.params).await.map_err(failed)?);
+    let (mut rows, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(row) = stream.try_next().await.map_err(failed)? {
+        bytes += row.raw_size_bytes();
+        if bytes > request.bytes_max {
+            return Err(PostgresError::TooLarge { bytes, limit: request.bytes_max });
+        }
+        rows.push(row);
+    }
+    Ok(rows)
 }
 
 /// Runs a statement in a transaction that keeps one snapshot and only reads, in one round trip. It is refused if the
@@ -130,8 +165,6 @@ async fn run_volatile(client: &Object, request: &Request<'_>, at: At<'_>) -> Res
     let run = async {
         let (statement, wrote) =
             tokio::try_join!(client.prepare_cached(request.sql), client.prepare_cached(WROTE))?;
-        let params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
-            request.params.iter().map(|param| param as _).collect();
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {}",
             request.limit.as_millis().max(1)
@@ -139,18 +172,19 @@ async fn run_volatile(client: &Object, request: &Request<'_>, at: At<'_>) -> Res
         let (begun, rows, wrote, ended) = tokio::join!(
             biased;
             client.batch_execute(&begin),
-            client.query(&statement, &params),
+            collect(client, &statement, request, at),
             client.query_one(&wrote, &[]),
             client.batch_execute("COMMIT")
         );
         begun?;
-        let rows = rows?;
-        let wrote: bool = wrote?.get(0);
-        ended?;
-        Ok((rows, wrote))
+        Ok((rows, wrote, ended))
     };
-    let (rows, wrote) = run.await.map_err(|error: tokio_postgres::Error| at.error(&error))?;
-    if wrote {
+    let failed = |error: tokio_postgres::Error| at.error(&error);
+    let (rows, wrote, ended) = run.await.map_err(failed)?;
+    // The statement's own error first: those of the rest only follow from it.
+    let rows = rows?;
+    ended.map_err(failed)?;
+    if wrote.map_err(failed)?.get(0) {
         let reason = "calls a function that takes a transaction id, so that nobody can tell what it saw";
         return Err(PostgresError::Query { reason: reason.to_owned() });
     }

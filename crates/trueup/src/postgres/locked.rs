@@ -5,7 +5,7 @@ use trueup_core::{entry::Raw, env::BoxFuture, key::Key, source::LoadError, write
 
 use super::{
     error::At,
-    load::{Request, run, value},
+    load::{Request, bytes_of_rows, run, value},
     options::LOAD_LIMIT_DEFAULT,
     query::QueryLoader,
     row::RowLoader,
@@ -29,15 +29,21 @@ impl PgTx {
     }
 
     /// The rows of a statement that locks them. The transaction's own limits apply, to the wait for a lock too.
-    async fn lock(&self, sql: &str, params: &[AsText]) -> Result<Vec<Row>, LoadError> {
-        let request = Request { sql, params, limit: LOAD_LIMIT_DEFAULT };
+    async fn lock(
+        &self,
+        sql: &str,
+        params: &[AsText],
+        value_bytes_max: usize,
+    ) -> Result<Vec<Row>, LoadError> {
+        let bytes_max = bytes_of_rows(value_bytes_max, 1);
+        let request = Request { sql, params, limit: LOAD_LIMIT_DEFAULT, bytes_max };
         let at = At {
             place: "the transaction",
             user: "",
             doing: "reading and locking",
             patience: LOAD_LIMIT_DEFAULT,
         };
-        run(self.object(), &request).await.map_err(|error| at.error(&error).to_load_error())
+        Ok(run(self.object(), &request, at).await?)
     }
 }
 
@@ -45,7 +51,7 @@ impl LockingRead<Key, Raw> for Locked<'_, RowLoader> {
     fn read_locked<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
         Box::pin(async move {
             let (sql, params) = self.loader.locked(key)?;
-            let rows = self.tx.lock(&sql, &params).await?;
+            let rows = self.tx.lock(&sql, &params, self.loader.value_bytes_max()).await?;
             rows.first().map_or(Ok(None), |row| value(row, 0, self.loader.value_bytes_max()))
         })
     }
@@ -55,7 +61,7 @@ impl LockingRead<Key, Raw> for Locked<'_, QueryLoader> {
     fn read_locked<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
         Box::pin(async move {
             let (sql, params) = self.loader.locked(key)?;
-            let rows = self.tx.lock(&sql, &params).await?;
+            let rows = self.tx.lock(&sql, &params, self.loader.value_bytes_max()).await?;
             self.loader.answer(&rows)
         })
     }

@@ -25,7 +25,7 @@ use super::{
     discover::TableInfo,
     error::{PostgresError, words},
     handle::{Postgres, Shared},
-    load::{Reads, Request, SAW, SAW_COLUMNS, as_json, only, value},
+    load::{Reads, Request, SAW, SAW_COLUMNS, as_json, bytes_of_rows, only, value},
     params::Template,
     registry::Registry,
     replica::{Replica, STANDBY_SAW, STANDBY_SAW_COLUMNS, STANDBY_VALUE},
@@ -168,6 +168,10 @@ impl QueryLoader {
         let params = self.inner.params(&named_values(&self.inner.form, key)?);
         let ready = self.inner.ready.load();
         Ok((self.inner.ready(&ready)?.locked.clone(), params))
+    }
+
+    pub(super) fn value_bytes_max(&self) -> usize {
+        self.inner.options.value_bytes_max
     }
 
     /// One value of the rows that a statement brought.
@@ -464,7 +468,7 @@ impl Inner {
         let params = self.params(&named);
         let ready = self.ready.load();
         let ready = self.ready(&ready)?;
-        let rows = self.rows(ready, &ready.one, &params).await?;
+        let rows = self.rows(ready, &ready.one, &params, 1).await?;
         let seen = self.postgres.shared.seen(&rows)?;
         let answer = self.answer(rows.iter(), 3)?;
         Ok(LoadedMany { values: vec![(answer, ready.tags(&named)?)], seen })
@@ -475,7 +479,9 @@ impl Inner {
         let params = self.params(&named);
         let ready = self.ready.load();
         let ready = self.ready(&ready)?;
-        let request = Request { sql: &ready.on_standby, params: &params, limit: self.options.limit };
+        let bytes_max = bytes_of_rows(self.options.value_bytes_max, 1);
+        let limit = self.options.limit;
+        let request = Request { sql: &ready.on_standby, params: &params, limit, bytes_max };
         let (rows, seen) = self.postgres.shared.rows_on_standby(replica, &request).await?;
         let value = self.answer(rows.iter(), STANDBY_VALUE)?;
         Ok(Loaded { value, tags: ready.tags(&named)?, seen })
@@ -495,7 +501,7 @@ impl Inner {
         let params: Vec<AsText> = (0..width).map(column).collect();
         let ready = self.ready.load();
         let ready = self.ready(&ready)?;
-        let rows = self.rows(ready, &ready.many, &params).await?;
+        let rows = self.rows(ready, &ready.many, &params, keys.len()).await?;
         let seen = self.postgres.shared.seen(&rows)?;
         let mut of_key: Vec<Vec<&Row>> = vec![Vec::new(); keys.len()];
         for row in &rows {
@@ -510,8 +516,15 @@ impl Inner {
         Ok(LoadedMany { values, seen })
     }
 
-    async fn rows(&self, ready: &Ready, sql: &str, params: &[AsText]) -> Result<Vec<Row>, LoadError> {
-        let request = Request { sql, params, limit: self.options.limit };
+    async fn rows(
+        &self,
+        ready: &Ready,
+        sql: &str,
+        params: &[AsText],
+        keys: usize,
+    ) -> Result<Vec<Row>, LoadError> {
+        let bytes_max = bytes_of_rows(self.options.value_bytes_max, keys);
+        let request = Request { sql, params, limit: self.options.limit, bytes_max };
         Ok(self.postgres.shared.rows(&request, ready.reads).await?)
     }
 }
@@ -556,10 +569,7 @@ impl Loader<Key, Raw> for QueryLoader {
         Box::pin(async move { only(self.inner.load_one(key).await?) })
     }
 
-    fn load_on_standby<'a>(
-        &'a self,
-        key: &'a Key,
-    ) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
+    fn load_on_standby<'a>(&'a self, key: &'a Key) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
         let replica = self.inner.postgres.shared.replica()?;
         Some(Box::pin(self.inner.load_on_standby(replica, key)))
     }

@@ -100,9 +100,9 @@ impl Shared {
             let replayed = client.prepare_cached(REPLAYED).await.map_err(|e| at.error(&e))?;
             // In one round trip, and in this order: what had been replayed before the load's snapshot is in it.
             let (replayed, rows) =
-                tokio::join!(biased; client.query_one(&replayed, &[]), run(&client, request));
+                tokio::join!(biased; client.query_one(&replayed, &[]), run(&client, request, at));
             let replayed = replayed.map_err(|e| at.error(&e))?.get::<_, Option<PgLsn>>(0);
-            Ok((replayed, rows.map_err(|e| at.error(&e))?))
+            Ok((replayed, rows?))
         };
         let late = |_| Err(at.late());
         let (replayed, rows): (Option<PgLsn>, Vec<Row>) =
@@ -113,7 +113,8 @@ impl Shared {
         let timeline = row.try_get::<_, i32>(1).ok().map(i32::cast_unsigned);
         let refused = |why: &str| LoadError::Unavailable(format!("{}: {why}", at.place).into());
         let replayed = replayed.filter(|_| is_standby);
-        let replayed = replayed.ok_or_else(|| refused("it is no standby any more; take it from `replicas`"))?;
+        let replayed =
+            replayed.ok_or_else(|| refused("it is no standby any more; take it from `replicas`"))?;
         // Another history: positions of the two mean different things. After a promotion of the primary a standby tells its new
         // timeline only from its next checkpoint on.
         if timeline.map(|timeline| self.epoch(timeline)) != Some(now.epoch) {

@@ -19,7 +19,7 @@ use super::{
     discover::{TableInfo, discover_table, find_table},
     error::PostgresError,
     handle::{Postgres, Shared},
-    load::{Reads, Request, SAW, SAW_COLUMNS, as_json, value},
+    load::{Reads, Request, SAW, SAW_COLUMNS, as_json, bytes_of_rows, value},
     names::{identifier, qualified},
     registry::Registry,
     replica::{Replica, STANDBY_SAW, STANDBY_SAW_COLUMNS, STANDBY_VALUE},
@@ -230,11 +230,14 @@ impl Inner {
         &self,
         sql: impl Fn(&Shape) -> &str,
         params: &[AsText],
+        keys: usize,
     ) -> Result<(arc_swap::Guard<Arc<Result<Shape, String>>>, Vec<Row>), LoadError> {
         let shared = &self.postgres.shared;
+        let bytes_max = bytes_of_rows(self.options.value_bytes_max, keys);
         for attempt in 0..2 {
             let shape = self.shape.load();
-            let request = Request { sql: sql(self.ready(&shape)?), params, limit: self.options.limit };
+            let limit = self.options.limit;
+            let request = Request { sql: sql(self.ready(&shape)?), params, limit, bytes_max };
             match shared.rows(&request, Reads::Statement).await {
                 Ok(rows) => return Ok((shape, rows)),
                 // A column or the table is not there, or the key has another type.
@@ -250,7 +253,7 @@ impl Inner {
     async fn load_one(&self, key: &Key) -> Result<Loaded<Raw>, LoadError> {
         let values = self.values(key)?;
         let params: Vec<AsText> = values.iter().map(AsText::of).collect();
-        let (shape, rows) = self.rows(|shape| &shape.one, &params).await?;
+        let (shape, rows) = self.rows(|shape| &shape.one, &params, 1).await?;
         let seen = self.postgres.shared.seen(&rows)?;
         let row = rows.first().ok_or(LoadError::Lost)?;
         let value = value(row, 3, self.options.value_bytes_max)?;
@@ -262,7 +265,9 @@ impl Inner {
         let params: Vec<AsText> = values.iter().map(AsText::of).collect();
         let shape = self.shape.load();
         let shape = self.ready(&shape)?;
-        let request = Request { sql: &shape.on_standby, params: &params, limit: self.options.limit };
+        let bytes_max = bytes_of_rows(self.options.value_bytes_max, 1);
+        let limit = self.options.limit;
+        let request = Request { sql: &shape.on_standby, params: &params, limit, bytes_max };
         let (rows, seen) = self.postgres.shared.rows_on_standby(replica, &request).await?;
         let row = rows.first().ok_or(LoadError::Lost)?;
         let value = value(row, STANDBY_VALUE, self.options.value_bytes_max)?;
@@ -281,7 +286,7 @@ impl Inner {
         };
         let column = |i: usize| AsText::array(texts.iter().filter_map(move |texts| texts.get(i)));
         let params: Vec<AsText> = (0..width).map(column).collect();
-        let (shape, rows) = self.rows(|shape| &shape.many, &params).await?;
+        let (shape, rows) = self.rows(|shape| &shape.many, &params, keys.len()).await?;
         let seen = self.postgres.shared.seen(&rows)?;
         let shape = self.ready(&shape)?;
         let mut loaded: Vec<(Option<Raw>, Tags)> =
@@ -339,10 +344,7 @@ impl Loader<Key, Raw> for RowLoader {
         Box::pin(self.inner.load_one(key))
     }
 
-    fn load_on_standby<'a>(
-        &'a self,
-        key: &'a Key,
-    ) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
+    fn load_on_standby<'a>(&'a self, key: &'a Key) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
         let replica = self.inner.postgres.shared.replica()?;
         Some(Box::pin(self.inner.load_on_standby(replica, key)))
     }

@@ -1,4 +1,5 @@
 //! PostgreSQL as a source, on a real server.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail their test")]
 
 mod catalogue;
 mod classes;
@@ -8,6 +9,7 @@ mod preflight;
 mod queries;
 mod standby;
 mod support;
+mod tls;
 mod trap;
 mod types;
 mod writes;

@@ -137,7 +137,8 @@ async fn a_node_with_a_standby_fills_from_it_and_never_shows_what_the_primary_hi
     let standby = server.standby("near").unwrap();
     let options = PostgresOptions { replicas: vec![standby.url()], ..PostgresOptions::default() };
     let node = Node::start(&server, options).await;
-    let asked = || standby.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'trueup'").unwrap();
+    let asked =
+        || standby.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'trueup'").unwrap();
     node.warm(4).await;
     assert_ne!(asked(), "0", "it was asked");
     server.set("synchronous_standby_names", "ghost").unwrap();

@@ -76,6 +76,12 @@ async fn one_row_is_an_object_and_many_are_an_array_in_the_order_of_the_query() 
         loaded.values.iter().map(|(raw, _)| std::str::from_utf8(&raw.as_ref().unwrap().0).unwrap()).collect();
     assert_eq!(texts, [r#"[{"id": 2}, {"id": 1}]"#, "[]", r#"[{"id": 3}]"#, r#"[{"id": 2}, {"id": 1}]"#]);
     assert_eq!(&loaded.values[1].1[..], [Tag::any("public.product")]);
+    // What is too much is given up while it arrives, not when all of it is there.
+    let tight = QueryOptions { value_bytes_max: 1_000, ..options(true) };
+    let endless = "SELECT g, repeat('x', 100) AS x FROM generate_series(1, 200000) g, product WHERE id = :id";
+    let endless = query(&postgres, endless, tight).await.unwrap();
+    let error = answer(&endless, "1").await.unwrap_err();
+    assert!(matches!(error, LoadError::TooLarge { bytes, .. } if bytes < 2 << 20), "{error}");
     // A limit of its own travels with the load and is gone after it.
     let short =
         QueryOptions { limit: std::time::Duration::from_millis(200), age_bounded: true, ..options(true) };

@@ -47,9 +47,7 @@ async fn a_load_on_a_standby_covers_what_was_replayed_before_it_and_no_more() {
     assert!(through(&lagging.seen.snapshot) < token.position);
     assert!(lagging.seen.upper >= token.position, "asked of the primary, afterwards");
     standby.query("SELECT pg_wal_replay_resume()").unwrap();
-    until("the standby", || {
-        (position(&standby, "pg_last_wal_replay_lsn") >= token.position.0).then_some(())
-    });
+    until("the standby", || (position(&standby, "pg_last_wal_replay_lsn") >= token.position.0).then_some(()));
     let caught_up = loader.load_on_standby(&one).unwrap().await.unwrap();
     assert_eq!(text(&caught_up), Some(r#"{"id": 1, "balance": 50}"#));
     assert!(through(&caught_up.seen.snapshot) >= token.position);
