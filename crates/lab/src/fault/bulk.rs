@@ -1,14 +1,26 @@
 //! Rows that change in ways that are not told one by one.
 
-use std::sync::atomic::Ordering;
+use std::{ops::Range, sync::atomic::Ordering};
 
 use rand::rngs::StdRng;
 
 use super::{Done, Fault};
-use crate::world::{World, schema::body};
+use crate::{
+    history::Object,
+    world::{World, schema::body},
+};
 
 /// Of a hundred writes to items, so many are of the unusual kind while the fault lasts.
 const UNUSUAL_PERCENT: u32 = 50;
+
+/// Writes every item, at the version that the transaction has given it.
+pub(super) fn rewrite(items: Range<Object>, writer: &str) -> String {
+    format!(
+        "UPDATE item SET writer = '{writer}', version = \
+         (SELECT version FROM ledger WHERE object = item.id + {} - 1)",
+        items.start
+    )
+}
 
 /// Every item is written by one transaction, together with very many rows of another table.
 #[derive(Default)]
@@ -27,11 +39,7 @@ impl Fault for Updated {
             let ballast = ballast.replace("FROM series ON CONFLICT", "FROM series WHERE true ON CONFLICT");
             world.batch(&ballast).await?;
             let items = world.book.layout.item_objects();
-            let update = format!(
-                "UPDATE item SET writer = 'bulk', version = \
-                 (SELECT version FROM ledger WHERE object = item.id + {} - 1)",
-                items.start
-            );
+            let update = rewrite(items.clone(), "bulk");
             world.write_all(items, &[update], |object| world.book.is_present(object)).await?;
             world.batch("UPDATE ballast SET n = n + 1").await
         })

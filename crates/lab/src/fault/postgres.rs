@@ -6,11 +6,13 @@ use rand::{Rng as _, rngs::StdRng};
 use rustix::process::Signal;
 use trueup_testbed::{Stop, eventually};
 
-use super::{Done, Fault};
+use super::{Done, Fault, bulk};
 use crate::world::{LabError, PostgresSource, World};
 
 /// How long writes go on before what they wrote is lost.
 const LOST: Duration = Duration::from_millis(700);
+/// How long readers may see what is about to be lost.
+const SEEN: Duration = Duration::from_millis(30);
 /// How long the WAL writer sleeps while commits are acknowledged before they are written; the most it can.
 const WAL_WRITER_SLEEPS: &str = "10s";
 /// Pause between two attempts to drop a slot that is taken again at once.
@@ -50,6 +52,14 @@ impl Fault for AsyncCrash {
             postgres.set("wal_writer_delay", WAL_WRITER_SLEEPS)?;
             postgres.set("synchronous_commit", "off")?;
             tokio::time::sleep(LOST).await;
+            // Whoever flushes the log flushes everything before; so there is something that nobody has had time to.
+            let items = world.book.layout.item_objects();
+            world
+                .write_all(items.clone(), &[bulk::rewrite(items, "doomed")], |object| {
+                    world.book.is_present(object)
+                })
+                .await?;
+            tokio::time::sleep(SEEN).await;
             let start = world.book.clock.now();
             postgres.crash()?;
             let nobody = world.gate.freeze().await;
