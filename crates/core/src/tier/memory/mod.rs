@@ -1,7 +1,8 @@
 //! L1: entries in this process's memory, bounded in bytes.
 //!
 //! The tier is cut into segments by key hash. A segment holds a share of the capacity and a lock for its writers;
-//! readers of s3-fifo share a lock, those of the other policies take the library's own. The segments bound what one lock or one scan covers.
+//! readers share another under s3-fifo, and under the other policies take the library's own. The segments bound what one
+//! lock or one scan covers.
 
 mod config;
 mod departures;
