@@ -111,7 +111,7 @@ impl<K, V: CacheValue> Class<K, V> {
 impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// Reads one key, by the class's own bounds.
     ///
-    /// A hit takes no lock, allocates nothing and never awaits.
+    /// A hit waits for no other reader, allocates nothing and never awaits.
     ///
     /// # Errors
     /// [`ReadError`].

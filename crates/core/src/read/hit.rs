@@ -1,4 +1,4 @@
-//! The hit path: memory and the proof, without a lock, an allocation or an await.
+//! The hit path: memory and the proof, without a lock that readers do not share, an allocation or an await.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,8 @@
 //! L1: entries in this process's memory, bounded in bytes.
 //!
 //! The tier is cut into segments by key hash. A segment holds a share of the capacity and a lock for its writers;
-//! readers take only the library's own lock. The segments bound what one lock or one scan covers.
+//! readers share another under s3-fifo, and under the other policies take the library's own. The segments bound what one
+//! lock or one scan covers.
 
 mod config;
 mod departures;
@@ -102,7 +103,8 @@ impl<E: Weighed> MemoryTier<E> {
         }
     }
 
-    /// The entry held under `key`; counts as a use of it. No allocation, and no lock beyond the library's.
+    /// The entry held under `key`; counts as a use of it. No allocation, and no lock but the one that readers
+    /// share (under s3-fifo; the other policies lock as their library does).
     #[inline]
     pub fn get(&self, key: &str) -> Option<Arc<E>> {
         let wanted = Wanted::new(key);
