@@ -32,6 +32,11 @@ pub(crate) const CPLUSPLUS: Package = Package { program: "c++", name: "g++" };
 /// Debian's Python lacks the part that makes virtual environments: no program tells whether it is there.
 pub(crate) const PYTHON_VENV: &str = "python3-venv";
 
+/// PostgreSQL's server, whose programs are on nobody's path.
+const POSTGRES_SERVER: &str = "postgresql";
+/// Where Debian keeps them, a folder for each version.
+const POSTGRES_FOLDER: &str = "/usr/lib/postgresql";
+
 /// Installs as root, package lists refreshed only when they turn out to be old. `policy-rc.d` keeps the packages from
 /// starting services of the system: tests start their own, on ports of their own.
 const INSTALL: &str = r#"
@@ -65,6 +70,23 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
             package.program
         );
     }
+    Ok(())
+}
+
+/// Makes sure that a PostgreSQL server is there.
+///
+/// # Errors
+/// Names the package to install by hand where that can't be done from here.
+pub(crate) fn ensure_postgres() -> Result<()> {
+    let is_there = || {
+        let versions = std::fs::read_dir(POSTGRES_FOLDER).into_iter().flatten().flatten();
+        versions.map(|version| version.path().join("bin/postgres")).any(|program| program.exists())
+    };
+    if is_there() {
+        return Ok(());
+    }
+    install(&[POSTGRES_SERVER])?;
+    ensure!(is_there(), "{POSTGRES_SERVER} is installed, but there is no server in {POSTGRES_FOLDER}");
     Ok(())
 }
 

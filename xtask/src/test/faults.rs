@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    paths,
+    packages, paths,
     server::{Profile, Trueup},
     sh,
 };
@@ -32,6 +32,8 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(240);
 const SEED: &str = "7";
 
 pub(super) fn run() -> Result<()> {
+    packages::ensure(&[packages::REDIS_SERVER, packages::REDIS_TOOLS])?;
+    packages::ensure_postgres()?;
     let server = Trueup::build(Profile::Debug)?;
     sh::run(&mut sh::cargo(&["build", "--locked", "--package", "trueup-lab"]))?;
     let lab = paths::target().join("debug").join("trueup-lab");

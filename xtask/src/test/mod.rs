@@ -122,6 +122,8 @@ fn lint() -> Result<()> {
 }
 
 fn test() -> Result<()> {
+    packages::ensure(&[packages::REDIS_SERVER, packages::REDIS_TOOLS])?;
+    packages::ensure_postgres()?;
     sh::run(&mut sh::cargo(&["test", "--locked", "--workspace", "--lib", "--bins", "--tests"]))
 }
 
