@@ -1,7 +1,7 @@
 //! The libraries behind a segment, under one face.
 //!
 //! Every method that changes the store is called with the segment's write lock held, so "look, then change" is atomic
-//! against other writers. Reads need no lock of ours.
+//! against other writers. Reads share the lock of the index.
 
 use std::{
     future::Future,
