@@ -214,7 +214,11 @@ mod tests {
         let adopt = |at| ledger.adopt(Tags::new(), Position(5), Position(at), EPOCH, 1).map(drop);
         assert_eq!(adopt(15), Ok(()));
         ledger.freeze(crate::proof::Barrier { xid: Xid(30), end: Position(20) });
-        assert_eq!(adopt(19), Err(Rejected::Interrupted), "another node may have been told less than this one");
+        assert_eq!(
+            adopt(19),
+            Err(Rejected::Interrupted),
+            "another node may have been told less than this one"
+        );
         assert_eq!(adopt(20), Ok(()));
         assert_eq!(ledger.save(), None);
         ask(&ledger, 20, 31);
