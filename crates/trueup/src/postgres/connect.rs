@@ -8,7 +8,12 @@ use deadpool_postgres::{
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
 
-use super::{address::Address, error::PostgresError, options::PostgresOptions, tls::Tls};
+use super::{
+    address::Address,
+    error::PostgresError,
+    options::{PEER_SILENCE_MAX, PostgresOptions},
+    tls::Tls,
+};
 
 /// What every session of ours sets, whatever role and database say, so that a value has one text: tags and JSON are made
 /// of these texts.
@@ -86,6 +91,10 @@ pub(super) fn pool(
 pub(super) fn configured(address: &Address, options: &PostgresOptions) -> Config {
     let mut config = address.config.clone();
     config.application_name(&options.application_name).connect_timeout(options.connect_wait);
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(PEER_SILENCE_MAX);
+    }
+    config.keepalives_idle(config.get_keepalives_idle().min(PEER_SILENCE_MAX));
     config
 }
 
