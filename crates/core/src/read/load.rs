@@ -131,7 +131,8 @@ where
         let load = self.ledger.begin_load(started, self.catalogue.number().load(Ordering::Acquire));
         lead.sending(started);
         let released = async {
-            let loaded = asked.await.ok().filter(|loaded| matches!(loaded.seen.snapshot, Snapshot::Replayed(_)))?;
+            let loaded =
+                asked.await.ok().filter(|loaded| matches!(loaded.seen.snapshot, Snapshot::Replayed(_)))?;
             let took = self.clock.now().since(started);
             let (upper, present) = (loaded.seen.upper, loaded.value.is_some());
             // Not shared with other nodes: it may be settled before it is released.

@@ -422,7 +422,11 @@ impl State {
         Loaded {
             value: write.and_then(|(_, value)| value.clone()),
             tags: self.tags(key),
-            seen: Seen { snapshot: Snapshot::Replayed(through), upper: self.end, epoch: epoch_id(self.epoch) },
+            seen: Seen {
+                snapshot: Snapshot::Replayed(through),
+                upper: self.end,
+                epoch: epoch_id(self.epoch),
+            },
         }
     }
 

@@ -14,7 +14,9 @@ use trueup_core::{
 
 use super::{
     CatalogBuilder, CatalogEntry, CatalogError,
-    common::{check_key, declared_groups, groups_of, left_out, load_bytes_max, no_source, only_in_rust, spec},
+    common::{
+        check_key, declared_groups, groups_of, left_out, load_bytes_max, no_source, only_in_rust, spec,
+    },
     key_form,
 };
 use crate::{
@@ -67,7 +69,8 @@ fn unasked(table: &TableInfo, tables: &[TableInfo]) -> Option<String> {
 fn unfollowed(table: &TableInfo, followed: &[FollowedTable]) -> Option<String> {
     match followed.iter().find(|known| known.name == table.name) {
         None => Some(
-            "its changes are not published; run `trueup init --apply`, or serve with `--install-feed`".to_owned(),
+            "its changes are not published; run `trueup init --apply`, or serve with `--install-feed`"
+                .to_owned(),
         ),
         Some(known) => known.outdated.clone(),
     }
@@ -119,10 +122,7 @@ impl Loader<Key, Raw> for ClassLoader {
         }
     }
 
-    fn load_on_standby<'a>(
-        &'a self,
-        key: &'a Key,
-    ) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
+    fn load_on_standby<'a>(&'a self, key: &'a Key) -> Option<BoxFuture<'a, Result<Loaded<Raw>, LoadError>>> {
         match self {
             Self::Row(loader) => loader.load_on_standby(key),
             Self::Query(loader) => loader.load_on_standby(key),

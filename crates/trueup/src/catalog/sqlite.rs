@@ -14,7 +14,9 @@ use trueup_core::{
 
 use super::{
     CatalogBuilder, CatalogEntry, CatalogError,
-    common::{check_key, declared_groups, groups_of, left_out, load_bytes_max, no_source, only_in_rust, spec},
+    common::{
+        check_key, declared_groups, groups_of, left_out, load_bytes_max, no_source, only_in_rust, spec,
+    },
     key_form,
 };
 use crate::{
@@ -198,7 +200,7 @@ fn of_query(
     let (limit, value_bytes_max, age_bounded) = match plan {
         ClassPlan::Cacheable(plan) => {
             (plan.hard_timeout, load_bytes_max(plan, LOAD_BYTES_MAX), !plan.is_provable())
-        },
+        }
         // Read anew each time, so it matters to nobody whether the answer changes without a change of the tables.
         ClassPlan::Decision(plan) => (plan.hard_timeout, LOAD_BYTES_MAX, true),
     };
