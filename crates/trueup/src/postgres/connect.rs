@@ -8,7 +8,12 @@ use deadpool_postgres::{
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
 
-use super::{address::Address, error::PostgresError, options::PostgresOptions, tls::Tls};
+use super::{
+    address::Address,
+    error::PostgresError,
+    options::{PEER_SILENCE_MAX, PostgresOptions},
+    tls::Tls,
+};
 
 /// What every session of ours sets, whatever role and database say, so that a value has one text: tags and JSON are made
 /// of these texts.
@@ -35,12 +40,21 @@ pub(super) struct Bounds {
     pub(super) lock_wait: Duration,
 }
 
-/// A pool of connections to `address`; with `system_id`, to that cluster alone, whatever the address leads to meanwhile.
+/// What a first look at the server found, to which all later connections are held.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    /// Which cluster it is.
+    pub(super) system_id: u64,
+    /// Where names are looked up: a name must not mean another table in the next session.
+    pub(super) search_path: String,
+}
+
+/// A pool of connections to `address`; to this very server, whatever the address leads to meanwhile, where it is known.
 pub(super) fn pool(
     address: &Address,
     options: &PostgresOptions,
     bounds: Bounds,
-    system_id: Option<u64>,
+    server: Option<&Server>,
 ) -> Result<Pool, PostgresError> {
     let read_only = if bounds.access == Access::Read { " -c default_transaction_read_only=on" } else { "" };
     let session = format!(
@@ -48,6 +62,12 @@ pub(super) fn pool(
         bounds.limit.as_millis().max(1),
         bounds.lock_wait.as_millis().max(1),
     );
+    let search_path = server.map(|server| {
+        let escaped = server.search_path.replace('\\', "\\\\").replace(' ', "\\ ");
+        format!("{session} -c search_path={escaped}")
+    });
+    let session = search_path.unwrap_or(session);
+    let system_id = server.map(|server| server.system_id);
     let mut config = configured(address, options);
     // Ours stand last, and so win.
     let own = config.get_options().map(|given| format!("{given} {session}"));
@@ -86,6 +106,10 @@ pub(super) fn pool(
 pub(super) fn configured(address: &Address, options: &PostgresOptions) -> Config {
     let mut config = address.config.clone();
     config.application_name(&options.application_name).connect_timeout(options.connect_wait);
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(PEER_SILENCE_MAX);
+    }
+    config.keepalives_idle(config.get_keepalives_idle().min(PEER_SILENCE_MAX));
     config
 }
 

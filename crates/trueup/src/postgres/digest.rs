@@ -68,6 +68,15 @@ impl Catalogues {
                 .to_owned(),
             "SELECT 1, ev_class, concat_ws(':', 'r', oid, xmin) FROM pg_rewrite WHERE ev_class = ANY ($1)"
                 .to_owned(),
+            // What takes the place of a name by standing in the search path too.
+            "SELECT 1, u.oid, concat_ws(':', 's', u.oid, o.oid) FROM pg_class u JOIN pg_class o \
+             ON o.relname = u.relname AND o.oid <> u.oid AND o.relpersistence <> 't' JOIN pg_namespace n \
+             ON n.oid = o.relnamespace AND n.nspname = ANY (current_schemas(false)) WHERE u.oid = ANY ($1)"
+                .to_owned(),
+            "SELECT 2, u.oid, concat_ws(':', 'S', u.oid, o.oid) FROM pg_proc u JOIN pg_proc o \
+             ON o.proname = u.proname AND o.oid <> u.oid JOIN pg_namespace n \
+             ON n.oid = o.pronamespace AND n.nspname = ANY (current_schemas(false)) WHERE u.oid = ANY ($2)"
+                .to_owned(),
             "SELECT 2, oid, concat_ws(':', 'f', oid, xmin) FROM pg_proc WHERE oid = ANY ($2)".to_owned(),
             format!(
                 "SELECT 1, r.prrelid, concat_ws(':', 'b', r.oid, r.prrelid, r.xmin) FROM pg_publication_rel r \

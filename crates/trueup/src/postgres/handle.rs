@@ -11,7 +11,7 @@ use trueup_core::entry::EpochId;
 
 use super::{
     address::Address,
-    connect::{Access, Bounds, pool, read_password},
+    connect::{Access, Bounds, Server, pool, read_password},
     error::{At, PostgresError},
     feed::FeedStatus,
     identity::{Identity, NO_EPOCH},
@@ -64,9 +64,10 @@ impl Postgres {
         }
         let lock_wait = options.write_lock_wait;
         let bounds = |access, connections_max, limit| Bounds { access, connections_max, limit, lock_wait };
-        let system_id = first_look(&address, &options).await?;
-        let make = |bounds| pool(&address, &options, bounds, Some(system_id));
-        let replicas = options.replicas.iter().map(|url| Replica::new(url, &options, system_id));
+        let server = first_look(&address, &options).await?;
+        let system_id = server.system_id;
+        let make = |bounds| pool(&address, &options, bounds, Some(&server));
+        let replicas = options.replicas.iter().map(|url| Replica::new(url, &options, &server));
         let shared = Shared {
             replicas: replicas.collect::<Result<_, _>>()?,
             replica_turn: AtomicUsize::new(0),
@@ -155,10 +156,10 @@ impl Shared {
     }
 }
 
-/// Checks what every source needs of its server, and returns which cluster it is.
-async fn first_look(address: &Address, options: &PostgresOptions) -> Result<u64, PostgresError> {
+/// Checks what every source needs of its server, and to what later connections are held.
+async fn first_look(address: &Address, options: &PostgresOptions) -> Result<Server, PostgresError> {
     const SQL: &str = "SELECT current_setting('server_version_num')::int4, current_setting('server_version'), \
-        pg_is_in_recovery(), pg_encoding_to_char(encoding)::text, system_identifier \
+        pg_is_in_recovery(), pg_encoding_to_char(encoding)::text, system_identifier, current_setting('search_path') \
         FROM pg_database CROSS JOIN pg_control_system() WHERE datname = current_database()";
     let at = At {
         place: address.place(),
@@ -191,7 +192,7 @@ async fn first_look(address: &Address, options: &PostgresOptions) -> Result<u64,
             reason: reason.to_owned(),
         });
     }
-    Ok(row.get::<_, i64>(4).cast_unsigned())
+    Ok(Server { system_id: row.get::<_, i64>(4).cast_unsigned(), search_path: row.get(5) })
 }
 
 /// A connection of `pool`, waited for no longer than `patience`.

@@ -22,6 +22,9 @@ pub const WRITE_LIMIT_DEFAULT: Duration = Duration::from_secs(30);
 pub(super) const LOAD_LIMIT_DEFAULT: Duration = HARD_TIMEOUT_DEFAULT;
 /// After so long the server ends a question about position, snapshot and catalogue.
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// A connection is given up when the other side has acknowledged nothing for so long: a cut network must not hold a pool's
+/// connections for the hours that TCP would.
+pub(super) const PEER_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How long a standby that failed is left alone.
 pub(super) const REPLICA_PAUSE: Duration = Duration::from_secs(1);
 /// The name under which the server shows our connections.

@@ -15,7 +15,7 @@ use trueup_core::{
 
 use super::{
     address::Address,
-    connect::{Access, Bounds, pool},
+    connect::{Access, Bounds, Server, pool},
     error::{At, PostgresError},
     handle::{Shared, lease},
     load::{Request, run},
@@ -40,7 +40,7 @@ pub(super) struct Replica {
 
 impl Replica {
     /// The standby at `url`, of the same cluster.
-    pub(super) fn new(url: &str, options: &PostgresOptions, system_id: u64) -> Result<Self, PostgresError> {
+    pub(super) fn new(url: &str, options: &PostgresOptions, server: &Server) -> Result<Self, PostgresError> {
         let mut address = Address::parse(url)?;
         if let Some(path) = &options.password_file {
             address.config.password(super::connect::read_password(path)?);
@@ -51,7 +51,7 @@ impl Replica {
             limit: LOAD_LIMIT_DEFAULT,
             lock_wait: options.write_lock_wait,
         };
-        let pool = pool(&address, options, bounds, Some(system_id))?;
+        let pool = pool(&address, options, bounds, Some(server))?;
         Ok(Self { address, pool, troubled_until: AtomicU64::new(0) })
     }
 }

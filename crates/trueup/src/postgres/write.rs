@@ -19,6 +19,9 @@ use super::{
 const TOKEN: &str =
     "SELECT pg_current_wal_insert_lsn(), substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)";
 /// Fails where there is no transaction, or a failed one, which COMMIT alone would turn into a silent rollback.
+///
+/// PostgreSQL ends the statement's time limit before it commits, so that the wait for a synchronous standby is never cut short
+/// and called success.
 const COMMIT: &str = "SAVEPOINT trueup_end; COMMIT";
 
 /// A transaction on the primary. Rows that it reads with a lock cannot change until it ends.

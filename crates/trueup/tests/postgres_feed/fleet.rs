@@ -15,7 +15,7 @@ use trueup_core::{
 };
 use trueup_testbed as testbed;
 
-use crate::support::{Link, Node, connect, eventually, install, row, server, session};
+use crate::support::{Link, Node, connect, eventually, install, row, server, server_with, session};
 
 pub(crate) const TABLE: &str =
     "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'v' FROM generate_series(1, 9) i";
@@ -425,4 +425,31 @@ async fn a_node_that_knows_of_a_new_group_refuses_what_a_holder_tells_that_does_
             member.node.soon("the group to be raised", || member.node.ledger.last_change(&[tag]).0 > 0).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_whose_log_was_removed_is_made_anew_and_so_is_the_epoch() {
+    // A fleet that is switched off must not fill the disk.
+    let options =
+        testbed::PostgresOptions::default().set("max_slot_wal_keep_size", "1MB").set("max_wal_size", "32MB");
+    let server = server_with(options, TABLE);
+    let folder = tempfile::tempdir().unwrap();
+    install(&connect(&server.url(), FeedOptions::default()).await).await;
+    let mut first = Member::start(&server.url(), Some(folder.path())).await;
+    first.node.fresh().await;
+    let before = first.node.ledger.epoch();
+    first.node.stop().await;
+    drop(first);
+    let lost = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'trueup'";
+    let removed = || {
+        server.query("INSERT INTO t VALUES (random() * 1000000000) ON CONFLICT DO NOTHING; SELECT pg_switch_wal(); CHECKPOINT").unwrap();
+        server.query(lost).unwrap() == "lost"
+    };
+    assert!(eventually(removed).await);
+    let second = Member::start(&server.url(), Some(folder.path())).await;
+    second.node.fresh().await;
+    assert!(second.holds());
+    assert_ne!(second.node.ledger.epoch(), before, "what was saved cannot be continued");
+    assert_eq!(server.query(lost).unwrap(), "reserved");
+    heard_by_all(&server, std::slice::from_ref(&second), 1).await;
 }

@@ -1,8 +1,17 @@
 //! DDL moves the catalogue of the classes that read what was altered, and of no others.
 
-use trueup::engine::source::Loader as _;
+use std::collections::BTreeMap;
 
-use super::support::{connect, load, rows, server, text};
+use trueup::{
+    engine::{
+        key::{ColumnForm, KeyForm, Part},
+        proof::Tag,
+        source::Loader as _,
+    },
+    postgres::{LOAD_BYTES_MAX, QueryLoader, QueryOptions},
+};
+
+use super::support::{LIMIT, connect, load, rows, server, text};
 
 const SHOP: &str = "CREATE TABLE product (id int PRIMARY KEY, name text); CREATE TABLE other (id int PRIMARY KEY); \
     INSERT INTO product VALUES (1, 'cup'); INSERT INTO other VALUES (1); CREATE PUBLICATION trueup FOR TABLE product, other";
@@ -96,4 +105,42 @@ async fn a_leaf_that_is_attached_or_detached_moves_its_root() {
     }
     server.query("INSERT INTO event VALUES (15)").unwrap();
     assert!(load(&event, "15").await.unwrap().value.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_takes_the_place_of_a_name_moves_what_is_read_by_that_name() {
+    let server = server(SHOP);
+    let postgres = connect(&server).await;
+    let form = KeyForm::columns([Part::new("id", ColumnForm::Integer)]).unwrap();
+    let options = QueryOptions {
+        many: false,
+        limit: LIMIT,
+        value_bytes_max: LOAD_BYTES_MAX,
+        age_bounded: false,
+        tables: None,
+        groups: BTreeMap::new(),
+    };
+    let sql = "SELECT name FROM product WHERE id = :id";
+    let loader = QueryLoader::new(&postgres, sql, form.clone(), options).await.unwrap();
+    assert_eq!(loader.dependencies().tables, ["public.product"]);
+    // Another session's temporary table takes nobody's place.
+    server.query("CREATE TEMPORARY TABLE product (id int); SELECT 1").unwrap();
+    assert!(!postgres.catalogue_altered().await.unwrap());
+    // The schema of the role's own name comes before `public`.
+    server
+        .query(
+            "CREATE SCHEMA postgres; CREATE TABLE postgres.product (id int PRIMARY KEY, name text); \
+             INSERT INTO postgres.product VALUES (1, 'mine'); ALTER PUBLICATION trueup ADD TABLE postgres.product",
+        )
+        .unwrap();
+    assert!(postgres.catalogue_altered().await.unwrap());
+    postgres.look_at_catalogue().await.unwrap();
+    assert_eq!(loader.dependencies().tables, ["postgres.product"]);
+    let loaded = loader.load(&form.parse("1").unwrap()).await.unwrap();
+    assert_eq!(&loaded.value.unwrap().0[..], br#"{"name": "mine"}"#);
+    assert_eq!(&loaded.tags[..], [Tag::any("postgres.product")]);
+    // A path that is set meanwhile is for handles that are made later.
+    server.query("ALTER ROLE postgres SET search_path = nowhere").unwrap();
+    let path = postgres.write(async |tx| tx.query_row("SHOW search_path", &[]).await).await.unwrap().0;
+    assert_eq!(path.unwrap().get::<_, &str>(0), "\"$user\", public");
 }

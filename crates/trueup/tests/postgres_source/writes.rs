@@ -82,6 +82,20 @@ async fn what_fails_is_rolled_back_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_waits_for_a_synchronous_standby_is_not_called_done_when_the_time_is_over() {
+    let server = server(BANK);
+    let options = PostgresOptions { write_limit: Duration::from_millis(300), ..PostgresOptions::default() };
+    let postgres = Postgres::connect(&server.url(), options).await.unwrap();
+    server.set("synchronous_standby_names", "ghost").unwrap();
+    let write = postgres.write(async |tx| tx.execute("UPDATE account SET balance = 5", &[]).await);
+    let mut write = std::pin::pin!(write);
+    assert!(tokio::time::timeout(Duration::from_millis(1_500), &mut write).await.is_err(), "it waits");
+    server.set("synchronous_standby_names", "").unwrap();
+    let (changed, _) = write.await.unwrap();
+    assert_eq!(changed, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_read_keeps_a_second_writer_out() {
     let server = server(BANK);
     let patience = Duration::from_millis(300);

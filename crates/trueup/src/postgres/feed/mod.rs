@@ -75,6 +75,7 @@ async fn follow_host(host: &dyn Host, feed: &Feed) {
             outcome = session => outcome,
             () = feed.until_stopped() => break,
         };
+        host.status().leave();
         if host.clock().now().since(began_at) > SETTLED_AFTER {
             pause = RETRY_PAUSE_MIN;
         }

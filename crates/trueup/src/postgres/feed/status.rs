@@ -93,6 +93,11 @@ impl FeedStatus {
         };
     }
 
+    /// The session is over.
+    pub(super) fn leave(&self) {
+        self.state.lock().role = Role::None;
+    }
+
     pub(super) fn connection(&self, number: u64) {
         self.state.lock().connection = Some(number);
     }
