@@ -77,13 +77,19 @@ async fn bare(url: &str) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(url).expect("an address");
     let info = client.get_connection_info().clone();
     let info = info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true));
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(1_024);
+    let config =
+        redis::AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(1_024);
     let client = redis::Client::open(info).expect("an address");
     client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection")
 }
 
 async fn tier(redis: Redis, prefer_newer: bool) -> Arc<RedisTier> {
-    let limits = RedisOptions { get_timeout: PATIENCE, put_timeout: PATIENCE, prefer_newer, ..RedisOptions::default() };
+    let limits = RedisOptions {
+        get_timeout: PATIENCE,
+        put_timeout: PATIENCE,
+        prefer_newer,
+        ..RedisOptions::default()
+    };
     let tier = redis.options(limits).start(Clock::system()).expect("a tier");
     while tier.get_many(&(0..200).map(key).collect::<Vec<_>>()).await.iter().any(Result::is_err) {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -102,7 +108,8 @@ fn better(best: Option<(f64, f64)>, round: (f64, f64)) -> Option<(f64, f64)> {
 
 async fn gets(url: &str, value_bytes: usize) {
     let (tier, bare) = (tier(Redis::standalone(url), true).await, bare(url).await);
-    let puts = (0..KEYS).map(|n| RemotePut { key: key(n), envelope: envelope(n, value_bytes, 1), life: LIFE });
+    let puts =
+        (0..KEYS).map(|n| RemotePut { key: key(n), envelope: envelope(n, value_bytes, 1), life: LIFE });
     assert!(tier.put_many(puts.collect()).await.iter().all(Result::is_ok));
     for tasks in [1, 64] {
         let (mut of_client, mut of_tier) = (None, None);
@@ -136,7 +143,8 @@ async fn gets(url: &str, value_bytes: usize) {
 }
 
 async fn puts(url: &str, value_bytes: usize) {
-    let (newer, plain) = (tier(Redis::standalone(url), true).await, tier(Redis::standalone(url), false).await);
+    let (newer, plain) =
+        (tier(Redis::standalone(url), true).await, tier(Redis::standalone(url), false).await);
     for tasks in [1, 64] {
         let (mut of_newer, mut of_plain) = (None, None);
         for round in 0..ROUNDS {
@@ -184,7 +192,12 @@ async fn many(cluster: &Cluster) {
         }
     }
     let slowest = best[1..].iter().copied().fold(0.0, f64::max);
-    println!("{MANY} keys over {} shards: {:.0} us; the slowest shard's own part: {slowest:.0} us; {:.2} x", shards.len(), best[0], best[0] / slowest);
+    println!(
+        "{MANY} keys over {} shards: {:.0} us; the slowest shard's own part: {slowest:.0} us; {:.2} x",
+        shards.len(),
+        best[0],
+        best[0] / slowest
+    );
 }
 
 fn main() {

@@ -126,8 +126,11 @@ fn show(explanation: &Explanation) -> String {
 fn remote_rows(remote: &RemoteFacts) -> Vec<(&'static str, String)> {
     let server = remote.server.clone().unwrap_or_else(|| "nobody is known to hold it".to_owned());
     let place = remote.slot.map_or_else(|| server.clone(), |slot| format!("slot {slot}, {server}"));
-    let mut rows =
-        vec![("remote tier", remote.verdict.clone()), ("remote name", remote.name.clone()), ("remote place", place)];
+    let mut rows = vec![
+        ("remote tier", remote.verdict.clone()),
+        ("remote name", remote.name.clone()),
+        ("remote place", place),
+    ];
     if let Some(entry) = &remote.entry {
         let what = if entry.absent { "as absent".to_owned() } else { format!("version {}", entry.version) };
         let (at, ago) = (entry.proven_at, entry.written_ms_ago);

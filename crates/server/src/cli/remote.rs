@@ -28,7 +28,11 @@ impl From<RedisError> for Failure {
 
 /// Gives the cache the remote tier that the plan names, if it names one. Call on a runtime. A tier that can't be reached is
 /// told in the log, and tried again by itself. `shared` is the secret that nodes get from their database, where they do.
-pub(super) fn join(cache: CacheBuilder, plan: &Plan, shared: Option<KeyRing>) -> Result<CacheBuilder, Failure> {
+pub(super) fn join(
+    cache: CacheBuilder,
+    plan: &Plan,
+    shared: Option<KeyRing>,
+) -> Result<CacheBuilder, Failure> {
     let Some(settings) = &plan.l2 else { return Ok(cache) };
     let redis = Redis::of_plan(settings)?;
     let keys = redis.keys(shared)?;
@@ -38,7 +42,9 @@ pub(super) fn join(cache: CacheBuilder, plan: &Plan, shared: Option<KeyRing>) ->
     let _ = env::spawn("remote tier greeting", async move {
         match greeted.connected().await {
             Ok(()) => tracing::info!(tier = greeted.address(), "the remote tier is of use"),
-            Err(error) => tracing::warn!(%error, "the remote tier is not of use yet; it is tried again by itself"),
+            Err(error) => {
+                tracing::warn!(%error, "the remote tier is not of use yet; it is tried again by itself")
+            }
         }
     });
     Ok(cache.remote(tier, keys))
@@ -61,7 +67,11 @@ pub(super) async fn inspect(plan: &Plan) -> Result<Vec<ServerFacts>, Failure> {
     let tier = Redis::of_plan(settings)?.start(Clock::system())?;
     if let Err(error) = tier.connected().await {
         let endpoint = tier.address().to_owned();
-        return Ok(vec![ServerFacts { endpoint, unreachable: Some(error.to_string()), ..ServerFacts::default() }]);
+        return Ok(vec![ServerFacts {
+            endpoint,
+            unreachable: Some(error.to_string()),
+            ..ServerFacts::default()
+        }]);
     }
     Ok(tier.inspect().await)
 }

@@ -58,11 +58,7 @@ fn write_feed(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
         "Times that following the feed failed",
         [(NO_LABELS, get(&stats.failures))],
     )?;
-    out.gauge(
-        "epoch",
-        "Epochs of the source that this process has seen",
-        [(NO_LABELS, cache.status().epoch)],
-    )
+    out.gauge("epoch", "Epochs of the source that this process has seen", [(NO_LABELS, cache.status().epoch)])
 }
 
 fn delays(stats: &FeedStats) -> HistogramCounts {

@@ -22,7 +22,11 @@ pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
         "Servers of a dependency that are left alone because they failed",
         [([("dependency", "l2")], left_alone as u64)],
     )?;
-    out.gauge("l2_servers", "Servers of the remote tier that are known", [(NO_LABELS, servers.len() as u64)])?;
+    out.gauge(
+        "l2_servers",
+        "Servers of the remote tier that are known",
+        [(NO_LABELS, servers.len() as u64)],
+    )?;
     let directions = [([("direction", "in")], counts.bytes_in), ([("direction", "out")], counts.bytes_out)];
     out.counter("l2_transfer_bytes", "Bytes of envelopes exchanged with the remote tier", directions)?;
     out.counter(

@@ -113,7 +113,9 @@ fn verdict(
     }
     let from_remote = remote.is_some_and(|remote| remote.served);
     match judged {
-        None if from_remote => "taken over from the remote tier: memory holds nothing under this key".to_owned(),
+        None if from_remote => {
+            "taken over from the remote tier: memory holds nothing under this key".to_owned()
+        }
         Some(Err(why)) if from_remote => format!("taken over from the remote tier: in memory, {why}"),
         None => "read from the source: memory holds nothing under this key".to_owned(),
         Some(Ok(receipt)) if receipt.proven => "served from memory: it is proven".to_owned(),

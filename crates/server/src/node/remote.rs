@@ -80,7 +80,8 @@ impl Node {
     #[must_use]
     pub fn remote_status(&self) -> Option<RemoteStatus> {
         let cache = self.catalog().cache();
-        let RemoteCounts { found, missing, refused, stored, errors, bytes_in, bytes_out, .. } = cache.remote_counts()?;
+        let RemoteCounts { found, missing, refused, stored, errors, bytes_in, bytes_out, .. } =
+            cache.remote_counts()?;
         let server = |server: RemoteServer| RemoteServerStatus {
             endpoint: server.endpoint.into(),
             left_alone: server.left_alone.map(Into::into),

@@ -29,25 +29,38 @@ fn two_servers_share_what_one_of_them_has_loaded() {
         || {
             price += 1;
             shop.sql(&format!("UPDATE product SET price = {price} WHERE id = 42"));
-            a.redis_comes_to("GET product:42", &format!(r#"{{"id":42,"name":"Trail shoe","price":{price},"city":"Turin"}}"#));
+            a.redis_comes_to(
+                "GET product:42",
+                &format!(r#"{{"id":42,"name":"Trail shoe","price":{price},"city":"Turin"}}"#),
+            );
             let stored = a.get("/metrics", "").contains("trueup_l2_writes_total{outcome=\"stored\"} 0\n");
             !stored && served_by(&b) == "trueup; hit; detail=l2"
         },
         || format!("{} {}", a.get("/metrics", ""), b.get("/metrics", "")),
     );
     let metrics = b.get("/metrics", "");
-    for line in ["trueup_breaker_open{dependency=\"l2\"} 0", "trueup_l2_servers{} 1", "trueup_l2_lookups_total{outcome=\"found\"}"] {
+    for line in [
+        "trueup_breaker_open{dependency=\"l2\"} 0",
+        "trueup_l2_servers{} 1",
+        "trueup_l2_lookups_total{outcome=\"found\"}",
+    ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     assert!(!metrics.contains("trueup_l2_transfer_bytes_total{direction=\"in\"} 0"), "{metrics}");
     let status = b.get("/v1/status", "");
-    assert!(status.contains(&format!("\"endpoint\":\"127.0.0.1:{}\",\"left_alone\":null", redis.port())), "{status}");
+    assert!(
+        status.contains(&format!("\"endpoint\":\"127.0.0.1:{}\",\"left_alone\":null", redis.port())),
+        "{status}"
+    );
 
     let explained = b.get("/v1/explain/product/42", "");
     assert!(explained.contains("\"verdict\":\"it holds an entry that is proven\""), "{explained}");
     let ended = shop.run(&["explain", "product", "42", "--config", &config]);
     assert!(ended.out.contains("remote name") && ended.out.contains("trueup:product:"), "{ended:?}");
-    assert!(ended.out.contains(&format!("remote place               127.0.0.1:{}", redis.port())), "{ended:?}");
+    assert!(
+        ended.out.contains(&format!("remote place               127.0.0.1:{}", redis.port())),
+        "{ended:?}"
+    );
 
     let ended = shop.run(&["check", "--config", &config]);
     assert_eq!(ended.code, 1, "{ended:?}");
