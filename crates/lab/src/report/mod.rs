@@ -19,6 +19,10 @@ use crate::{
 
 /// A write that takes longer than this, while nothing was done to the database, was held up by the cache.
 const WRITE_BLOCKED: Duration = Duration::from_secs(2);
+/// Most violations that a report tells with their evidence.
+const EVIDENCE_MAX: usize = 100;
+/// Most writes that were held up that it tells.
+const BLOCKED_MAX: usize = 10;
 /// How long after a fault damage is still put down to it.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
@@ -142,9 +146,13 @@ impl Report {
         if under_fault > 0 {
             violations.insert(Promise::P6, under_fault);
         }
-        let mut evidence: Vec<Evidence> =
-            verdict.violations.iter().map(|found| of_violation(found, windows, origin)).collect();
-        evidence.extend(blocked.iter().take(10).map(|attempt| of_blocked(attempt, origin)));
+        let mut evidence: Vec<Evidence> = verdict
+            .violations
+            .iter()
+            .take(EVIDENCE_MAX)
+            .map(|found| of_violation(found, windows, origin))
+            .collect();
+        evidence.extend(blocked.iter().take(BLOCKED_MAX).map(|attempt| of_blocked(attempt, origin)));
         Self {
             seed,
             source,
