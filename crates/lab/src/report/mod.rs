@@ -153,13 +153,20 @@ impl Report {
             .map(|found| of_violation(found, windows, origin))
             .collect();
         evidence.extend(blocked.iter().take(BLOCKED_MAX).map(|attempt| of_blocked(attempt, origin)));
+        let reads = Reads { misses: material.misses, ..reads(log, &timeline) };
+        let mut trouble = material.trouble;
+        if l2 != "none" && nodes > 0 && !reads.served_by.contains_key(&ServedBy::L2) {
+            trouble.push(
+                "the remote tier has not answered a single read, so nothing was shown of it".to_owned(),
+            );
+        }
         Self {
             seed,
             source,
             l2,
             nodes,
             seconds: end.since(origin).as_secs_f64(),
-            reads: Reads { misses: material.misses, ..reads(log, &timeline) },
+            reads,
             writes: writes(attempts, material.rewinds, material.taken_back),
             violations,
             evidence,
@@ -171,7 +178,7 @@ impl Report {
                     fault(window, next, &timeline, attempts, origin)
                 })
                 .collect(),
-            trouble: material.trouble,
+            trouble,
             naive: material.naive.map(|verdict| Naive { reads: verdict.reads, violations: verdict.counts }),
         }
     }
