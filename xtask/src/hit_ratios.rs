@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use trueup_core::tier::{MemoryConfig, MemoryTier, Policy, Weighed};
+use trueup_core::tier::{MemoryConfig, MemoryTier, Policy, Uses, Weighed};
 
 /// Cache sizes for traces without reference figures, in percent of the distinct keys: those of the reference.
 const SIZES_PERCENT: [usize; 5] = [1, 5, 10, 25, 50];
@@ -161,7 +161,10 @@ fn decompress(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// One key of a trace, as an entry of weight 1.
-struct Page(String);
+struct Page {
+    key: String,
+    uses: Uses,
+}
 
 impl Weighed for Page {
     fn weight(&self) -> usize {
@@ -169,7 +172,11 @@ impl Weighed for Page {
     }
 
     fn key(&self) -> &str {
-        &self.0
+        &self.key
+    }
+
+    fn uses(&self) -> &Uses {
+        &self.uses
     }
 }
 
@@ -185,7 +192,7 @@ impl Trace {
         let (mut numbers, mut pages, mut requests) = (HashMap::new(), Vec::new(), Vec::new());
         for key in keys {
             let number = *numbers.entry(*key).or_insert_with(|| {
-                pages.push(Arc::new(Page(key.to_string())));
+                pages.push(Arc::new(Page { key: key.to_string(), uses: Uses::default() }));
                 pages.len() as u32 - 1
             });
             requests.push(number);

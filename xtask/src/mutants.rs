@@ -1,6 +1,6 @@
 //! cargo-mutants on the core: each mutant must fail a test, or stand in the list of survivors with a reason.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -12,6 +12,13 @@ const SURVIVORS: &str = "xtask/survivors.toml";
 
 /// The package that is changed and whose tests must notice.
 const PACKAGE: &str = "trueup-core";
+
+/// What a mutant is shown, cheapest first: most die by the unit tests, and only those that do not are built into everything
+/// else and meet the model check.
+const ROUNDS: [&[&str]; 2] = [&["--lib"], &["--lib", "--tests"]];
+
+/// Builds without debug information: a mutant is built once and told apart by passing or failing.
+const PROFILE: &str = "mutants";
 
 /// Which mutants.
 #[derive(clap::Args)]
@@ -25,6 +32,9 @@ pub(crate) struct Options {
     /// Mutants built and tested at once
     #[arg(long, default_value_t = 1)]
     jobs: u32,
+    /// Goes on where an interrupted run stopped: mutants that died already are left out
+    #[arg(long)]
+    resume: bool,
 }
 
 /// The list of survivors.
@@ -54,16 +64,34 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         sh::run(&mut sh::cargo(&["install", "--locked", "cargo-mutants"]))?;
     }
     let output = paths::cache("mutants")?;
-    let mut mutants = sh::cargo(&["mutants", "--package", PACKAGE, "--jobs", &options.jobs.to_string()]);
-    // It builds changed copies of the tree, each in a target folder of its own.
-    mutants.arg("--output").arg(&output).env_remove("CARGO_TARGET_DIR");
-    options.matching.iter().for_each(|regex| _ = mutants.args(["--re", regex]));
+    let diff = output.join("since.diff");
     if let Some(commit) = &options.since {
-        let diff = output.join("since.diff");
         std::fs::write(&diff, sh::capture(sh::command("git").args(["diff", commit]))?)?;
-        mutants.arg("--in-diff").arg(diff);
     }
-    // It fails where a mutant lives: which of them may is decided below.
+    let mut missed = String::new();
+    for (round, tests) in ROUNDS.iter().enumerate() {
+        let mut mutants = sh::cargo(&["mutants", "--package", PACKAGE, "--profile", PROFILE]);
+        mutants.args(["--jobs", &options.jobs.to_string()]);
+        // It builds changed copies of the tree, each in a target folder of its own.
+        mutants.arg("--output").arg(&output).env_remove("CARGO_TARGET_DIR");
+        options.matching.iter().for_each(|regex| _ = mutants.args(["--re", regex]));
+        options.since.iter().for_each(|_| _ = mutants.arg("--in-diff").arg(&diff));
+        if round > 0 || options.resume {
+            mutants.arg("--iterate");
+        }
+        mutants.arg("--").args(*tests);
+        missed = survivors(mutants, &output)?;
+        eprintln!("{} mutants live after {}", missed.lines().count(), tests.join(" "));
+        if missed.is_empty() {
+            break;
+        }
+    }
+    compare(&missed, &known, options.since.is_none() && options.matching.is_none())
+}
+
+/// Runs cargo-mutants and returns the names of what lived.
+fn survivors(mut mutants: Command, output: &Path) -> Result<String> {
+    // It fails where a mutant lives: which of them may is decided by the list.
     let status = mutants.status().context("cannot start cargo mutants")?;
     let missed = output.join("mutants.out").join("missed.txt");
     let missed = std::fs::read_to_string(&missed)
@@ -72,7 +100,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         status.success() || !missed.trim().is_empty(),
         "cargo mutants failed ({status}) without a survivor: the unchanged tree fails, or a mutant timed out"
     );
-    compare(&missed, &known, options.since.is_none() && options.matching.is_none())
+    Ok(missed)
 }
 
 fn read() -> Result<Vec<Survivor>> {

@@ -16,7 +16,7 @@ use compact_str::CompactString;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::{SeedableRng, distr::Distribution, rngs::StdRng};
 use rand_distr::Zipf;
-use trueup_core::tier::{MemoryConfig, MemoryTier, Policy, Weighed};
+use trueup_core::tier::{MemoryConfig, MemoryTier, Policy, Uses, Weighed};
 
 /// Entries held, all of them: every read is a hit.
 const RESIDENT: usize = 100_000;
@@ -31,6 +31,7 @@ const VALUE_BYTES: usize = 256;
 
 struct Entry {
     key: CompactString,
+    uses: Uses,
     value: [u8; VALUE_BYTES],
 }
 
@@ -42,6 +43,10 @@ impl Weighed for Entry {
     fn key(&self) -> &str {
         &self.key
     }
+
+    fn uses(&self) -> &Uses {
+        &self.uses
+    }
 }
 
 fn key(number: usize) -> String {
@@ -49,7 +54,7 @@ fn key(number: usize) -> String {
 }
 
 fn entry(number: usize) -> Arc<Entry> {
-    Arc::new(Entry { key: key(number).into(), value: [number as u8; VALUE_BYTES] })
+    Arc::new(Entry { key: key(number).into(), uses: Uses::default(), value: [number as u8; VALUE_BYTES] })
 }
 
 /// The keys in the order they are read, each thread starting elsewhere.

@@ -16,7 +16,7 @@ use crate::{
     proof::{Ledger, Position, Status, Tag, Token},
     read::{Class, ClassCore, ClassParts},
     source::{LoadError, Loader, Source},
-    tier::RemoteTier,
+    tier::{RemoteServer, RemoteTier},
 };
 
 /// How often dead entries are looked for.
@@ -90,7 +90,7 @@ impl CacheBuilder {
         let feed = Feed::new(Arc::clone(&ledger), self.clock.clone(), Arc::clone(&feed_stats));
         let mut tasks = vec![env::spawn("feed", Arc::clone(&self.source).follow(feed.clone()))];
         let outbox = self.remote.map(|(tier, keys)| {
-            let (outbox, task) = Outbox::start(tier, keys);
+            let (outbox, task) = Outbox::start(tier, keys, self.clock.clone());
             tasks.push(task);
             outbox
         });
@@ -255,6 +255,12 @@ impl Cache {
     #[must_use]
     pub fn remote_counts(&self) -> Option<RemoteCounts> {
         self.inner.outbox.as_ref().map(|outbox| outbox.counts())
+    }
+
+    /// The servers of the remote tier, and which of them are left alone; empty without a tier.
+    #[must_use]
+    pub fn remote_servers(&self) -> Vec<RemoteServer> {
+        self.inner.outbox.as_ref().map(|outbox| outbox.servers()).unwrap_or_default()
     }
 
     /// The source, for people; no secrets.

@@ -3,8 +3,8 @@
 //! This crate is pure of outside systems: it names no database, no socket and no HTTP type. Adapters (SQLite,
 //! PostgreSQL, Redis) live in the `trueup` crate and speak to the traits of [`source`] and [`tier`].
 //!
-//! Rooms, in order of what may import what: [`limits`], [`env`] < [`key`], [`entry`], [`class`] < [`proof`] < [`tier`] <
-//! [`apply`], [`receipt`] < [`source`] < [`error`], `guard`, `fill` < [`stats`], [`mod@write`] < [`read`] < [`cache`].
+//! Rooms, in order of what may import what: [`limits`], [`mod@env`] < [`key`], [`entry`], [`class`] < [`proof`] < [`tier`] <
+//! [`apply`], [`receipt`] < [`source`] < [`error`], [`guard`], `fill` < [`stats`], [`mod@write`] < [`read`] < [`cache`].
 #![warn(missing_docs)]
 
 pub mod apply;
@@ -14,7 +14,7 @@ pub mod entry;
 pub mod env;
 pub mod error;
 mod fill;
-mod guard;
+pub mod guard;
 pub mod key;
 pub mod limits;
 pub mod proof;
@@ -25,4 +25,4 @@ pub mod stats;
 pub mod tier;
 pub mod write;
 
-pub use fill::RemoteCounts;
+pub use fill::{Delays, REMOTE_BOUNDS_US, RemoteCounts};

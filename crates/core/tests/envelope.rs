@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use trueup_core::{
     entry::{
-        Body, ENVELOPE_OVERHEAD_BYTES, EncodeError, Envelope, EnvelopeError, EnvelopeRef, EpochId,
-        EpochParts, Expected, Header, KeyRing, LIFE_UNBOUNDED_MS,
+        Body, ENCRYPTED_OVERHEAD_BYTES, ENVELOPE_OVERHEAD_BYTES, EncodeError, Envelope, EnvelopeError,
+        EnvelopeRef, EpochId, EpochParts, Expected, Header, KeyRing, LIFE_UNBOUNDED_MS,
     },
     limits::TAGS_PER_ENTRY_MAX,
 };
@@ -55,7 +56,8 @@ fn refusal(bytes: &[u8]) -> Option<EnvelopeError> {
 }
 
 fn refusal_of(bytes: &[u8], class: [u8; 16], key: &[u8; 32], keys: &KeyRing) -> Option<EnvelopeError> {
-    EnvelopeRef::decode(bytes, &Expected { class_digest: class, key_digest: key, keys }).err()
+    EnvelopeRef::decode(bytes, &Expected { class_digest: class, key_digest: key, keys }, &mut Vec::new())
+        .err()
 }
 
 mod fixtures {
@@ -65,7 +67,8 @@ mod fixtures {
     fn check(bytes: &[u8], envelope: &Envelope<'_>) {
         let (keys, key_digest) = (ring(SECRET), key_digest());
         let expected = Expected { class_digest: class_digest(), key_digest: &key_digest, keys: &keys };
-        let read = EnvelopeRef::decode(bytes, &expected).unwrap();
+        let mut room = Vec::new();
+        let read = EnvelopeRef::decode(bytes, &expected, &mut room).unwrap();
         assert_eq!(read.header, envelope.header);
         assert_eq!(read.tags.iter().collect::<Vec<_>>(), envelope.tags);
         assert_eq!(read.body, envelope.body);
@@ -97,6 +100,34 @@ mod fixtures {
             Header { created_ms: 0, life_ms: 0, upper: 0, proven_at: 0, row_version: Some(0), ..header() };
         let envelope = Envelope { header, tags: &[], body: Body::Value(b"") };
         check(include_bytes!("fixtures/envelope/v1-empty.bin"), &envelope);
+    }
+
+    #[test]
+    fn v1_packed() {
+        let bytes = include_bytes!("fixtures/envelope/v1-packed.bin");
+        let (keys, key_digest) = (ring(SECRET), key_digest());
+        let expected = Expected { class_digest: class_digest(), key_digest: &key_digest, keys: &keys };
+        let long = format!("{{\"id\":42,\"name\":\"{}\"}}", "wallet ".repeat(300));
+        let whole = Bytes::from_static(bytes);
+        let mut room = Vec::new();
+        let read = EnvelopeRef::decode(&whole, &expected, &mut room).unwrap();
+        assert_eq!(read.value(&whole, long.len()).unwrap().unwrap(), long);
+        let limit = long.len() - 1;
+        let refused = EnvelopeError::TooLarge { claimed: long.len() as u64, limit };
+        assert_eq!(read.value(&whole, limit), Err(refused));
+        check(bytes, &Envelope { header: header(), tags: &TAGS[..1], body: read.body });
+    }
+
+    #[test]
+    fn v1_encrypted() {
+        let bytes = Bytes::from_static(include_bytes!("fixtures/envelope/v1-encrypted.bin"));
+        let (keys, key_digest) = (ring(SECRET), key_digest());
+        let expected = Expected { class_digest: class_digest(), key_digest: &key_digest, keys: &keys };
+        let mut room = Vec::new();
+        let read = EnvelopeRef::decode(&bytes, &expected, &mut room).unwrap();
+        assert_eq!((read.header, read.body), (header(), Body::Value(VALUE)));
+        assert_eq!(read.tags.iter().collect::<Vec<_>>(), TAGS);
+        assert_eq!(read.value(&bytes, 0).unwrap().unwrap(), VALUE);
     }
 
     #[test]
@@ -243,7 +274,7 @@ fn what_must_not_be_stored_is_not_encoded() {
 fn values_do_not_show_in_logs() {
     let (bytes, keys) = (sample(), ring(SECRET));
     let expected = Expected { class_digest: class_digest(), key_digest: &key_digest(), keys: &keys };
-    let shown = format!("{:?}", EnvelopeRef::decode(&bytes, &expected).unwrap());
+    let shown = format!("{:?}", EnvelopeRef::decode(&bytes, &expected, &mut Vec::new()).unwrap());
     assert!(shown.contains("Value(25 bytes)"), "{shown}");
 }
 
@@ -276,18 +307,47 @@ proptest! {
         let value_bytes = value.as_ref().map_or(0, Vec::len);
         prop_assert_eq!(bytes.len(), ENVELOPE_OVERHEAD_BYTES + tags.len() * 8 + value_bytes);
         let expected = Expected { class_digest: header.class_digest, key_digest: &key_digest, keys: &keys };
-        let read = EnvelopeRef::decode(&bytes, &expected).unwrap();
+        let mut room = Vec::new();
+        let read = EnvelopeRef::decode(&bytes, &expected, &mut room).unwrap();
         prop_assert_eq!(read.header, header);
         prop_assert_eq!(read.tags.iter().collect::<Vec<_>>(), tags);
         prop_assert_eq!(read.body, body);
     }
 
     #[test]
+    fn what_was_encrypted_comes_back_and_cannot_be_read_without_the_secret(
+        header in any_header(),
+        tags in prop::collection::vec(any::<u64>(), 0..=TAGS_PER_ENTRY_MAX),
+        value in prop::option::of(prop::collection::vec(any::<u8>(), 0..2000)),
+        key_digest: [u8; 32],
+    ) {
+        let keys = ring(SECRET);
+        let body = value.as_deref().map_or(Body::Absent, Body::Value);
+        let bytes = Envelope { header, tags: &tags, body }.encrypt(&key_digest, keys.sealing()).unwrap();
+        let value_bytes = value.as_ref().map_or(0, Vec::len);
+        prop_assert_eq!(bytes.len(), ENCRYPTED_OVERHEAD_BYTES + tags.len() * 8 + value_bytes);
+        let mut room = Vec::new();
+        let expected = Expected { class_digest: header.class_digest, key_digest: &key_digest, keys: &keys };
+        let read = EnvelopeRef::decode(&bytes, &expected, &mut room).unwrap();
+        prop_assert_eq!(read.header, header);
+        prop_assert_eq!(read.tags.iter().collect::<Vec<_>>(), tags);
+        prop_assert_eq!(read.body, body);
+        if let Some(value) = value.filter(|value| value.len() >= 8) {
+            prop_assert!(!bytes.windows(value.len()).any(|window| window == value));
+        }
+    }
+
+    #[test]
     fn no_bytes_panic_and_none_pass_unsealed(
         mut bytes in prop::collection::vec(any::<u8>(), 0..400),
         genuine_prefix in 0..=96_usize,
+        encrypted: bool,
     ) {
-        let sample = sample();
+        let envelope = Envelope { header: header(), tags: &TAGS, body: Body::Value(VALUE) };
+        let sample = match encrypted {
+            true => envelope.encrypt(&key_digest(), ring(SECRET).sealing()).unwrap().to_vec(),
+            false => sample(),
+        };
         let kept = genuine_prefix.min(bytes.len());
         bytes[..kept].copy_from_slice(&sample[..kept]);
         prop_assert!(refusal(&bytes).is_some());

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, time::Duration};
 use compact_str::CompactString;
 
 use super::{
-    ClassPlan, ColdStart, Eviction, Invalidation, Measurement, Origin, Parameter, Pattern, PlanErrors,
-    Purpose, Rows, Stampede, Strategy, Tags, Unicode, Unknown, check,
+    AtRest, ClassPlan, ColdStart, Eviction, Invalidation, Measurement, Origin, Parameter, Pattern,
+    PlanErrors, Purpose, Rows, Stampede, Strategy, Tags, Unicode, Unknown, check,
 };
 
 /// A class plan in the making. What is not stated gets a safe default; what has none is demanded by
@@ -63,6 +63,7 @@ pub struct ClassPlanBuilder {
     pub(super) l1_life: Option<Duration>,
     pub(super) l2: bool,
     pub(super) l2_life: Option<Duration>,
+    pub(super) at_rest: Option<AtRest>,
 }
 
 fn names<I: IntoIterator<Item: Into<CompactString>>>(items: I) -> Vec<CompactString> {
@@ -119,6 +120,7 @@ impl ClassPlanBuilder {
             l1_life: None,
             l2: false,
             l2_life: None,
+            at_rest: None,
         }
     }
 
@@ -305,6 +307,8 @@ impl ClassPlanBuilder {
         l1_eviction: Eviction;
         /// Longest stay in memory without renewal.
         l1_life: Duration;
+        /// Who can read the class's entries in the remote tier.
+        at_rest: AtRest;
     }
 
     /// Checks everything at once.

@@ -265,4 +265,30 @@ pub struct L1Plan {
 pub struct L2Plan {
     /// Longest stay of an entry.
     pub life: Duration,
+    /// Who can read it there.
+    pub at_rest: AtRest,
+}
+
+/// How entries lie in the remote tier. Nobody without the secret can change one unnoticed, either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AtRest {
+    /// Whoever may read the remote tier can read the values.
+    #[default]
+    Sealed,
+    /// Only nodes that hold the secret can.
+    Encrypted,
+}
+
+impl AtRest {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Sealed, Self::Encrypted];
+
+    /// The choice as `trueup.toml` spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Encrypted => "encrypted",
+        }
+    }
 }

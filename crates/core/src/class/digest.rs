@@ -113,8 +113,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::class::{
-        Case, ClassPlan, ClassPlanBuilder, Kind, Parameter, PlanDigest, Repeated, Rows, Tags, Unicode,
-        Unknown,
+        AtRest, Case, ClassPlan, ClassPlanBuilder, Kind, Parameter, PlanDigest, Repeated, Rows, Tags,
+        Unicode, Unknown,
     };
 
     fn shelf() -> ClassPlanBuilder {
@@ -155,6 +155,7 @@ mod tests {
             .max_staleness(Duration::from_millis(100))
             .value_bytes_max(1000)
             .l2()
+            .at_rest(AtRest::Encrypted)
             .jitter(0.5)
             .no_negative()
             .serve_stale(Duration::from_secs(9));

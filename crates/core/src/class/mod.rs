@@ -25,7 +25,7 @@ pub use check::{
     L1_CAPACITY_BYTES_DEFAULT, LIFE_DEFAULT, MAX_STALENESS_DEFAULT, MAX_STALENESS_MIN, NEGATIVE_LIFE_DEFAULT,
 };
 pub use choices::{
-    CHECK_SHARE_DEFAULT, ColdStart, Eviction, Group, Invalidation, L1Plan, L2Plan, LOADS_MAX_DEFAULT,
+    AtRest, CHECK_SHARE_DEFAULT, ColdStart, Eviction, Group, Invalidation, L1Plan, L2Plan, LOADS_MAX_DEFAULT,
     Measurement, NeverCache, Origin, Pattern, Rows, Stampede, Strategy, Tags,
 };
 pub use decision::Decision;

@@ -1,15 +1,20 @@
-//! Reading an envelope: cheap checks first, the MAC before anything is believed, no allocation, no panic.
+//! Reading an envelope: cheap checks first, the MAC before anything is believed, no panic, and no allocation but for what is
+//! encrypted.
+
+use bytes::Bytes;
 
 use super::{
+    aead, compress,
     epoch_id::EpochId,
     error::EnvelopeError,
-    keys::{KeyId, KeyRing},
+    keys::{KeyId, KeyRing, MacKey},
     layout::{
-        ALGORITHM_HMAC_SHA256_128, COMPRESSION_NONE, ENVELOPE_OVERHEAD_BYTES, FLAG_ROW_VERSION, HEADER_BYTES,
-        Header, KIND_ABSENT, KIND_VALUE, MAGIC, OFFSET_ALGORITHM, OFFSET_CLASS_DIGEST, OFFSET_COMPRESSION,
-        OFFSET_CREATED, OFFSET_EPOCH, OFFSET_FLAGS, OFFSET_KEY_ID, OFFSET_KIND, OFFSET_LIFE,
-        OFFSET_PROVEN_AT, OFFSET_RESERVED, OFFSET_RESERVED_END, OFFSET_ROW_VERSION, OFFSET_TAG_COUNT,
-        OFFSET_UPPER, OFFSET_VALUE_BYTES, OFFSET_VERSION, PREFIX_BYTES, TAG_BYTES, VERSION,
+        ALGORITHM_AES_256_GCM, ALGORITHM_HMAC_SHA256_128, COMPRESSION_LZ4, COMPRESSION_NONE, DRAWN_BYTES,
+        ENCRYPTED_OVERHEAD_BYTES, ENVELOPE_OVERHEAD_BYTES, FLAG_ROW_VERSION, GCM_TAG_BYTES, HEADER_BYTES,
+        HIDDEN_VERSION_BYTES, Header, KIND_ABSENT, KIND_VALUE, MAGIC, OFFSET_ALGORITHM, OFFSET_CLASS_DIGEST,
+        OFFSET_COMPRESSION, OFFSET_CREATED, OFFSET_EPOCH, OFFSET_FLAGS, OFFSET_KEY_ID, OFFSET_KIND,
+        OFFSET_LIFE, OFFSET_PROVEN_AT, OFFSET_RESERVED, OFFSET_RESERVED_END, OFFSET_ROW_VERSION,
+        OFFSET_TAG_COUNT, OFFSET_UPPER, OFFSET_VALUE_BYTES, OFFSET_VERSION, PREFIX_BYTES, TAG_BYTES, VERSION,
     },
     seal::Body,
 };
@@ -36,8 +41,10 @@ pub struct EnvelopeRef<'a> {
     pub header: Header,
     /// What it depends on.
     pub tags: Tags<'a>,
-    /// The value, or that there is none. To keep a value without copying it, take its `Bytes::slice_ref`.
+    /// The value as it stands there, or that there is none; see [`EnvelopeRef::value`].
     pub body: Body<'a>,
+    /// Whether the parts stand in the caller's room: they were encrypted.
+    was_encrypted: bool,
 }
 
 /// The tags of an entry, read where they stand (they need not be aligned there).
@@ -70,11 +77,16 @@ struct Extent {
 }
 
 impl<'a> EnvelopeRef<'a> {
-    /// Reads `bytes`, which were found where `expected` should be.
+    /// Reads `bytes`, which were found where `expected` should be. What was encrypted is put into `room`; otherwise that stays
+    /// empty.
     ///
     /// # Errors
     /// [`EnvelopeError`]: the bytes are a miss, for the reason named.
-    pub fn decode(bytes: &'a [u8], expected: &Expected<'_>) -> Result<Self, EnvelopeError> {
+    pub fn decode(
+        bytes: &'a [u8],
+        expected: &Expected<'_>,
+        room: &'a mut Vec<u8>,
+    ) -> Result<Self, EnvelopeError> {
         let header = fixed_part(bytes)?;
         if field::<16>(header, OFFSET_CLASS_DIGEST) != expected.class_digest {
             return Err(EnvelopeError::ForeignClass);
@@ -82,22 +94,57 @@ impl<'a> EnvelopeRef<'a> {
         let extent = extent(header, bytes.len())?;
         let key_id = KeyId(u32::from_le_bytes(field(header, OFFSET_KEY_ID)));
         let key = expected.keys.find(key_id).ok_or(EnvelopeError::UnknownKey(key_id))?;
+        if header[OFFSET_ALGORITHM] == ALGORITHM_AES_256_GCM {
+            return Self::decrypt(header, &bytes[HEADER_BYTES..], &extent, key, expected, room);
+        }
         let (sealed, mac) = bytes.split_last_chunk().ok_or(EnvelopeError::TooShort(bytes.len()))?;
         if !key.verify(expected.key_digest, sealed, mac) {
             return Err(EnvelopeError::BadMac);
         }
-        Self::open(header, &sealed[HEADER_BYTES..], &extent)
+        let version = field(header, OFFSET_ROW_VERSION);
+        Self::open(header, version, &sealed[HEADER_BYTES..], &extent)
+    }
+
+    /// Reads what stands after the header of an encrypted envelope: hidden part, randomness, tag.
+    fn decrypt(
+        header: &[u8; HEADER_BYTES],
+        rest: &[u8],
+        extent: &Extent,
+        key: &MacKey,
+        expected: &Expected<'_>,
+        room: &'a mut Vec<u8>,
+    ) -> Result<Self, EnvelopeError> {
+        let too_short = EnvelopeError::TooShort(HEADER_BYTES + rest.len());
+        let (rest, tag) = rest.split_last_chunk::<GCM_TAG_BYTES>().ok_or(too_short)?;
+        let (hidden, drawn) = rest.split_last_chunk::<DRAWN_BYTES>().ok_or(too_short)?;
+        room.clear();
+        room.resize(hidden.len(), 0);
+        let sealed = aead::Sealed { header, key_digest: expected.key_digest, drawn };
+        if !aead::open(key, &sealed, hidden, tag, room) {
+            return Err(EnvelopeError::BadMac);
+        }
+        let (version, rest) = room.split_first_chunk::<HIDDEN_VERSION_BYTES>().ok_or(too_short)?;
+        // One entry has one form: a row version that the flags deny would be a second form of the same entry.
+        if header[OFFSET_FLAGS] & FLAG_ROW_VERSION == 0 && *version != [0; 8] {
+            return Err(EnvelopeError::ReservedBits);
+        }
+        Ok(Self { was_encrypted: true, ..Self::open(header, *version, rest, extent)? })
     }
 
     /// Reads what the MAC has vouched for.
-    fn open(header: &[u8; HEADER_BYTES], rest: &'a [u8], extent: &Extent) -> Result<Self, EnvelopeError> {
+    fn open(
+        header: &[u8; HEADER_BYTES],
+        version: [u8; 8],
+        rest: &'a [u8],
+        extent: &Extent,
+    ) -> Result<Self, EnvelopeError> {
         let (tags, value) = rest.split_at(extent.tag_count * TAG_BYTES);
-        let body = if header[OFFSET_KIND] == KIND_VALUE {
-            Body::Value(value)
-        } else if extent.value_bytes == 0 {
-            Body::Absent
-        } else {
-            return Err(EnvelopeError::AbsentWithValue);
+        let body = match (header[OFFSET_KIND], header[OFFSET_COMPRESSION]) {
+            (KIND_VALUE, COMPRESSION_LZ4) => Body::Packed(value),
+            (KIND_VALUE, _) => Body::Value(value),
+            _ if extent.value_bytes != 0 => return Err(EnvelopeError::AbsentWithValue),
+            (_, COMPRESSION_NONE) => Body::Absent,
+            _ => return Err(EnvelopeError::BadCompression),
         };
         let has_version = header[OFFSET_FLAGS] & FLAG_ROW_VERSION != 0;
         let header = Header {
@@ -107,12 +154,32 @@ impl<'a> EnvelopeRef<'a> {
             life_ms: u64::from_le_bytes(field(header, OFFSET_LIFE)),
             upper: u64::from_le_bytes(field(header, OFFSET_UPPER)),
             proven_at: u64::from_le_bytes(field(header, OFFSET_PROVEN_AT)),
-            row_version: has_version.then(|| u64::from_le_bytes(field(header, OFFSET_ROW_VERSION))),
+            row_version: has_version.then(|| u64::from_le_bytes(version)),
         };
         if header.proven_at < header.upper {
             return Err(EnvelopeError::Unsettled);
         }
-        Ok(Self { header, tags: Tags(tags.as_chunks().0), body })
+        Ok(Self { header, tags: Tags(tags.as_chunks().0), body, was_encrypted: false })
+    }
+
+    /// Whether nobody without the secret could read it.
+    #[must_use]
+    pub const fn was_encrypted(&self) -> bool {
+        self.was_encrypted
+    }
+
+    /// The value, unpacked; none if there is none. `bytes` are those that were decoded: a value that stands in them is lent,
+    /// not copied. At most `value_bytes_max` are set aside.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`] for a value that can't or may not be unpacked.
+    pub fn value(&self, bytes: &Bytes, value_bytes_max: usize) -> Result<Option<Bytes>, EnvelopeError> {
+        Ok(match self.body {
+            Body::Absent => None,
+            Body::Packed(stored) => Some(compress::expand(stored, value_bytes_max)?),
+            Body::Value(value) if self.was_encrypted => Some(Bytes::copy_from_slice(value)),
+            Body::Value(value) => Some(bytes.slice_ref(value)),
+        })
     }
 }
 
@@ -131,10 +198,24 @@ fn fixed_part(bytes: &[u8]) -> Result<&[u8; HEADER_BYTES], EnvelopeError> {
         return Err(too_short);
     }
     let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(too_short)?;
-    match (header[OFFSET_ALGORITHM], header[OFFSET_COMPRESSION]) {
-        (ALGORITHM_HMAC_SHA256_128, COMPRESSION_NONE) => Ok(header),
-        (ALGORITHM_HMAC_SHA256_128, compression) => Err(EnvelopeError::UnsupportedCompression(compression)),
-        (algorithm, _) => Err(EnvelopeError::UnsupportedAlgorithm(algorithm)),
+    let algorithm = header[OFFSET_ALGORITHM];
+    let overhead = overhead(algorithm).ok_or(EnvelopeError::UnsupportedAlgorithm(algorithm))?;
+    match header[OFFSET_COMPRESSION] {
+        COMPRESSION_NONE | COMPRESSION_LZ4 => {}
+        compression => return Err(EnvelopeError::UnsupportedCompression(compression)),
+    }
+    if bytes.len() < overhead {
+        return Err(too_short);
+    }
+    Ok(header)
+}
+
+/// What an envelope adds to tags and value, by its algorithm.
+const fn overhead(algorithm: u8) -> Option<usize> {
+    match algorithm {
+        ALGORITHM_HMAC_SHA256_128 => Some(ENVELOPE_OVERHEAD_BYTES),
+        ALGORITHM_AES_256_GCM => Some(ENCRYPTED_OVERHEAD_BYTES),
+        _ => None,
     }
 }
 
@@ -148,8 +229,11 @@ fn extent(header: &[u8; HEADER_BYTES], found: usize) -> Result<Extent, EnvelopeE
     if header[OFFSET_FLAGS] & !FLAG_ROW_VERSION != 0 || header[OFFSET_RESERVED] != 0 || reserved != [0; 4] {
         return Err(EnvelopeError::ReservedBits);
     }
-    // One entry has one form: a row version that the flags deny would be a second form of the same entry.
-    if header[OFFSET_FLAGS] & FLAG_ROW_VERSION == 0 && field::<8>(header, OFFSET_ROW_VERSION) != [0; 8] {
+    // One entry has one form: a row version that the flags deny, or that stands elsewhere, would be a second form of the
+    // same entry.
+    let algorithm = header[OFFSET_ALGORITHM];
+    let has_version = header[OFFSET_FLAGS] & FLAG_ROW_VERSION != 0 && algorithm == ALGORITHM_HMAC_SHA256_128;
+    if !has_version && field::<8>(header, OFFSET_ROW_VERSION) != [0; 8] {
         return Err(EnvelopeError::ReservedBits);
     }
     let tag_count = u16::from_le_bytes(field(header, OFFSET_TAG_COUNT));
@@ -158,7 +242,8 @@ fn extent(header: &[u8; HEADER_BYTES], found: usize) -> Result<Extent, EnvelopeE
     }
     let value_bytes = u32::from_le_bytes(field(header, OFFSET_VALUE_BYTES));
     let tags_bytes = u64::from(tag_count) * TAG_BYTES as u64;
-    let claimed = ENVELOPE_OVERHEAD_BYTES as u64 + tags_bytes + u64::from(value_bytes);
+    let overhead = overhead(algorithm).ok_or(EnvelopeError::UnsupportedAlgorithm(algorithm))?;
+    let claimed = overhead as u64 + tags_bytes + u64::from(value_bytes);
     if claimed != found as u64 {
         return Err(EnvelopeError::LengthMismatch { claimed, found });
     }
@@ -202,7 +287,7 @@ mod tests {
         let mac = keys.sealing().seal(&KEY_DIGEST, &bytes);
         bytes.extend_from_slice(&mac);
         let expected = Expected { class_digest: [1; 16], key_digest: &KEY_DIGEST, keys: &keys };
-        EnvelopeRef::decode(&bytes, &expected).map(drop)
+        EnvelopeRef::decode(&bytes, &expected, &mut Vec::new()).map(drop)
     }
 
     #[test]
@@ -210,6 +295,12 @@ mod tests {
         use EnvelopeError as E;
         assert_eq!(reason_after(|_| ()), Ok(()));
         assert_eq!(reason_after(|b| b[OFFSET_KIND] = KIND_ABSENT), Err(E::AbsentWithValue));
+        let packed_absence = |b: &mut Vec<u8>| {
+            (b[OFFSET_KIND], b[OFFSET_COMPRESSION], b[OFFSET_VALUE_BYTES]) =
+                (KIND_ABSENT, COMPRESSION_LZ4, 0);
+            b.truncate(b.len() - 5);
+        };
+        assert_eq!(reason_after(packed_absence), Err(E::BadCompression));
         assert_eq!(reason_after(|b| b[OFFSET_KIND] = 2), Err(E::UnknownKind(2)));
         assert_eq!(reason_after(|b| b[OFFSET_UPPER] = 8), Err(E::Unsettled));
         assert_eq!(reason_after(|b| b[OFFSET_UPPER] = 7), Ok(()), "settled exactly at what it can have seen");

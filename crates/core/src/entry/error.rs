@@ -14,6 +14,9 @@ pub enum EncodeError {
     /// The value's length does not fit its field.
     #[error("a value of {0} bytes can't be stored, {max} is the most", max = u32::MAX)]
     ValueTooLarge(usize),
+    /// The system gave no random bytes, without which nothing can be encrypted.
+    #[error("an entry can't be encrypted without random bytes, and the system gave none")]
+    NoRandomness,
     /// The feed has not reached the position the load can have seen, so nothing is proven for other nodes.
     #[error("an unsettled entry is never stored: proven at {proven_at}, but its load can have seen {upper}")]
     Unsettled {
@@ -67,7 +70,7 @@ pub enum EnvelopeError {
         "the entry was sealed with key {0}, which this node doesn't hold (rotated out, or another fleet's)"
     )]
     UnknownKey(KeyId),
-    /// Changed, or moved here from another key.
+    /// Changed, or moved here from another key; encrypted or not.
     #[error("the entry's MAC is wrong: it was changed, or written under another key")]
     BadMac,
     /// Genuine, but absent and with a value: a writer's fault.
@@ -76,6 +79,17 @@ pub enum EnvelopeError {
     /// Genuine, but never settled: a writer's fault.
     #[error("the entry was stored before it was settled")]
     Unsettled,
+    /// Genuine, but its value unpacks to more than its class keeps: the bound was lowered since.
+    #[error("the entry's value claims {claimed} bytes unpacked, and its class keeps {limit} at most")]
+    TooLarge {
+        /// Length that it claims, in bytes.
+        claimed: u64,
+        /// The most that the class keeps, in bytes.
+        limit: usize,
+    },
+    /// Genuine, but not what its compression promises: a writer's fault.
+    #[error("the entry's value can't be unpacked")]
+    BadCompression,
 }
 
 impl EnvelopeError {
@@ -97,6 +111,8 @@ impl EnvelopeError {
             Self::BadMac => "bad_mac",
             Self::AbsentWithValue => "absent_with_value",
             Self::Unsettled => "unsettled",
+            Self::TooLarge { .. } => "too_large",
+            Self::BadCompression => "bad_compression",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, hint::black_box};
 
 use hmac::{Hmac, Mac, digest::KeyInit};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::{
     hex,
@@ -70,6 +71,14 @@ impl MacKey {
         self.over(key_digest, body).verify_truncated_left(mac).is_ok()
     }
 
+    /// A key for another purpose, which `message` names. Its length must be one that no MAC and no other purpose has.
+    pub(super) fn derive(&self, message: &[u8]) -> Zeroizing<[u8; Secret::BYTES]> {
+        let derived = self.prepared.clone().chain_update(message).finalize().into_bytes();
+        let mut key = Zeroizing::new([0; Secret::BYTES]);
+        key.copy_from_slice(&derived);
+        key
+    }
+
     fn over(&self, key_digest: &[u8; 32], body: &[u8]) -> HmacSha256 {
         self.prepared.clone().chain_update(key_digest).chain_update(body)
     }
@@ -77,7 +86,7 @@ impl MacKey {
 
 /// Keys HMAC with `secret`: zero-padded to a block, which is HMAC's own rule for short keys.
 fn prepare(secret: &[u8; Secret::BYTES]) -> HmacSha256 {
-    let mut block = zeroize::Zeroizing::new([0; HMAC_BLOCK_BYTES]);
+    let mut block = Zeroizing::new([0; HMAC_BLOCK_BYTES]);
     block[..Secret::BYTES].copy_from_slice(secret);
     KeyInit::new((&*block).into())
 }

@@ -11,8 +11,12 @@ pub(super) const PREFIX_BYTES: usize = 5;
 
 /// HMAC-SHA256 cut to [`MAC_BYTES`]; the value stands in the clear.
 pub(super) const ALGORITHM_HMAC_SHA256_128: u8 = 1;
+/// AES-256-GCM under a key derived for this one envelope; row version, tags and value are hidden.
+pub(super) const ALGORITHM_AES_256_GCM: u8 = 2;
 /// The value's bytes as they are.
 pub(super) const COMPRESSION_NONE: u8 = 0;
+/// The value's length (4 bytes) and then its bytes as an LZ4 block.
+pub(super) const COMPRESSION_LZ4: u8 = 1;
 
 /// A value follows (it may be empty).
 pub(super) const KIND_VALUE: u8 = 0;
@@ -46,9 +50,31 @@ pub(super) const HEADER_BYTES: usize = 96;
 pub(super) const TAG_BYTES: usize = 8;
 /// The MAC, last in the envelope.
 pub(super) const MAC_BYTES: usize = 16;
+/// The row version, where it is encrypted: before the tags.
+pub(super) const HIDDEN_VERSION_BYTES: usize = 8;
+/// What an encrypted envelope's key and nonce are made of: drawn at random for each.
+pub(super) const DRAWN_BYTES: usize = 24;
+/// The tag of AES-GCM, last in an encrypted envelope.
+pub(super) const GCM_TAG_BYTES: usize = 16;
 
 /// What an envelope adds to a value, without its tags (8 bytes each), in bytes.
 pub const ENVELOPE_OVERHEAD_BYTES: usize = HEADER_BYTES + MAC_BYTES;
+
+/// What an encrypted envelope adds to a value, without its tags (8 bytes each), in bytes.
+pub const ENCRYPTED_OVERHEAD_BYTES: usize = HEADER_BYTES + HIDDEN_VERSION_BYTES + DRAWN_BYTES + GCM_TAG_BYTES;
+
+/// Where a store that keeps the newer of two envelopes has to look. These offsets hold for every algorithm and compression of
+/// version 1.
+pub mod order {
+    /// Leading bytes of an envelope that hold everything needed to compare.
+    pub const PREFIX_BYTES: usize = super::OFFSET_ROW_VERSION;
+    /// Magic and version: if they differ, the two can't be compared.
+    pub const FORMAT: std::ops::Range<usize> = 0..super::PREFIX_BYTES;
+    /// Class digest and epoch: if they differ, the two can't be compared.
+    pub const WORLD: std::ops::Range<usize> = super::OFFSET_CLASS_DIGEST..super::OFFSET_CREATED;
+    /// `upper`, then `proven_at`, each 8 bytes, little-endian: the greater pair is the newer entry.
+    pub const POSITIONS: std::ops::Range<usize> = super::OFFSET_UPPER..super::OFFSET_ROW_VERSION;
+}
 
 /// [`Header::life_ms`] of an entry that only its proof bounds.
 pub const LIFE_UNBOUNDED_MS: u64 = u64::MAX;

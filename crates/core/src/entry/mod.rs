@@ -2,7 +2,9 @@
 //!
 //! `docs/format.md` shows the envelope byte by byte.
 
+mod aead;
 mod codec;
+mod compress;
 mod decode;
 mod epoch_id;
 mod error;
@@ -13,10 +15,11 @@ mod seal;
 mod secret;
 
 pub use codec::{CacheValue, CodecError, Raw};
+pub use compress::{COMPRESS_FROM_BYTES, compress};
 pub use decode::{EnvelopeRef, Expected, Tags};
 pub use epoch_id::{EpochId, EpochIdParseError, EpochParts};
 pub use error::{EncodeError, EnvelopeError};
 pub use keys::{KeyId, KeyRing, KeyRingError, MacKey};
-pub use layout::{ENVELOPE_OVERHEAD_BYTES, Header, LIFE_UNBOUNDED_MS};
+pub use layout::{ENCRYPTED_OVERHEAD_BYTES, ENVELOPE_OVERHEAD_BYTES, Header, LIFE_UNBOUNDED_MS, order};
 pub use seal::{Body, Envelope};
 pub use secret::{Secret, SecretError};

@@ -2,7 +2,8 @@
 
 mod flight;
 mod outbox;
+mod remote_counts;
 
 pub(crate) use flight::{Ending, Filled, Flight, Flights, Lead, Role};
-pub use outbox::RemoteCounts;
-pub(crate) use outbox::{Fetched, Outbox, Place};
+pub(crate) use outbox::{Fetched, Looked, Outbox, Place, Wanted};
+pub use remote_counts::{Delays, REMOTE_BOUNDS_US, RemoteCounts};

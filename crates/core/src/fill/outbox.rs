@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -11,62 +11,72 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::remote_counts::{Counters, RemoteCounts, add};
 use crate::{
-    entry::{Body, Envelope, EnvelopeRef, Expected, Header, KeyRing, LIFE_UNBOUNDED_MS},
-    env::{self, Task, unix_ms},
-    proof::{Ledger, Position, Proof, Standing, Tag, Tags},
-    tier::{RemoteKey, RemotePut, RemoteResult, RemoteTier},
+    class::AtRest,
+    entry::{
+        Body, EncodeError, Envelope, EnvelopeError, EnvelopeRef, Expected, Header, KeyRing,
+        LIFE_UNBOUNDED_MS, compress,
+    },
+    env::{self, Clock, Task, unix_ms},
+    proof::{Ledger, Position, Proof, Rejected, Standing, Tag, Tags},
+    tier::{RemoteError, RemoteKey, RemotePlace, RemotePut, RemoteResult, RemoteServer, RemoteTier},
 };
 
-/// Envelopes that wait to be written. Beyond, they are not shared: the remote tier only saves loads.
+/// Entries that wait to be written. Beyond, they are not shared: the remote tier only saves loads.
 const WAITING_MAX: usize = 8192;
+/// Bytes of values that wait to be written.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Envelopes written by one call.
 const BATCH_MAX: usize = 128;
+/// Bytes of envelopes after which a call is not made larger, so that it ends within its deadline.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// The way to the remote tier and back.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     tier: Arc<dyn RemoteTier>,
     keys: KeyRing,
-    waiting: mpsc::Sender<RemotePut>,
+    clock: Clock,
+    waiting: mpsc::Sender<Sharing>,
+    waiting_bytes: AtomicUsize,
     counts: Counters,
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-    errors: AtomicU64,
-    refused: AtomicU64,
-    overflowed: AtomicU64,
+/// A settled entry that waits to be sealed and written. Sealing is left to the writer: entries are shared from where the
+/// feed is applied, and that must not wait for ciphers.
+#[derive(Debug)]
+struct Sharing {
+    key: RemoteKey,
+    header: Header,
+    tags: Vec<u64>,
+    value: Option<Bytes>,
+    at_rest: AtRest,
+    life: Duration,
 }
 
-/// What the remote tier has done, as counted by this node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RemoteCounts {
-    /// Bytes of envelopes read.
-    pub bytes_in: u64,
-    /// Bytes of envelopes written.
-    pub bytes_out: u64,
-    /// Operations that failed.
-    pub errors: u64,
-    /// Envelopes that were not genuine, of another plan, or of another epoch.
-    pub refused: u64,
-    /// Entries not shared because too many were waiting.
-    pub overflowed: u64,
-}
-
-/// Where an entry belongs in the remote tier, and for how long.
+/// Where an entry belongs in the remote tier, how it lies there, and for how long.
 pub(crate) struct Place<'a> {
     pub(crate) key: &'a RemoteKey,
     pub(crate) class_digest: [u8; 16],
+    pub(crate) at_rest: AtRest,
     /// How long the tier keeps it.
     pub(crate) life: Duration,
     /// How long a node may keep it, from now on; none if only its proof bounds it.
     pub(crate) hard_life: Option<Duration>,
 }
 
+/// What a class takes from the remote tier.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) class_digest: [u8; 16],
+    pub(crate) class_epoch: u64,
+    /// The most that a value may take, unpacked.
+    pub(crate) value_bytes_max: usize,
+}
+
 /// An entry read from the remote tier: genuine, and of this node's epoch.
+#[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) proof: Proof,
     pub(crate) value: Option<Bytes>,
@@ -77,24 +87,64 @@ pub(crate) struct Fetched {
     pub(crate) hard_life: Option<Duration>,
 }
 
+/// Why bytes of the remote tier are not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error("its proof can't be taken over: {0}")]
+    Proof(#[from] Rejected),
+    #[error("the entry has no row version")]
+    NoVersion,
+}
+
+impl Refusal {
+    /// The reason's name; never changes.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Envelope(error) => error.as_str(),
+            Self::Proof(Rejected::OtherEpoch) => "other_epoch",
+            Self::Proof(_) => "foreign_proof",
+            Self::NoVersion => "no_version",
+        }
+    }
+}
+
+/// What the remote tier holds under a key.
+pub(crate) enum Looked {
+    Nothing,
+    Failed(RemoteError),
+    Refused(Refusal),
+    Held(Fetched),
+}
+
 impl Outbox {
     /// Starts writing to `tier` in the background.
-    pub(crate) fn start(tier: Arc<dyn RemoteTier>, keys: KeyRing) -> (Arc<Self>, Task) {
+    pub(crate) fn start(tier: Arc<dyn RemoteTier>, keys: KeyRing, clock: Clock) -> (Arc<Self>, Task) {
         let (waiting, queue) = mpsc::channel(WAITING_MAX);
-        let outbox = Arc::new(Self { tier: Arc::clone(&tier), keys, waiting, counts: Counters::default() });
+        let outbox = Self {
+            tier: Arc::clone(&tier),
+            keys,
+            clock,
+            waiting,
+            waiting_bytes: AtomicUsize::new(0),
+            counts: Counters::default(),
+        };
+        let outbox = Arc::new(outbox);
         let task = env::spawn("remote tier writer", write_all(tier, Arc::downgrade(&outbox), queue));
         (outbox, task)
     }
 
     pub(crate) fn counts(&self) -> RemoteCounts {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        RemoteCounts {
-            bytes_in: get(&self.counts.bytes_in),
-            bytes_out: get(&self.counts.bytes_out),
-            errors: get(&self.counts.errors),
-            refused: get(&self.counts.refused),
-            overflowed: get(&self.counts.overflowed),
-        }
+        self.counts.counts()
+    }
+
+    pub(crate) fn servers(&self) -> Vec<RemoteServer> {
+        self.tier.servers()
+    }
+
+    pub(crate) fn place(&self, key: &RemoteKey) -> RemotePlace {
+        self.tier.place(key)
     }
 
     /// Queues a settled entry for the remote tier. Does nothing when the proof is not settled (any more).
@@ -103,14 +153,13 @@ impl Outbox {
         place: &Place<'_>,
         ledger: &Ledger,
         proof: &Proof,
-        value: Option<&[u8]>,
+        value: Option<Bytes>,
         version: u64,
     ) {
         // Never `Ledger::epoch`: a proof that was settled just before a new epoch would be shared under its name.
         let (Standing::Settled(proven_at), Some(epoch)) = (proof.standing(), ledger.epoch_of(proof)) else {
             return;
         };
-        let tags: Vec<u64> = proof.tags().iter().map(|tag| tag.0).collect();
         let left_ms = |life: Duration| u64::try_from(life.as_millis()).unwrap_or(LIFE_UNBOUNDED_MS);
         let header = Header {
             class_digest: place.class_digest,
@@ -121,14 +170,17 @@ impl Outbox {
             proven_at: proven_at.0,
             row_version: Some(version),
         };
-        let envelope = Envelope { header, tags: &tags, body: value.map_or(Body::Absent, Body::Value) };
-        let Ok(envelope) = envelope.encode(place.key.digest(), self.keys.sealing()) else {
-            self.counts.refused.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        let put = RemotePut { key: place.key.clone(), envelope, life: place.life };
-        if self.waiting.try_send(put).is_err() {
-            self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
+        let tags = proof.tags().iter().map(|tag| tag.0).collect();
+        let (key, at_rest, life) = (place.key.clone(), place.at_rest, place.life);
+        self.queue(Sharing { key, header, tags, value, at_rest, life });
+    }
+
+    fn queue(&self, sharing: Sharing) {
+        let bytes = sharing.bytes();
+        let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > WAITING_BYTES_MAX || self.waiting.try_send(sharing).is_err() {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            add(&self.counts.overflowed, 1);
         }
     }
 
@@ -136,41 +188,57 @@ impl Outbox {
     pub(crate) async fn fetch(
         &self,
         keys: &[RemoteKey],
-        class_digest: [u8; 16],
+        wanted: Wanted,
         ledger: &Ledger,
-        class_epoch: u64,
     ) -> Vec<Option<Fetched>> {
+        let started = self.clock.now();
         let answers = match keys {
             [key] => vec![self.tier.get(key).await],
             _ => self.tier.get_many(keys).await,
         };
-        let open = |(key, answer)| self.open_answer(key, answer, class_digest, ledger, class_epoch);
-        keys.iter().zip(answers).map(open).collect()
-    }
-
-    fn open_answer(
-        &self,
-        key: &RemoteKey,
-        answer: RemoteResult<Option<Bytes>>,
-        class_digest: [u8; 16],
-        ledger: &Ledger,
-        class_epoch: u64,
-    ) -> Option<Fetched> {
-        match answer {
-            Ok(bytes) => {
-                let bytes = bytes?;
-                self.counts.bytes_in.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                let opened = self.open(&bytes, key, class_digest, ledger, class_epoch);
-                if opened.is_none() {
-                    self.counts.refused.fetch_add(1, Ordering::Relaxed);
-                }
-                opened
+        self.counts.gets.took(self.clock.now().since(started));
+        let open = |(key, answer)| match self.look_at(key, answer, wanted, ledger) {
+            Looked::Held(fetched) => {
+                add(&self.counts.found, 1);
+                Some(fetched)
             }
-            Err(error) => {
-                self.counts.errors.fetch_add(1, Ordering::Relaxed);
+            Looked::Nothing => {
+                add(&self.counts.missing, 1);
+                None
+            }
+            Looked::Refused(why) => {
+                add(&self.counts.refused, 1);
+                tracing::debug!(reason = why.as_str(), "an envelope is not used");
+                None
+            }
+            Looked::Failed(error) => {
+                add(&self.counts.errors, 1);
                 tracing::debug!(%error, "the remote tier is passed over");
                 None
             }
+        };
+        keys.iter().zip(answers).map(open).collect()
+    }
+
+    /// What the tier holds under one key: for people who ask why.
+    pub(crate) async fn look(&self, key: &RemoteKey, wanted: Wanted, ledger: &Ledger) -> Looked {
+        self.look_at(key, self.tier.get(key).await, wanted, ledger)
+    }
+
+    fn look_at(
+        &self,
+        key: &RemoteKey,
+        answer: RemoteResult<Option<Bytes>>,
+        wanted: Wanted,
+        ledger: &Ledger,
+    ) -> Looked {
+        match answer {
+            Ok(Some(bytes)) => {
+                add(&self.counts.bytes_in, bytes.len());
+                self.open(&bytes, key, wanted, ledger).map_or_else(Looked::Refused, Looked::Held)
+            }
+            Ok(None) => Looked::Nothing,
+            Err(error) => Looked::Failed(error),
         }
     }
 
@@ -178,51 +246,103 @@ impl Outbox {
         &self,
         bytes: &Bytes,
         key: &RemoteKey,
-        class_digest: [u8; 16],
+        wanted: Wanted,
         ledger: &Ledger,
-        class_epoch: u64,
-    ) -> Option<Fetched> {
-        let expected = Expected { class_digest, key_digest: key.digest(), keys: &self.keys };
-        let envelope = EnvelopeRef::decode(bytes, &expected)
-            .inspect_err(|error| tracing::debug!(reason = error.as_str(), "envelope refused"))
-            .ok()?;
+    ) -> Result<Fetched, Refusal> {
+        let expected =
+            Expected { class_digest: wanted.class_digest, key_digest: key.digest(), keys: &self.keys };
+        let mut room = Vec::new();
+        let envelope = EnvelopeRef::decode(bytes, &expected, &mut room)?;
         let header = envelope.header;
+        let version = header.row_version.ok_or(Refusal::NoVersion)?;
         let tags: Tags = envelope.tags.iter().map(Tag).collect();
-        let proof = ledger
-            .adopt(tags, Position(header.upper), Position(header.proven_at), header.epoch, class_epoch)
-            .inspect_err(|why| tracing::debug!(%why, "foreign proof refused"))
-            .ok()?;
-        let value = match envelope.body {
-            Body::Value(value) => Some(bytes.slice_ref(value)),
-            Body::Absent => None,
-        };
+        let (upper, proven_at) = (Position(header.upper), Position(header.proven_at));
+        let proof = ledger.adopt(tags, upper, proven_at, header.epoch, wanted.class_epoch)?;
+        let value = envelope.value(bytes, wanted.value_bytes_max)?;
         // Neither bound is a matter of truth, which is the proof's: where clocks differ an entry stays a little longer.
         let age = Duration::from_millis(unix_ms().saturating_sub(header.created_ms));
         let hard_life = (header.life_ms != LIFE_UNBOUNDED_MS)
             .then(|| Duration::from_millis(header.life_ms).saturating_sub(age));
-        Some(Fetched { proof, value, version: header.row_version?, age, hard_life })
+        Ok(Fetched { proof, value, version, age, hard_life })
+    }
+}
+
+impl Sharing {
+    fn bytes(&self) -> usize {
+        self.value.as_ref().map_or(0, Bytes::len)
+    }
+
+    fn seal(&self, keys: &KeyRing) -> Result<Bytes, EncodeError> {
+        // What is encrypted is not compressed: its length would tell what it holds to whoever can write part of it.
+        let packed = match (&self.value, self.at_rest) {
+            (Some(value), AtRest::Sealed) => compress(value),
+            _ => None,
+        };
+        let body = match (&packed, &self.value) {
+            (Some(packed), _) => Body::Packed(packed),
+            (None, Some(value)) => Body::Value(value),
+            (None, None) => Body::Absent,
+        };
+        let envelope = Envelope { header: self.header, tags: &self.tags, body };
+        match self.at_rest {
+            AtRest::Sealed => envelope.encode(self.key.digest(), keys.sealing()),
+            AtRest::Encrypted => envelope.encrypt(self.key.digest(), keys.sealing()),
+        }
     }
 }
 
 /// Ends when the engine, and with it the last sender, is gone.
-async fn write_all(
-    tier: Arc<dyn RemoteTier>,
-    outbox: std::sync::Weak<Outbox>,
-    mut queue: mpsc::Receiver<RemotePut>,
-) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let bytes: usize = batch.iter().map(|put| put.envelope.len()).sum();
-        let failed = tier
-            .put_many(std::mem::replace(&mut batch, Vec::with_capacity(BATCH_MAX)))
-            .await
-            .into_iter()
-            .filter_map(Result::err)
-            .inspect(|error| tracing::debug!(%error, "an entry was not shared"))
-            .count();
-        if let Some(outbox) = outbox.upgrade() {
-            outbox.counts.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-            outbox.counts.errors.fetch_add(failed as u64, Ordering::Relaxed);
+async fn write_all(tier: Arc<dyn RemoteTier>, outbox: Weak<Outbox>, mut queue: mpsc::Receiver<Sharing>) {
+    let mut taken = Vec::with_capacity(BATCH_MAX);
+    while queue.recv_many(&mut taken, BATCH_MAX).await > 0 {
+        let mut waiting = taken.drain(..);
+        while !waiting.as_slice().is_empty() {
+            let Some(outbox) = outbox.upgrade() else { return };
+            let batch = outbox.seal_batch(&mut waiting);
+            outbox.write(&*tier, batch).await;
+        }
+    }
+}
+
+impl Outbox {
+    /// As many envelopes as one call takes.
+    fn seal_batch(&self, waiting: &mut impl Iterator<Item = Sharing>) -> Vec<RemotePut> {
+        let (mut batch, mut bytes) = (Vec::with_capacity(BATCH_MAX), 0);
+        for sharing in waiting {
+            self.waiting_bytes.fetch_sub(sharing.bytes(), Ordering::Relaxed);
+            match sharing.seal(&self.keys) {
+                Ok(envelope) => {
+                    bytes += envelope.len();
+                    batch.push(RemotePut { key: sharing.key, envelope, life: sharing.life });
+                }
+                Err(error) => {
+                    add(&self.counts.not_sealed, 1);
+                    tracing::debug!(%error, "an entry is not shared");
+                }
+            }
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        batch
+    }
+
+    async fn write(&self, tier: &dyn RemoteTier, batch: Vec<RemotePut>) {
+        let sizes: Vec<usize> = batch.iter().map(|put| put.envelope.len()).collect();
+        let started = self.clock.now();
+        let outcomes = tier.put_many(batch).await;
+        self.counts.puts.took(self.clock.now().since(started));
+        for (outcome, bytes) in outcomes.into_iter().zip(sizes) {
+            match outcome {
+                Ok(()) => {
+                    add(&self.counts.stored, 1);
+                    add(&self.counts.bytes_out, bytes);
+                }
+                Err(error) => {
+                    add(&self.counts.errors, 1);
+                    tracing::debug!(%error, "an entry was not shared");
+                }
+            }
         }
     }
 }
@@ -251,7 +371,8 @@ mod tests {
     async fn an_entry_is_never_shared_under_the_name_of_a_later_epoch() {
         let clock = Clock::stepped();
         let remote = Arc::new(RemoteDouble::new(clock.clone(), 1));
-        let (outbox, _task) = Outbox::start(Arc::clone(&remote) as _, KeyRing::generate().unwrap());
+        let (outbox, _task) =
+            Outbox::start(Arc::clone(&remote) as _, KeyRing::generate().unwrap(), clock.clone());
         let (ledger, at, epoch) = (Ledger::new(16, 16), Position(10), EpochId::from_bytes([1; 16]));
         ledger.begin_epoch(epoch, at, None);
         let seen = Seen { snapshot: Snapshot::Sequence(at), upper: at, epoch };
@@ -260,9 +381,10 @@ mod tests {
         assert_eq!(kept, Ok(()));
         let key = RemoteKey::new("item", [0; 32]);
         let life = Duration::from_secs(1);
-        let place = Place { key: &key, class_digest: [0; 16], life, hard_life: None };
+        let place =
+            Place { key: &key, class_digest: [0; 16], at_rest: AtRest::Sealed, life, hard_life: None };
         for (shared, next) in [(true, [2; 16]), (false, [3; 16])] {
-            outbox.share(&place, &ledger, &entry.0, Some(b"value"), 1);
+            outbox.share(&place, &ledger, &entry.0, Some(Bytes::from_static(b"value")), 1);
             tokio::task::yield_now().await;
             assert_eq!(remote.held(&key).is_some(), shared);
             remote.lose_all();

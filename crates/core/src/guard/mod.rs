@@ -1,5 +1,7 @@
 //! What refuses or delays work.
 
+mod breaker;
 mod budget;
 
+pub use breaker::{Breaker, BreakerConfig};
 pub(crate) use budget::Budget;

@@ -213,14 +213,20 @@ impl KeyForm {
         key: &K,
         look: impl FnOnce(&str) -> R,
     ) -> Result<R, KeyError> {
-        if matches!(K::SHAPE, KeyShape::Columns(1))
+        let mut digits = itoa::Buffer::new();
+        let made;
+        // One call of `look` for both, so that it can be compiled into its caller.
+        let text = if matches!(K::SHAPE, KeyShape::Columns(1))
             && K::DIMENSIONS.is_empty()
             && self.is_one_integer()
             && let Some(SqlValue::Int(int)) = key.part(0)
         {
-            return Ok(look(itoa::Buffer::new().format(int)));
-        }
-        self.key(key).map(|key| look(key.as_str()))
+            digits.format(int)
+        } else {
+            made = self.key(key)?;
+            made.as_str()
+        };
+        Ok(look(text))
     }
 
     /// Whether an integer is its own canonical text here.

@@ -34,6 +34,11 @@ impl Proven {
     pub const fn age(&self) -> Duration {
         self.now.since(self.moment)
     }
+
+    #[inline]
+    pub(crate) const fn age_ns(&self) -> u64 {
+        self.now.ns_since(self.moment)
+    }
 }
 
 /// Why an entry cannot be served as proven.
@@ -181,7 +186,7 @@ impl Ledger {
             return Err(Unproven::TokenAhead);
         }
         let now = clock.now();
-        if moment == Nanos::ZERO || now.since(moment) > need.max_staleness {
+        if moment == Nanos::ZERO || u128::from(now.ns_since(moment)) > need.max_staleness.as_nanos() {
             return Err(Unproven::TooOld);
         }
         Ok(Proven { at: applied, moment, now })

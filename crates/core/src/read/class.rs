@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::verify::Checker;
+use super::{hit::Found, verify::Checker};
 use crate::{
     apply::Feed,
     class::{CacheablePlan, Eviction, PlanDigest},
@@ -12,8 +12,8 @@ use crate::{
     fill::{Flights, Outbox},
     guard::Budget,
     key::{CacheKey, Key, KeyForm},
-    proof::{Ledger, Need, Standing, Token, Unproven},
-    receipt::{Cached, Receipt},
+    proof::{Ledger, Need, Standing, Token},
+    receipt::Cached,
     source::{Catalogue, Loader},
     stats::ClassStats,
     tier::{Entry, MemoryConfig, MemoryTier, Policy},
@@ -111,7 +111,7 @@ impl<K, V: CacheValue> Class<K, V> {
 impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// Reads one key, by the class's own bounds.
     ///
-    /// A hit takes no lock, allocates nothing and never awaits.
+    /// A hit waits for no other reader, allocates nothing and never awaits.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -124,7 +124,11 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// # Errors
     /// [`ReadError::Key`].
     pub fn peek(&self, key: &K) -> Result<Option<Cached<V>>, ReadError> {
-        Ok(self.core.form.with_text(key, |text| self.core.hit(key, text, &self.core.need).ok())?)
+        match self.core.form.with_text(key, |text| self.core.hit(key, text, &self.core.need)) {
+            Ok(Ok(found)) => Ok(Some(found.answer())),
+            Ok(Err(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A read with demands of its own: a token, a tighter bound.
@@ -162,15 +166,6 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     }
 }
 
-/// What memory holds under a key. Made by [`Class::inspect`].
-#[derive(Debug)]
-pub struct Inspected<V> {
-    /// The entry.
-    pub entry: Arc<Entry<V>>,
-    /// Whether a read would be answered from it, and why not.
-    pub verdict: Result<Receipt, Unproven>,
-}
-
 /// A read of one key. Made by [`Class::read`].
 #[must_use = "a read does nothing until it is run"]
 pub struct Read<'a, K, V: CacheValue> {
@@ -204,7 +199,7 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Read<'_, K, V> 
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
         match core.form.with_text(self.key, |text| core.hit(self.key, text, &need))? {
-            Ok(answer) => Ok(answer),
+            Ok(found) => Ok(found.answer()),
             Err(missed) => core.miss(self.key, &core.form.key(self.key)?, &need, missed).await,
         }
     }
@@ -219,7 +214,7 @@ impl<V: CacheValue> Read<'_, Key, V> {
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
         match core.hit(self.key, self.key.as_str(), &need) {
-            Ok(answer) => Ok(answer),
+            Ok(found) => Ok(found.answer()),
             Err(missed) => core.miss(self.key, self.key, &need, missed).await,
         }
     }
@@ -236,7 +231,7 @@ impl<V: CacheValue> Class<Key, V> {
         max_staleness: Option<Duration>,
     ) -> Option<Cached<V>> {
         let need = self.core.need_of(token, max_staleness);
-        self.core.hit(key, key.as_str(), &need).ok()
+        self.core.hit(key, key.as_str(), &need).ok().map(Found::answer)
     }
 
     /// A read of a key that is in normal form already.
@@ -247,13 +242,6 @@ impl<V: CacheValue> Class<Key, V> {
     /// A read of several keys that are in normal form already.
     pub const fn read_many_canonical<'a>(&'a self, keys: &'a [Key]) -> ReadMany<'a, Key, V> {
         ReadMany { class: self, keys, token: None, max_staleness: None, consistent: false }
-    }
-
-    /// What memory holds under `key`, and what a read would find there now. Counted nowhere: for people who ask why.
-    pub fn inspect(&self, key: &Key) -> Option<Inspected<V>> {
-        let entry = self.core.tier.get(key.as_str())?;
-        let verdict = self.core.judge(&entry, &self.core.need);
-        Some(Inspected { entry, verdict })
     }
 }
 

@@ -1,6 +1,6 @@
-//! The hit path: memory and the proof, without a lock, an allocation or an await.
+//! The hit path: memory and the proof, without a lock that readers do not share, an allocation or an await.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::ClassCore;
 use crate::{
@@ -22,38 +22,80 @@ pub(super) struct Missed<V> {
     pub(super) unproven: Option<Arc<Entry<V>>>,
 }
 
+/// An entry that may be served, and what its check has shown.
+///
+/// Not a [`Cached`] yet: a receipt's small fields, written one by one and then moved as a whole, would make the processor
+/// wait for each move. So whoever answers makes the receipt in its place, as the last step.
+pub(super) struct Found<V> {
+    entry: Arc<Entry<V>>,
+    verdict: Verdict,
+}
+
+/// What a check of an entry in memory has shown.
+#[derive(Clone, Copy)]
+pub(super) struct Verdict {
+    watermark: Position,
+    age_ns: u64,
+    proven: bool,
+}
+
+impl<V> Found<V> {
+    #[inline]
+    pub(super) fn answer(self) -> Cached<V> {
+        Cached::new(self.entry, self.verdict.receipt())
+    }
+}
+
+impl Verdict {
+    #[inline]
+    pub(super) const fn receipt(self) -> Receipt {
+        Receipt {
+            served_by: ServedBy::L1,
+            age: Duration::from_nanos(self.age_ns),
+            proven: self.proven,
+            watermark: self.watermark,
+            miss: None,
+        }
+    }
+}
+
 impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     /// The answer from memory, if there is one that `need` accepts.
     #[inline]
-    pub(super) fn hit(&self, key: &K, canonical: &str, need: &Need) -> Result<Cached<V>, Missed<V>> {
+    pub(super) fn hit(&self, key: &K, canonical: &str, need: &Need) -> Result<Found<V>, Missed<V>> {
         let tick = tick();
         let started = tick.is_multiple_of(TIMED_ONE_IN).then(|| self.clock.now());
         let Some(entry) = self.tier.get(canonical) else {
             let why = if self.remembered.contains(canonical) { Miss::Evicted } else { Miss::Cold };
             return Err(Missed { why, unproven: None });
         };
-        match self.judge(&entry, need) {
-            Ok(receipt) => {
+        match self.verdict(&entry, need) {
+            Ok(verdict) => {
                 self.stats.hit();
                 if entry.is_absent() {
                     self.stats.hit_absent();
                 }
-                let answer = Cached::new(entry, receipt);
                 if let Some(started) = started {
                     self.stats.read_took(self.clock.now().since(started));
                 }
-                if let Some(checker) = &self.checker {
-                    checker.sample(tick, key, &answer);
+                if let Some(checker) = &self.checker
+                    && checker.draws(tick)
+                {
+                    checker.sample(key, &Cached::new(Arc::clone(&entry), verdict.receipt()));
                 }
-                Ok(answer)
+                Ok(Found { entry, verdict })
             }
             Err(why) => Err(Missed { why: why.into(), unproven: Some(entry) }),
         }
     }
 
     /// Whether an entry from memory may be served, and with what receipt.
-    #[inline]
     pub(super) fn judge(&self, entry: &Entry<V>, need: &Need) -> Result<Receipt, Unproven> {
+        self.verdict(entry, need).map(Verdict::receipt)
+    }
+
+    #[inline]
+    fn verdict(&self, entry: &Entry<V>, need: &Need) -> Result<Verdict, Unproven> {
         if !self.provable {
             return self.judge_age(entry, need);
         }
@@ -61,7 +103,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         if proven.now > entry.expires() {
             self.renew(entry, proven.now)?;
         }
-        Ok(receipt_of(&proven, ServedBy::L1, None))
+        Ok(Verdict { watermark: proven.at, age_ns: proven.age_ns(), proven: true })
     }
 
     /// At the end of its life a proven entry is renewed, not reloaded; its hard age bounds the unknown.
@@ -76,11 +118,11 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     }
 
     /// Classes that no feed proves: an entry is good until its life ends, or until it is invalidated by name.
-    fn judge_age(&self, entry: &Entry<V>, need: &Need) -> Result<Receipt, Unproven> {
+    fn judge_age(&self, entry: &Entry<V>, need: &Need) -> Result<Verdict, Unproven> {
         if need.token.is_some() {
             return Err(Unproven::TokenAhead);
         }
-        let unbounded = Need { max_staleness: std::time::Duration::MAX, token: None };
+        let unbounded = Need { max_staleness: Duration::MAX, token: None };
         let watermark =
             match self.ledger.check(entry.proof(), self.catalogue.number(), &unbounded, &self.clock) {
                 Ok(proven) => proven.at,
@@ -89,11 +131,11 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
                 Err(why) => return Err(why),
             };
         let now = self.clock.now();
-        let age = now.since(entry.loaded());
-        if now > entry.expires() || age > need.max_staleness {
+        let age_ns = now.ns_since(entry.loaded());
+        if now > entry.expires() || Duration::from_nanos(age_ns) > need.max_staleness {
             return Err(Unproven::Expired);
         }
-        Ok(Receipt { served_by: ServedBy::L1, age, proven: false, watermark, miss: None })
+        Ok(Verdict { watermark, age_ns, proven: false })
     }
 }
 

@@ -13,9 +13,10 @@ use bytes::Bytes;
 
 use super::ClassCore;
 use crate::{
+    class::L2Plan,
     entry::CacheValue,
     env::{Nanos, random},
-    fill::{Ending, Fetched, Filled, Lead, Outbox, Place},
+    fill::{Ending, Fetched, Filled, Lead, Outbox, Place, Wanted},
     key::{Key, KeyHashBuilder},
     proof::{Carrier, Ledger, Load, Proof, Rejected, Seen, Snapshot, Standing, Tags},
     receipt::{ServedBy, content_version},
@@ -37,7 +38,7 @@ struct Share {
     ledger: Arc<Ledger>,
     key: RemoteKey,
     class_digest: [u8; 16],
-    life: Duration,
+    l2: L2Plan,
     hard_life: Duration,
     value: Option<Bytes>,
 }
@@ -52,11 +53,12 @@ impl<V: CacheValue> Carrier for Settling<V> {
             let place = Place {
                 key: &share.key,
                 class_digest: share.class_digest,
-                life: share.life,
+                at_rest: share.l2.at_rest,
+                life: share.l2.life,
                 hard_life: Some(share.hard_life),
             };
             let entry = &self.entry;
-            share.outbox.share(&place, &share.ledger, entry.proof(), share.value.as_deref(), entry.version());
+            share.outbox.share(&place, &share.ledger, entry.proof(), share.value.clone(), entry.version());
         }
     }
 }
@@ -226,7 +228,7 @@ where
             ledger: Arc::clone(&self.ledger),
             key: self.remote_key(key),
             class_digest: self.digest_of(shape),
-            life: jittered(life, self.plan.jitter, random::number()),
+            l2: L2Plan { life: jittered(life, self.plan.jitter, random::number()), at_rest: l2.at_rest },
             hard_life: self.plan.hard_age,
             value,
         })
@@ -246,9 +248,8 @@ where
     async fn fetch(&self, keys: &[&Key]) -> Vec<Option<Arc<Entry<V>>>> {
         let Some(outbox) = self.outbox.as_ref().filter(|_| !keys.is_empty()) else { return Vec::new() };
         let started = self.clock.now();
-        let (class_epoch, shape) = self.catalogue.both();
         let places: Vec<RemoteKey> = keys.iter().map(|key| self.remote_key(key)).collect();
-        let fetching = outbox.fetch(&places, self.digest_of(shape), &self.ledger, class_epoch);
+        let fetching = outbox.fetch(&places, self.wanted(), &self.ledger);
         // A tier has a deadline of its own; one that forgets it must not keep its keys from the source.
         let fetched = tokio::time::timeout(self.plan.hard_timeout, fetching).await.unwrap_or_default();
         let adopt = |(key, fetched): (&&Key, Option<Fetched>)| self.adopt(key, fetched?, started);
@@ -257,6 +258,15 @@ where
 
     /// Takes over an entry that another node loaded, if it is proven here.
     fn adopt(&self, key: &Key, fetched: Fetched, started: Nanos) -> Option<Arc<Entry<V>>> {
+        let entry = self.entry_of(key, fetched, started)?;
+        self.judge(&entry, &self.need).ok()?;
+        let entry = Arc::new(entry);
+        self.keep(&entry);
+        Some(entry)
+    }
+
+    /// The entry that was read from the remote tier, begun to be read at `started`; none if its value makes no sense here.
+    pub(super) fn entry_of(&self, key: &Key, fetched: Fetched, started: Nanos) -> Option<Entry<V>> {
         let bytes = fetched.value.as_ref().map_or(0, Bytes::len);
         let value = match &fetched.value {
             Some(bytes) => Some(V::decode(bytes).ok()?),
@@ -273,11 +283,7 @@ where
             stay.expires = stay.expires.min(stay.loaded.after(self.plan.life));
         }
         let weight = bytes + size_of::<V>();
-        let entry = Entry::new(key.clone(), value, fetched.version, weight, fetched.proof, stay);
-        self.judge(&entry, &self.need).ok()?;
-        let entry = Arc::new(entry);
-        self.keep(&entry);
-        Some(entry)
+        Some(Entry::new(key.clone(), value, fetched.version, weight, fetched.proof, stay))
     }
 
     /// What the bytes of a value mean: the plan, and the shape of the relations that are read.
@@ -285,7 +291,17 @@ where
         std::array::from_fn(|i| self.digest[i] ^ shape[i])
     }
 
-    fn remote_key(&self, key: &Key) -> RemoteKey {
+    /// What is taken from the remote tier now.
+    pub(super) fn wanted(&self) -> Wanted {
+        let (class_epoch, shape) = self.catalogue.both();
+        Wanted {
+            class_digest: self.digest_of(shape),
+            class_epoch,
+            value_bytes_max: self.plan.value_bytes_max,
+        }
+    }
+
+    pub(super) fn remote_key(&self, key: &Key) -> RemoteKey {
         let class = self.plan.name.as_str();
         RemoteKey::new(class, key.digest(class))
     }

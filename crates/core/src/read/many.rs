@@ -45,8 +45,8 @@ where
         let mut asked = Vec::new();
         for (index, (key, name)) in keys.iter().zip(canonical).enumerate() {
             let missed = match self.hit(key, name.as_str(), need) {
-                Ok(answer) => {
-                    answers.push(Some(Ok(answer)));
+                Ok(found) => {
+                    answers.push(Some(Ok(found.answer())));
                     continue;
                 }
                 Err(missed) => missed,

@@ -2,10 +2,12 @@
 
 mod class;
 mod hit;
+mod inspect;
 mod load;
 mod many;
 mod miss;
 mod verify;
 
-pub use class::{Class, Inspected, Read, ReadMany};
+pub use class::{Class, Read, ReadMany};
 pub(crate) use class::{ClassCore, ClassParts};
+pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};

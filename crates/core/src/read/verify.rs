@@ -45,16 +45,18 @@ impl<K: Clone> Checker<K> {
         })
     }
 
+    /// Whether the read that counted to `tick` is drawn.
     #[inline]
-    pub(super) fn sample<V>(&self, tick: u32, key: &K, answer: &Cached<V>) {
-        if tick.is_multiple_of(self.one_in) && answer.receipt().proven {
-            self.send(key, answer);
-        }
+    pub(super) fn draws(&self, tick: u32) -> bool {
+        tick.is_multiple_of(self.one_in)
     }
 
+    /// Takes an answer for a later check, if it claims to be proven.
     #[cold]
-    fn send<V>(&self, key: &K, answer: &Cached<V>) {
-        if let Ok(place) = self.waiting.try_reserve() {
+    pub(super) fn sample<V>(&self, key: &K, answer: &Cached<V>) {
+        if answer.receipt().proven
+            && let Ok(place) = self.waiting.try_reserve()
+        {
             place.send(Sample::of(key, answer));
         }
     }

@@ -5,21 +5,22 @@ use std::{
     time::Duration,
 };
 
-use super::Weighed;
+use super::{Weighed, memory::Uses};
 use crate::{env::Nanos, key::Key, proof::Proof};
 
 /// A value, or its known absence, with the proof that travels with it.
 ///
-/// Laid out in this order: a lookup compares the key and a hit reads what follows, so both find it in the two cache lines
-/// that the reference count has brought in anyway.
+/// Laid out in this order: a lookup compares the key, and a hit reads what follows up to the proof's first four fields: all
+/// within two cache lines, the first of which the reference count has brought in anyway.
 #[repr(C)]
 pub struct Entry<V> {
     key: Key,
-    proof: Proof,
+    uses: Uses,
+    absent: bool,
+    weight: u32,
     /// End of this stay; moved on when a proven entry is renewed.
     expires: AtomicU64,
-    weight: u32,
-    absent: bool,
+    proof: Proof,
     /// End of life whatever the proof says.
     hard_expires: Nanos,
     /// After a failed load: when the source may be asked again.
@@ -60,6 +61,7 @@ impl<V> Entry<V> {
         let extra = value_weight.saturating_sub(size_of::<V>());
         let weight = size_of::<Self>() + counters + key.heap_bytes() + tags + extra;
         Self {
+            uses: Uses::default(),
             proof,
             // Readers look at this one first: nothing may hide the hard age from them.
             expires: AtomicU64::new(stay.expires.0.min(stay.hard_expires.0)),
@@ -157,8 +159,14 @@ impl<V: Send + Sync + 'static> Weighed for Entry<V> {
         self.weight as usize
     }
 
+    #[inline]
     fn key(&self) -> &str {
         self.key.as_str()
+    }
+
+    #[inline]
+    fn uses(&self) -> &Uses {
+        &self.uses
     }
 }
 

@@ -48,8 +48,13 @@ impl RemoteKey {
 
 impl fmt::Display for RemoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{KEY_PREFIX}:{}:", self.class)?;
-        self.digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // Written in one piece: this is on the way of every read that memory cannot answer.
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(self.digest) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        write!(f, "{KEY_PREFIX}:{}:{}", self.class, std::str::from_utf8(&hex).unwrap_or_default())
     }
 }
 
@@ -167,6 +172,24 @@ impl fmt::Display for RemoteOperation {
     }
 }
 
+/// One server of a remote tier, as its node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteServer {
+    /// Its address, without credentials.
+    pub endpoint: CompactString,
+    /// Why it is left alone at the moment; none while it is used.
+    pub left_alone: Option<CompactString>,
+}
+
+/// Where a remote tier keeps a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemotePlace {
+    /// The hash slot, where the tier has such.
+    pub slot: Option<u16>,
+    /// Address of the server that holds it, as far as is known.
+    pub endpoint: Option<CompactString>,
+}
+
 /// Outcome of one operation on one key.
 pub type RemoteResult<T> = Result<T, RemoteError>;
 
@@ -190,6 +213,17 @@ pub trait RemoteTier: fmt::Debug + Send + Sync + 'static {
 
     /// Forgets `key`, to free the space after an explicit invalidation. Correctness never depends on it.
     fn delete<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<()>>;
+
+    /// The servers that the tier uses, and which of them are left alone. None by default: there are none to tell of.
+    fn servers(&self) -> Vec<RemoteServer> {
+        Vec::new()
+    }
+
+    /// Where `key` is kept, for people who ask why.
+    fn place(&self, key: &RemoteKey) -> RemotePlace {
+        let _ = key;
+        RemotePlace { slot: None, endpoint: None }
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::{
     database::Database,
     hit_rates::{HitRates, Verdict},
     output::{self, Format},
+    remote,
     setup::{self, SourceArgs},
 };
 
@@ -76,7 +77,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         };
         let is_declared = !plan.classes.is_empty();
         let skipped = database.complete(&mut plan).await?;
-        report(&plan, &database, is_declared, &skipped, hit_rates.as_ref()).await
+        let mut report = report(&plan, &database, is_declared, &skipped, hit_rates.as_ref()).await?;
+        report.look_at_remote(&plan).await?;
+        Ok::<_, Failure>(report)
     })?;
     match args.format {
         Format::Json => output::print_json(&report)?,
@@ -160,6 +163,23 @@ async fn report(
         finding(&format!("table {}", table.name), format!("{why}; run `trueup init --apply` again"))
     }));
     Ok(Report { answers, notes, findings })
+}
+
+impl Report {
+    /// Adds what the servers of the remote tier say of themselves.
+    async fn look_at_remote(&mut self, plan: &Plan) -> Result<(), Failure> {
+        for facts in remote::inspect(plan).await? {
+            let subject = format!("remote tier {}", facts.endpoint);
+            if facts.unreachable.is_none() {
+                self.notes.push(Finding { subject: subject.clone(), problem: remote::summary(&facts) });
+            }
+            for finding in facts.findings() {
+                let list = if finding.is_note { &mut self.notes } else { &mut self.findings };
+                list.push(Finding { subject: subject.clone(), problem: finding.problem });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What is known of the class's hit rate; nothing where no floor is set.

@@ -12,7 +12,7 @@ use trueup::{
     },
     sqlite::{FeedPlan, RemovePlan, Sqlite, SqliteError, SqliteOptions, discover_file},
 };
-use trueup_core::{env::Clock, source::Source};
+use trueup_core::{entry::KeyRing, env::Clock, source::Source};
 
 use super::{
     Failure,
@@ -154,6 +154,14 @@ impl Database {
                 };
                 Ok((of(problems), of(warnings)))
             }
+        }
+    }
+
+    /// The keys with which nodes seal what they share, where the database brings them.
+    pub(super) async fn sealing_keys(&self) -> Result<Option<KeyRing>, Failure> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(postgres) => Ok(postgres.sealing_keys().await?),
         }
     }
 

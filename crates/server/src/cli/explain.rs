@@ -11,10 +11,11 @@ use super::{
     client::{Server, TokenArgs},
     database::Database,
     output::{self, Format},
+    remote,
     setup::{self, SourceArgs},
 };
 use crate::node::{
-    AskError, Node,
+    AskError, Node, RemoteFacts,
     explain::{EntryFacts, Explanation},
 };
 
@@ -74,9 +75,10 @@ fn look(args: &Args) -> Result<Explanation, Failure> {
         let key = class.form().parse(&args.key);
         let key = key.map_err(|why| Failure::Usage(AskError::key(class, why).to_string()))?;
         setup::until_ready(&node).await?;
+        remote::until_of_use(node.catalog().cache()).await;
         let answer = class.read(&key, Demand::default()).await;
         answer.map_err(|error| Failure::Unreachable(error.to_string()))?;
-        let explanation = crate::node::explain::explain(&node, class, &key);
+        let explanation = crate::node::explain::explain(&node, class, &key).await;
         node.catalog().cache().shut_down().await;
         Ok(explanation)
     })
@@ -105,6 +107,11 @@ fn show(explanation: &Explanation) -> String {
             row(name, value);
         }
     }
+    if let Some(remote) = &explanation.remote {
+        for (name, value) in remote_rows(remote) {
+            row(name, value);
+        }
+    }
     let node = &explanation.node;
     row("node applied through", node.applied.to_string());
     row(
@@ -118,6 +125,22 @@ fn show(explanation: &Explanation) -> String {
         row("node is not ready", reason.clone());
     }
     output::table(["what", "value"], &rows)
+}
+
+fn remote_rows(remote: &RemoteFacts) -> Vec<(&'static str, String)> {
+    let server = remote.server.clone().unwrap_or_else(|| "nobody is known to hold it".to_owned());
+    let place = remote.slot.map_or_else(|| server.clone(), |slot| format!("slot {slot}, {server}"));
+    let mut rows = vec![
+        ("remote tier", remote.verdict.clone()),
+        ("remote name", remote.name.clone()),
+        ("remote place", place),
+    ];
+    if let Some(entry) = &remote.entry {
+        let what = if entry.absent { "as absent".to_owned() } else { format!("version {}", entry.version) };
+        let (at, ago) = (entry.proven_at, entry.written_ms_ago);
+        rows.push(("remote entry", format!("{what}, proven through {at}, written {ago} ms ago")));
+    }
+    rows
 }
 
 fn entry_rows(entry: &EntryFacts) -> Vec<(&'static str, String)> {

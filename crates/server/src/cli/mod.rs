@@ -11,6 +11,7 @@ mod failure;
 mod hit_rates;
 mod init;
 mod output;
+mod remote;
 mod serve;
 mod setup;
 

@@ -22,9 +22,6 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     source: SourceArgs,
-    /// The remote tier (not in this version)
-    #[arg(long, value_name = "URL")]
-    l2: Option<String>,
     /// Where to serve RESP: IP:PORT, or off [default: 127.0.0.1:7379]
     #[arg(long, value_name = "ADDR")]
     resp: Option<String>,
@@ -59,9 +56,6 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     setup::start_logs("info");
-    if args.l2.is_some() {
-        return Err(setup::no_remote_tier());
-    }
     let mut plan = args.plan()?;
     let settings = settings(&plan.server)?;
     setup::runtime(args.workers)?.block_on(async {

@@ -14,7 +14,7 @@ use trueup::{
 };
 use trueup_core::cache::CacheBuilder;
 
-use super::{Failure, database::Database};
+use super::{Failure, database::Database, remote};
 use crate::node::Node;
 
 /// Read where no other file is named.
@@ -28,6 +28,9 @@ pub(super) struct SourceArgs {
     /// The database: sqlite:PATH or postgres://USER@HOST:PORT/DATABASE
     #[arg(long, value_name = "URL")]
     pub(super) source: Option<String>,
+    /// The remote tier: redis://HOST:PORT, or nodes of a cluster, redis-cluster://HOST:PORT,HOST:PORT (rediss with TLS)
+    #[arg(long, value_name = "URL")]
+    pub(super) l2: Option<String>,
     /// The configuration; `trueup.toml` of this folder where there is one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
@@ -41,14 +44,11 @@ impl SourceArgs {
         let mut overrides = Override::environment(variables);
         overrides
             .extend(self.source.as_deref().map(|url| Override::flag("--source", &["source", "url"], url)));
+        overrides.extend(self.l2.as_deref().map(|url| Override::flag("--l2", &["l2", "urls"], url)));
         overrides.extend(flags);
         let here = Path::new(CONFIG_DEFAULT);
         let file = self.config.as_deref().or_else(|| here.exists().then_some(here));
-        let plan = Plan::load(file, &overrides)?;
-        if plan.l2.is_some() {
-            return Err(no_remote_tier());
-        }
-        Ok(plan)
+        Ok(Plan::load(file, &overrides)?)
     }
 }
 
@@ -61,14 +61,6 @@ pub(super) fn token(file: &SecretFile) -> Result<String, Failure> {
         };
         Failure::Usage(format!("the token file {}: {error}; {fix}", file.0.display()))
     })
-}
-
-/// What `--l2` and `[l2]` get.
-pub(super) fn no_remote_tier() -> Failure {
-    Failure::Usage(
-        "a remote tier is not in this version: entries are held in memory alone; leave out `--l2` and `[l2]`"
-            .to_owned(),
-    )
 }
 
 /// The database that the plan names.
@@ -87,8 +79,8 @@ pub(super) async fn catalog(plan: &Plan, database: &Database) -> Result<Catalog,
     let cache = CacheBuilder::new(database.source())
         .buckets(plan.memory.buckets)
         .recent_changes_max(plan.memory.recent_max)
-        .online_checks(true)
-        .start();
+        .online_checks(true);
+    let cache = remote::join(cache, plan, database.sealing_keys().await?)?.start();
     Ok(database.add_classes(CatalogBuilder::new(cache), plan).await?.build())
 }
 

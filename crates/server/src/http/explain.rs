@@ -1,4 +1,4 @@
-//! `GET /v1/explain/{class}/{key}`: what memory holds under a key, and why it would or would not be served.
+//! `GET /v1/explain/{class}/{key}`: what memory and the remote tier hold under a key, and why it would or would not be served.
 
 use axum::{
     Json,
@@ -18,5 +18,5 @@ pub(super) async fn explain(
     let class = read::class_of(&app.node, &uri)?;
     let key = read::key_of(class, &uri, &asked)?;
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((no_store, Json(explain::explain(&app.node, class, &key))))
+    Ok((no_store, Json(explain::explain(&app.node, class, &key).await)))
 }

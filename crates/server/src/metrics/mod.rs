@@ -2,6 +2,7 @@
 
 mod class;
 mod node;
+mod remote;
 mod writer;
 
 use std::fmt;
@@ -51,6 +52,7 @@ impl Collector for NodeCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Writer::new(encoder);
         class::write(&self.0, &mut out)?;
-        node::write(&self.0, &mut out)
+        node::write(&self.0, &mut out)?;
+        remote::write(&self.0, &mut out)
     }
 }

@@ -58,14 +58,7 @@ fn write_feed(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
         "Times that following the feed failed",
         [(NO_LABELS, get(&stats.failures))],
     )?;
-    out.gauge(
-        "epoch",
-        "Epochs of the source that this process has seen",
-        [(NO_LABELS, cache.status().epoch)],
-    )?;
-    let Some(remote) = cache.remote_counts() else { return Ok(()) };
-    let directions = [([("direction", "in")], remote.bytes_in), ([("direction", "out")], remote.bytes_out)];
-    out.counter("l2_transfer_bytes", "Bytes of envelopes exchanged with the remote tier", directions)
+    out.gauge("epoch", "Epochs of the source that this process has seen", [(NO_LABELS, cache.status().epoch)])
 }
 
 fn delays(stats: &FeedStats) -> HistogramCounts {

@@ -13,7 +13,7 @@ use trueup_core::{
     tier::Entry,
 };
 
-use super::Node;
+use super::{Node, RemoteFacts, remote};
 
 /// What is known about one key of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct Explanation {
     pub max_staleness: Option<String>,
     /// What memory holds.
     pub entry: Option<EntryFacts>,
+    /// What the remote tier holds; none where the class has no part of one.
+    pub remote: Option<RemoteFacts>,
     /// The node.
     pub node: NodeFacts,
 }
@@ -83,10 +85,13 @@ pub struct NodeFacts {
     pub following: BTreeMap<String, String>,
 }
 
-/// What is known about `key`. Reads nothing from the source.
-#[must_use]
-pub fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanation {
+/// What is known about `key`. Asks the remote tier, and reads nothing from the source.
+pub async fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanation {
     let held = class.cached().and_then(|class| class.inspect(key));
+    let remote = match class.cached() {
+        Some(class) => remote::facts(class, key).await,
+        None => None,
+    };
     let max_staleness = match class.plan() {
         ClassPlan::Cacheable(plan) => Some(show_duration(plan.max_staleness)),
         ClassPlan::Decision(_) => None,
@@ -95,18 +100,28 @@ pub fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanation {
         class: class.name().to_string(),
         purpose: class.plan().purpose().to_string(),
         canonical_key: key.as_str().to_owned(),
-        verdict: verdict(class, held.as_ref().map(|held| &held.verdict)),
+        verdict: verdict(class, held.as_ref().map(|held| &held.verdict), remote.as_ref()),
         max_staleness,
         entry: held.map(|held| facts(node, &held.entry, held.verdict)),
+        remote,
         node: node_facts(node),
     }
 }
 
-fn verdict(class: &CatalogClass, judged: Option<&Result<Receipt, Unproven>>) -> String {
+fn verdict(
+    class: &CatalogClass,
+    judged: Option<&Result<Receipt, Unproven>>,
+    remote: Option<&RemoteFacts>,
+) -> String {
     if let Some(reason) = class.plan().purpose().never_reason() {
         return format!("read from the source each time: {reason}");
     }
+    let from_remote = remote.is_some_and(|remote| remote.served);
     match judged {
+        None if from_remote => {
+            "taken over from the remote tier: memory holds nothing under this key".to_owned()
+        }
+        Some(Err(why)) if from_remote => format!("taken over from the remote tier: in memory, {why}"),
         None => "read from the source: memory holds nothing under this key".to_owned(),
         Some(Ok(receipt)) if receipt.proven => "served from memory: it is proven".to_owned(),
         Some(Ok(_)) => "served from memory: it is within the age that the class allows".to_owned(),

@@ -9,7 +9,7 @@ use trueup_core::{
     receipt::ServedBy,
 };
 
-use super::Node;
+use super::{Node, RemoteStatus};
 
 /// How the node is, at one time. Counters count since the start.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +30,8 @@ pub struct Status {
     pub totals: Totals,
     /// Each class.
     pub classes: Vec<ClassStatus>,
+    /// The remote tier, if there is one.
+    pub remote: Option<RemoteStatus>,
     /// RESP connections open now.
     pub resp_connections: u64,
     /// RESP commands taken up.
@@ -131,6 +133,7 @@ impl Node {
             feed: self.feed_status(),
             totals,
             classes,
+            remote: self.remote_status(),
             resp_connections: resp.connections_open.load(Ordering::Relaxed),
             resp_commands: resp.commands.load(Ordering::Relaxed),
         }

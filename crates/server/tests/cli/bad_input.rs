@@ -9,7 +9,7 @@ fn at_the_start() {
     let garbage = format!("sqlite:{}", garbage.display());
     let bad_config = shop.file("bad.toml", "[class.user]\ntabel = \"user\"\n");
     let not_toml = shop.file("half.toml", "[class.user\n");
-    let with_l2 = shop.file("l2.toml", "[l2]\nurls = [\"redis://127.0.0.1:6379\"]\n");
+    let with_l2 = shop.file("l2.toml", "[l2]\nurls = [\"redis://me:hunter2@127.0.0.1:6379\"]\n");
     let no_key = shop.file("no_key.toml", "[class.log]\ntable = \"log\"\nkey = [\"line\"]\n");
     let scoped = shop
         .file("scoped.toml", "[class.product]\ntable = \"product\"\nkey = [\"id\"]\nscope = [\"tenant\"]\n");
@@ -33,7 +33,7 @@ fn at_the_start() {
         (vec!["--source", "postgres://u:hunter2@h/d"], 2, "a secret does not belong here"),
         (vec![], 2, "no database is named"),
         (vec!["--source", &url], 2, "--install-feed"),
-        (vec!["--source", &url, "--l2", "redis://h:1"], 2, "not in this version"),
+        (vec!["--source", &url, "--l2", "http://h:1"], 2, "is not the address of a remote tier"),
         (vec!["--source", &url, "--resp", "0.0.0.0:0"], 2, "`--token-file PATH`"),
         (vec!["--source", &url, "--token-file", "nope"], 2, "; check the path and its permissions"),
         (vec!["--source", &url, "--config", "nope.toml"], 2, "cannot read the file"),
@@ -43,7 +43,7 @@ fn at_the_start() {
             "bad.toml:2:1: class.user.tabel: unknown key, did you mean \"table\"?",
         ),
         (vec!["--source", &url, "--config", &path(&not_toml)], 2, "not valid TOML"),
-        (vec!["--source", &url, "--config", &path(&with_l2)], 2, "not in this version"),
+        (vec!["--source", &url, "--config", &path(&with_l2)], 2, "password_file"),
         (vec!["--source", &url, "--install-feed", "--config", &path(&no_key)], 2, "it has no primary key"),
         (
             vec!["--source", &url, "--install-feed", "--config", &path(&scoped)],

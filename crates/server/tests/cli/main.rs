@@ -5,6 +5,7 @@ mod configured;
 #[cfg(test)]
 mod demo;
 mod init;
+mod remote;
 mod serve;
 #[cfg(test)]
 mod support;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use trueup_core::{class::ClassName, env::BoxFuture, key::KeyForm, source::Source};
+use trueup_core::{class::ClassName, entry::KeyRing, env::BoxFuture, key::KeyForm, source::Source};
 
 use super::{TrueupError, rows::Lockable};
 use crate::{
@@ -32,7 +32,7 @@ pub struct OpenedClass {
 }
 
 pub(super) mod sealed {
-    use super::{Arc, BTreeMap, BoxFuture, CatalogError, ClassName, OpenedClass, Plan, TrueupError};
+    use super::{Arc, BTreeMap, BoxFuture, CatalogError, ClassName, KeyRing, OpenedClass, Plan, TrueupError};
 
     /// Opens the classes of a plan.
     pub trait Opens {
@@ -43,6 +43,11 @@ pub(super) mod sealed {
             &'a self,
             plan: &'a mut Plan,
         ) -> BoxFuture<'a, Result<BTreeMap<ClassName, Result<OpenedClass, Arc<CatalogError>>>, TrueupError>>;
+
+        /// The keys that nodes get from the database, where they do.
+        fn sealing_keys(&self) -> BoxFuture<'_, Result<Option<KeyRing>, TrueupError>> {
+            Box::pin(async { Ok(None) })
+        }
     }
 }
 
@@ -78,5 +83,9 @@ impl sealed::Opens for Postgres {
             }
             Ok(opened)
         })
+    }
+
+    fn sealing_keys(&self) -> BoxFuture<'_, Result<Option<KeyRing>, TrueupError>> {
+        Box::pin(async move { Ok(Self::sealing_keys(self).await?) })
     }
 }

@@ -40,6 +40,10 @@ pub enum TrueupError {
     /// The PostgreSQL database cannot be read.
     #[error(transparent)]
     Postgres(Box<PostgresError>),
+    /// The remote tier can't be set up.
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Remote(Box<crate::redis::RedisError>),
     /// The feed has not caught up in time.
     #[error("the feed has not caught up within {waited_s} s: {problem}")]
     NotReady {
@@ -58,6 +62,11 @@ macro_rules! boxed {
             }
         }
     )+};
+}
+
+#[cfg(feature = "redis")]
+boxed! {
+    Remote: crate::redis::RedisError;
 }
 
 boxed! {

@@ -30,6 +30,11 @@ use crate::{
     postgres::{self, PgTx, Postgres},
     sqlite::{Sqlite, SqliteTx, WriteError},
 };
+#[cfg(feature = "redis")]
+use {
+    crate::redis::Redis,
+    trueup_core::{entry::KeyRing, env::Clock},
+};
 
 /// How long [`Builder::build`] waits for the feed to catch up.
 const READY_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -39,6 +44,8 @@ const READY_WAIT_MAX: Duration = Duration::from_secs(10);
 pub struct Builder<S> {
     source: S,
     plan: Plan,
+    #[cfg(feature = "redis")]
+    l2: Option<Redis>,
     online_checks: bool,
 }
 
@@ -58,7 +65,13 @@ struct Inner {
 impl Trueup {
     /// A cache that is set up step by step: its source first.
     pub fn builder() -> Builder<()> {
-        Builder { source: (), plan: Plan::default(), online_checks: false }
+        Builder {
+            source: (),
+            plan: Plan::default(),
+            #[cfg(feature = "redis")]
+            l2: None,
+            online_checks: false,
+        }
     }
 }
 
@@ -156,7 +169,13 @@ impl Trueup<Postgres> {
 impl Builder<()> {
     /// The database of record, in which a feed must be installed.
     pub fn source<D: Database>(self, source: D) -> Builder<D> {
-        Builder { source, plan: self.plan, online_checks: self.online_checks }
+        Builder {
+            source,
+            plan: self.plan,
+            #[cfg(feature = "redis")]
+            l2: self.l2,
+            online_checks: self.online_checks,
+        }
     }
 }
 
@@ -164,6 +183,14 @@ impl<S> Builder<S> {
     /// What is decided about the classes. Without one, tables are classes with safe defaults.
     pub fn plan(mut self, plan: Plan) -> Self {
         self.plan = plan;
+        self
+    }
+
+    /// Shares entries with other nodes through a remote tier. Classes that the plan does not name take part; those that it
+    /// names take part where they say `l2`. A tier that can't be reached is no error: until it answers, it holds nothing.
+    #[cfg(feature = "redis")]
+    pub fn l2(mut self, tier: Redis) -> Self {
+        self.l2 = Some(tier);
         self
     }
 
@@ -180,13 +207,22 @@ impl<D: Database> Builder<D> {
     /// # Errors
     /// [`TrueupError`] when the database cannot be read, or the feed does not catch up.
     pub async fn build(self) -> Result<Trueup<D>, TrueupError> {
-        let Self { source: database, mut plan, online_checks } = self;
+        let Self { source: database, mut plan, online_checks, .. } = self;
+        #[cfg(feature = "redis")]
+        if self.l2.is_some() {
+            plan.defaults.l2 = plan.defaults.l2.or(Some(true));
+        }
         let opened = database.open_all(&mut plan).await?;
         let cache = CacheBuilder::new(Arc::new(database.clone()))
             .buckets(plan.memory.buckets)
             .recent_changes_max(plan.memory.recent_max)
-            .online_checks(online_checks)
-            .start();
+            .online_checks(online_checks);
+        #[cfg(feature = "redis")]
+        let cache = match self.l2 {
+            Some(tier) => with_remote(cache, tier, database.sealing_keys().await?).await?,
+            None => cache,
+        };
+        let cache = cache.start();
         if tokio::time::timeout(READY_WAIT_MAX, cache.ready()).await.is_err() {
             let problem = cache.feed_stats().problem();
             let problem = problem.map_or_else(|| "no answer yet".to_owned(), |problem| problem.to_string());
@@ -194,6 +230,21 @@ impl<D: Database> Builder<D> {
         }
         Ok(Trueup { database, inner: Arc::new(Inner { cache, plan, opened }) })
     }
+}
+
+/// Begins to connect to the remote tier, and waits a moment for it.
+#[cfg(feature = "redis")]
+async fn with_remote(
+    cache: CacheBuilder,
+    tier: Redis,
+    shared: Option<KeyRing>,
+) -> Result<CacheBuilder, TrueupError> {
+    let keys = tier.keys(shared)?;
+    let tier = tier.start(Clock::system())?;
+    if let Err(error) = tier.connected().await {
+        tracing::warn!(%error, "the remote tier is not of use yet; it is tried again by itself");
+    }
+    Ok(cache.remote(tier, keys))
 }
 
 impl<D: Database> std::fmt::Debug for Trueup<D> {

@@ -6,6 +6,7 @@
 mod class;
 mod discover;
 mod error;
+mod l2;
 mod node;
 mod overrides;
 mod reload;
@@ -23,6 +24,7 @@ use trueup_core::class::{ClassName, ClassPlan, ClassPlanBuilder, Purpose};
 pub use self::{
     discover::{DiscoveredTable, Skipped},
     error::{ConfigError, ConfigErrors, Place, Problem},
+    l2::{AddressError, RemoteAddress, RemoteNode},
     overrides::{ENVIRONMENT_PREFIX, Override},
     reload::Reloader,
     render::render,
@@ -113,14 +115,16 @@ impl Plan {
         let has_l2 = l2_section.is_present();
         let l2 = L2Settings::read(l2_section);
         let defaults_section = root.section("defaults");
-        let defaults = Tunables::read(&defaults_section);
+        let mut defaults = Tunables::read(&defaults_section);
+        // Whoever names a remote tier means it to be used.
+        defaults.l2 = defaults.l2.or(has_l2.then_some(true));
         let mut classes = BTreeMap::new();
         for (name, section) in root.section("class").named() {
             let place = (section.place.clone(), section.path.clone());
             let Some(plan) = class::read(name, section, &defaults, &defaults_section) else { continue };
             if !has_l2 && plan.cacheable().is_ok_and(|plan| plan.l2.is_some()) {
-                let problem = "a remote tier is not in this version".to_owned();
-                let fix = "write `l2 = false`".to_owned();
+                let problem = "the class asks for a remote tier, and none is named".to_owned();
+                let fix = "name one (`--l2 URL`, or `[l2]` with `urls`), or write `l2 = false`".to_owned();
                 root.report_at(place.0, place.1, Problem::Conflict { problem, fix });
             }
             classes.insert(plan.name().clone(), plan);

@@ -148,6 +148,9 @@ impl Writer {
         self.line("\n[l2]");
         self.bare("urls", list(&l2.urls));
         self.secret("password_file", l2.password_file.as_ref());
+        if let Some(path) = &l2.tls_ca_file {
+            self.text("tls_ca_file", &path.display().to_string());
+        }
         self.secret("secret_file", l2.secret_file.as_ref());
     }
 
@@ -307,7 +310,10 @@ impl Writer {
                 self.size("value_bytes_max", said.value_bytes_max);
                 self.size("l1_capacity", said.l1_capacity);
             }
-            Decision::Pattern | Decision::Invalidation | Decision::NeverCache | Decision::KeyScope => {}
+            Decision::NeverCache => {
+                self.number("at_rest", said.at_rest.map(|choice| quoted(choice.as_str())))
+            }
+            Decision::Pattern | Decision::Invalidation | Decision::KeyScope => {}
         }
     }
 

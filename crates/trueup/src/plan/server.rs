@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{error::Problem, section::Section};
+use super::{
+    error::Problem,
+    l2::{AddressError, RemoteAddress},
+    section::Section,
+};
 
 /// A secret in a file of its own. Only the path is ever shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,11 +293,13 @@ impl MemorySettings {
 /// `[l2]`: the remote tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct L2Settings {
-    /// Its nodes: `redis://HOST:PORT`, or several `redis-cluster://HOST:PORT`.
+    /// Its server (`redis://HOST:PORT/DATABASE`), or nodes of its cluster (`redis-cluster://HOST:PORT`).
     pub urls: Vec<String>,
     /// Its password.
     pub password_file: Option<SecretFile>,
-    /// The secret that seals entries; without one it is shared through the source.
+    /// Certificates of the authorities to trust; none for those of the system.
+    pub tls_ca_file: Option<PathBuf>,
+    /// The secret that seals entries; without one it is shared through the source, or else known to this process alone.
     pub secret_file: Option<SecretFile>,
 }
 
@@ -306,29 +312,33 @@ impl L2Settings {
                 "the remote tier has no address",
                 "write `urls = [\"redis://HOST:PORT\"]`",
             );
-        }
-        for url in &urls {
-            let known = url.starts_with("redis://") || url.starts_with("redis-cluster://");
-            if has_password(url) {
-                section.report("urls", Problem::Secret { file_key: "password_file".to_owned() });
-            } else if !known {
-                let example = "\"redis://HOST:PORT\" or \"redis-cluster://HOST:PORT\"";
-                let found = format!("{url:?}");
-                section
-                    .report("urls", Problem::Type { found, wanted: "the address of a remote tier", example });
+        } else if urls.iter().any(|url| has_password(url)) {
+            section.report("urls", Problem::Secret { file_key: "password_file".to_owned() });
+        } else if section.is_present() {
+            match RemoteAddress::parse(&urls) {
+                Ok(_) => {}
+                Err(AddressError::Several) => section.conflict(
+                    "urls",
+                    "several nodes are a cluster",
+                    "write \"redis-cluster://HOST:PORT\" for each",
+                ),
+                Err(AddressError::Scheme | AddressError::Node) => {
+                    let example = "\"redis://HOST:PORT\" or \"redis-cluster://HOST:PORT\"";
+                    let found = format!("{:?}", urls.join(","));
+                    let wanted = "the address of a remote tier";
+                    section.report("urls", Problem::Type { found, wanted, example });
+                }
+                Err(why) => {
+                    let fix = "see \"The remote tier\" in the guide";
+                    section.conflict("urls", why.to_string(), fix);
+                }
             }
         }
-        if urls.len() > 1 && urls.iter().any(|url| url.starts_with("redis://")) {
-            section.conflict(
-                "urls",
-                "several nodes are a cluster",
-                "write \"redis-cluster://HOST:PORT\" for each",
-            );
-        }
         let password_file = secret(&section, "password_file");
+        let tls_ca_file = section.text("tls_ca_file").map(PathBuf::from);
         let secret_file = secret(&section, "secret_file");
         let present = section.is_present();
         section.finish("key");
-        present.then_some(Self { urls, password_file, secret_file })
+        present.then_some(Self { urls, password_file, tls_ca_file, secret_file })
     }
 }

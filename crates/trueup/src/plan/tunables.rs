@@ -2,7 +2,9 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use trueup_core::class::{ClassPlanBuilder, ColdStart, Eviction, LifeBound, Purpose, Settings, Strategy};
+use trueup_core::class::{
+    AtRest, ClassPlanBuilder, ColdStart, Eviction, LifeBound, Purpose, Settings, Strategy,
+};
 
 use super::section::Section;
 
@@ -30,6 +32,7 @@ pub struct Tunables {
     pub l1_life: Option<Duration>,
     pub l2: Option<bool>,
     pub l2_life: Option<Duration>,
+    pub at_rest: Option<AtRest>,
     pub loads_max: Option<NonZeroU32>,
     pub refresh: Option<Strategy>,
     pub cold_start: Option<ColdStart>,
@@ -57,6 +60,7 @@ impl Tunables {
             l1_life: section.duration("l1_life"),
             l2: section.flag("l2"),
             l2_life: section.duration("l2_life"),
+            at_rest: section.choice("at_rest", &AtRest::ALL.map(|choice| (choice.as_str(), choice))),
             loads_max: positive(section, "loads_max"),
             refresh: refresh(section),
             cold_start: cold_start(section),
@@ -95,6 +99,7 @@ impl Tunables {
             l1_life: self.l1_life.or(base.l1_life),
             l2: self.l2.or(self.l2_life.map(|_| true)).or(base.l2),
             l2_life: self.l2_life.or(l2_life),
+            at_rest: self.at_rest.or(base.at_rest),
             loads_max: self.loads_max.or(base.loads_max),
             refresh: self.refresh.or(base.refresh),
             cold_start: self.cold_start.or(base.cold_start),
@@ -149,6 +154,7 @@ impl Tunables {
             self.l1_capacity => l1_capacity_bytes;
             self.l1_eviction => l1_eviction;
             self.l1_life => l1_life;
+            self.at_rest => at_rest;
             self.loads_max => loads_max;
             self.refresh => strategy;
             self.cold_start => cold_start;
@@ -185,6 +191,7 @@ impl Tunables {
             l1_life: Some(plan.l1.life),
             l2: Some(plan.l2.is_some()),
             l2_life: plan.l2.map(|l2| l2.life),
+            at_rest: plan.l2.map(|l2| l2.at_rest),
             loads_max: Some(plan.stampede.loads_max),
             refresh: Some(plan.stampede.strategy),
             cold_start: Some(plan.cold_start),

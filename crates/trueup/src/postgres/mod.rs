@@ -24,6 +24,7 @@ mod registry;
 mod remove;
 mod replica;
 mod row;
+mod secret;
 mod source;
 mod tags;
 mod tls;

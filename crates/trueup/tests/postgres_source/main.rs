@@ -9,6 +9,7 @@ mod preflight;
 mod queries;
 mod standby;
 mod support;
+mod tls;
 mod trap;
 mod types;
 mod writes;

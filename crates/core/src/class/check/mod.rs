@@ -131,6 +131,7 @@ fn refuse_tiers(draft: &ClassPlanBuilder, findings: &mut Findings) {
         ("l1_life", draft.l1_life.is_some()),
         ("l2", draft.l2 && draft.l2_life.is_none()),
         ("l2_life", draft.l2_life.is_some()),
+        ("at_rest", draft.at_rest.is_some()),
         ("cold_start", draft.cold_start.is_some()),
         ("soft_timeout", draft.soft_timeout.is_some()),
         ("failure_backoff", draft.failure_backoff.is_some()),
@@ -205,7 +206,7 @@ fn cacheable(
             eviction: draft.l1_eviction.unwrap_or_default(),
             life: lives.l1_life,
         },
-        l2: draft.l2.then_some(L2Plan { life: lives.l2_life }),
+        l2: draft.l2.then_some(L2Plan { life: lives.l2_life, at_rest: draft.at_rest.unwrap_or_default() }),
     };
     check(&plan, bound, findings);
     plan

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::class::{Group, Purpose, Strategy};
+use crate::class::{AtRest, Group, Purpose, Strategy};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -41,7 +41,7 @@ fn a_table_needs_nothing_but_its_key() {
 fn defaults_give_way_to_what_is_stated() {
     let plan = settings(user().life(secs(30)).l2());
     assert_eq!((plan.negative_life, plan.l1.life), (Some(secs(30)), secs(30)));
-    assert_eq!(plan.l2, Some(L2Plan { life: secs(30) }));
+    assert_eq!(plan.l2, Some(L2Plan { life: secs(30), at_rest: AtRest::Sealed }));
     assert_eq!(settings(user().hard_age(secs(20))).life, secs(20));
     assert_eq!(settings(user().l2_life(secs(15))).l1.life, secs(15));
     assert_eq!(settings(user().life(secs(200_000))).hard_age, secs(200_000));

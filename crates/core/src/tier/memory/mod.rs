@@ -1,12 +1,14 @@
 //! L1: entries in this process's memory, bounded in bytes.
 //!
 //! The tier is cut into segments by key hash. A segment holds a share of the capacity and a lock for its writers;
-//! readers take only the library's own lock. The segments bound what one lock or one scan covers.
+//! readers share another under s3-fifo, and under the other policies take the library's own. The segments bound what one
+//! lock or one scan covers.
 
 mod config;
 mod departures;
 mod key;
 mod policy;
+mod s3_fifo;
 mod segment;
 mod store;
 #[cfg(test)]
@@ -23,10 +25,11 @@ pub use self::{
     config::MemoryConfig,
     departures::{Departures, Reason},
     policy::{Policy, UnknownPolicy},
+    s3_fifo::Uses,
 };
 use self::{key::Wanted, segment::Segment, store::Weigher};
 
-/// What the tier needs to know of an entry. Neither answer may change while the entry is held.
+/// What the tier needs to know of an entry. Weight and key may not change while the entry is held.
 pub trait Weighed: Send + Sync + 'static {
     /// Bytes this entry keeps alive: its own allocation, key and value. The tier adds what it spends itself
     /// (`MemoryConfig::overhead_bytes`).
@@ -34,6 +37,9 @@ pub trait Weighed: Send + Sync + 'static {
 
     /// The full canonical key, unique within the tier.
     fn key(&self) -> &str;
+
+    /// The tier's own note in the entry, best kept beside the key; `Uses::default()` in a new one.
+    fn uses(&self) -> &Uses;
 }
 
 /// What became of an entry given to [`MemoryTier::insert`] or [`MemoryTier::insert_unless`].
@@ -97,7 +103,8 @@ impl<E: Weighed> MemoryTier<E> {
         }
     }
 
-    /// The entry held under `key`; counts as a use of it. No allocation, and no lock beyond the library's.
+    /// The entry held under `key`; counts as a use of it. No allocation, and no lock but the one that readers
+    /// share (under s3-fifo; the other policies lock as their library does).
     #[inline]
     pub fn get(&self, key: &str) -> Option<Arc<E>> {
         let wanted = Wanted::new(key);

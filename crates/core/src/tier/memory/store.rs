@@ -11,26 +11,18 @@ use std::{
 };
 
 use foyer_memory::{EvictionConfig, FifoConfig, LfuConfig, LruConfig, SieveConfig};
-use smallvec::SmallVec;
 
 use super::{
     Policy, Weighed,
     key::{EntryKey, Prehashed, Wanted},
+    s3_fifo::{HOT_SHARE, S3Fifo},
 };
 
-/// Share of an s3-fifo segment kept for entries read more than once. This and the next were chosen on the published
-/// traces: the fewest sizes at which another policy does better by a point (`cargo xtask hit-ratios`).
-const HOT_SHARE: f64 = 0.93;
-/// Hashes of evicted entries that s3-fifo remembers, as a share of the entries expected. Each costs a slot of the slab;
-/// twice as many would gain on half the traces and cost the small caches of others.
-const GHOST_SHARE: f64 = 1.0;
-
-type Quick<E> = quick_cache::sync::Cache<EntryKey<E>, Arc<E>, Weigher, Prehashed, Collect>;
 type Foyer<E> = foyer_memory::Cache<EntryKey<E>, (), Prehashed>;
 
 /// One segment's entries.
 pub(super) enum Store<E: Weighed> {
-    S3Fifo(Quick<E>),
+    S3Fifo(S3Fifo<E>),
     Listed(Foyer<E>),
 }
 
@@ -38,7 +30,7 @@ impl<E: Weighed> Store<E> {
     /// A store of `capacity` weight, sized for `entries_expected`.
     pub(super) fn new(policy: Policy, capacity: usize, entries_expected: usize, weigher: Weigher) -> Self {
         let listed = match policy {
-            Policy::S3Fifo => return Self::S3Fifo(s3_fifo(capacity, entries_expected, weigher)),
+            Policy::S3Fifo => return Self::S3Fifo(S3Fifo::new(capacity, entries_expected, weigher)),
             // One list: with a share of high priority foyer's LRU is two lists and no longer exact.
             Policy::Lru => EvictionConfig::from(LruConfig { high_priority_pool_ratio: 0.0 }),
             Policy::Lfu => EvictionConfig::from(LfuConfig::default()),
@@ -66,7 +58,7 @@ impl<E: Weighed> Store<E> {
     #[inline]
     pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
         match self {
-            Self::S3Fifo(cache) => cache.get(wanted),
+            Self::S3Fifo(store) => store.get(wanted),
             Self::Listed(cache) => cache.get(wanted).map(|found| Arc::clone(&found.key().0)),
         }
     }
@@ -74,7 +66,7 @@ impl<E: Weighed> Store<E> {
     /// The entry under a key, not counted as a use where the library can tell (foyer can't).
     pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
         match self {
-            Self::S3Fifo(cache) => cache.peek(wanted),
+            Self::S3Fifo(store) => store.peek(wanted),
             Self::Listed(_) => self.get(wanted),
         }
     }
@@ -83,11 +75,7 @@ impl<E: Weighed> Store<E> {
     /// entries left, a replaced one among them.
     pub(super) fn insert(&self, entry: Arc<E>) -> usize {
         match self {
-            Self::S3Fifo(cache) => {
-                let mut leaving = Leaving::default();
-                cache.insert_with_lifecycle(EntryKey(Arc::clone(&entry)), entry, &mut leaving);
-                leaving.0.len()
-            }
+            Self::S3Fifo(store) => store.insert(entry),
             Self::Listed(cache) => {
                 let before = cache.entries();
                 drop(cache.insert(EntryKey(entry), ()));
@@ -98,14 +86,14 @@ impl<E: Weighed> Store<E> {
 
     pub(super) fn remove(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
         match self {
-            Self::S3Fifo(cache) => cache.remove(wanted).map(|(_, entry)| entry),
+            Self::S3Fifo(store) => store.remove(wanted),
             Self::Listed(cache) => cache.remove(wanted).map(|found| Arc::clone(&found.key().0)),
         }
     }
 
     pub(super) fn clear(&self) {
         match self {
-            Self::S3Fifo(cache) => cache.clear(),
+            Self::S3Fifo(store) => store.clear(),
             // Not `clear`: foyer 0.22 leaves the usage counted there, and a tier that looks full evicts all it is given.
             Self::Listed(cache) => cache.evict_all(),
         }
@@ -113,14 +101,14 @@ impl<E: Weighed> Store<E> {
 
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::S3Fifo(cache) => cache.len(),
+            Self::S3Fifo(store) => store.len(),
             Self::Listed(cache) => cache.entries(),
         }
     }
 
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::S3Fifo(cache) => cache.weight() as usize,
+            Self::S3Fifo(store) => store.weight(),
             Self::Listed(cache) => cache.usage(),
         }
     }
@@ -129,8 +117,8 @@ impl<E: Weighed> Store<E> {
     /// throughout, so `visit` must be short and must not touch the tier.
     pub(super) fn visit(&self, mut visit: impl FnMut(&Arc<E>) -> bool) {
         match self {
-            Self::S3Fifo(cache) => {
-                for (_, entry) in cache.iter() {
+            Self::S3Fifo(store) => {
+                for entry in store.iter() {
                     if !visit(&entry) {
                         return;
                     }
@@ -150,19 +138,6 @@ impl<E: Weighed> Store<E> {
     }
 }
 
-fn s3_fifo<E: Weighed>(capacity: usize, entries_expected: usize, weigher: Weigher) -> Quick<E> {
-    let options = quick_cache::OptionsBuilder::new()
-        .shards(1)
-        .weight_capacity(capacity as u64)
-        .estimated_items_capacity(entries_expected)
-        .hot_allocation(HOT_SHARE)
-        .ghost_allocation(GHOST_SHARE)
-        .build();
-    #[expect(clippy::expect_used, reason = "build only fails without the two capacities given above")]
-    let options = options.expect("both capacities are given");
-    Quick::with_options(options, weigher, Prehashed::default(), Collect)
-}
-
 /// Weight of an entry as a segment counts it: its own plus the tier's overhead, never zero (a weightless entry could not
 /// be evicted).
 #[derive(Clone, Copy)]
@@ -174,33 +149,5 @@ impl Weigher {
     #[inline]
     pub(super) fn weigh<E: Weighed>(self, entry: &E) -> usize {
         entry.weight().saturating_add(self.overhead_bytes).max(1)
-    }
-}
-
-impl<E: Weighed> quick_cache::Weighter<EntryKey<E>, Arc<E>> for Weigher {
-    #[inline]
-    fn weight(&self, _key: &EntryKey<E>, entry: &Arc<E>) -> u64 {
-        self.weigh(entry.as_ref()) as u64
-    }
-}
-
-/// Hands what leaves to the caller, so that it is counted and freed outside the library's lock.
-#[derive(Clone, Copy)]
-pub(super) struct Collect;
-
-/// Entries pushed out by one insertion: nearly always none or one.
-pub(super) struct Leaving<E>(SmallVec<[Arc<E>; 2]>);
-
-impl<E> Default for Leaving<E> {
-    fn default() -> Self {
-        Self(SmallVec::new())
-    }
-}
-
-impl<E> quick_cache::Lifecycle<EntryKey<E>, Arc<E>> for Collect {
-    type RequestState = Leaving<E>;
-
-    fn on_evict(&self, leaving: &mut Leaving<E>, _key: EntryKey<E>, entry: Arc<E>) {
-        leaving.0.push(entry);
     }
 }

@@ -10,6 +10,7 @@ struct Note {
     key: String,
     version: u64,
     bytes: usize,
+    uses: Uses,
 }
 
 impl Weighed for Note {
@@ -20,10 +21,14 @@ impl Weighed for Note {
     fn key(&self) -> &str {
         &self.key
     }
+
+    fn uses(&self) -> &Uses {
+        &self.uses
+    }
 }
 
 fn note(key: &str, version: u64, bytes: usize) -> Arc<Note> {
-    Arc::new(Note { key: key.to_owned(), version, bytes })
+    Arc::new(Note { key: key.to_owned(), version, bytes, uses: Uses::default() })
 }
 
 fn tier(policy: Policy, capacity: usize) -> MemoryTier<Note> {

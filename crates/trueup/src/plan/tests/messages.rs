@@ -84,7 +84,10 @@ fn wrong_types_and_values_are_named() {
         ("refresh = \"early\"\nrefresh_ahead = \"1s\"", "it times background refresh, which is not chosen"),
         ("warm_keys_max = 9", "it limits warming, which is not chosen; write `cold_start = \"warm\"`"),
         ("l2_life = \"1s\"\nl2 = false", "the class is kept out of the remote tier by `l2 = false`"),
-        ("l2 = true", "a remote tier is not in this version; write `l2 = false`"),
+        (
+            "l2 = true",
+            "the class asks for a remote tier, and none is named; name one (`--l2 URL`, or `[l2]` with `urls`), or",
+        ),
     ] {
         assert!(user(lines).contains(message), "{}", user(lines));
     }

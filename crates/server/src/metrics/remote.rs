@@ -1,0 +1,57 @@
+//! Metrics of the remote tier.
+
+use std::fmt;
+
+use trueup_core::{Delays, REMOTE_BOUNDS_US, stats::HistogramCounts};
+
+use super::writer::{Labels, Writer};
+use crate::node::Node;
+
+/// Units in a second, as durations are counted.
+const UNITS_PER_S: f64 = 1e6;
+const NO_LABELS: Labels<'static, 0> = [];
+
+/// Writes nothing where there is no remote tier.
+pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
+    let cache = node.catalog().cache();
+    let Some(counts) = cache.remote_counts() else { return Ok(()) };
+    let servers = cache.remote_servers();
+    let left_alone = servers.iter().filter(|server| server.left_alone.is_some()).count();
+    out.gauge(
+        "breaker_open",
+        "Servers of a dependency that are left alone because they failed",
+        [([("dependency", "l2")], left_alone as u64)],
+    )?;
+    out.gauge(
+        "l2_servers",
+        "Servers of the remote tier that are known",
+        [(NO_LABELS, servers.len() as u64)],
+    )?;
+    let directions = [([("direction", "in")], counts.bytes_in), ([("direction", "out")], counts.bytes_out)];
+    out.counter("l2_transfer_bytes", "Bytes of envelopes exchanged with the remote tier", directions)?;
+    out.counter(
+        "l2_lookups",
+        "Keys looked up in the remote tier, by what was found",
+        [("found", counts.found), ("missing", counts.missing), ("refused", counts.refused)]
+            .map(|(outcome, count)| ([("outcome", outcome)], count)),
+    )?;
+    out.counter(
+        "l2_writes",
+        "Entries for the remote tier, by what became of them",
+        [("stored", counts.stored), ("overflowed", counts.overflowed), ("not_sealed", counts.not_sealed)]
+            .map(|(outcome, count)| ([("outcome", outcome)], count)),
+    )?;
+    out.counter("l2_errors", "Operations on the remote tier that failed", [(NO_LABELS, counts.errors)])?;
+    out.histogram(
+        "l2_duration_seconds",
+        "Duration of calls to the remote tier, of one key or of several",
+        UNITS_PER_S,
+        [("get", counts.gets), ("put", counts.puts)]
+            .map(|(operation, delays)| ([("operation", operation)], histogram(delays))),
+    )
+}
+
+fn histogram(delays: Delays) -> HistogramCounts {
+    let bounds = REMOTE_BOUNDS_US.iter().copied().map(Some).chain([None]);
+    HistogramCounts { buckets: bounds.zip(delays.buckets).collect(), sum: delays.sum_us }
+}
