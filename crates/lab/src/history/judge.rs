@@ -13,7 +13,7 @@ use trueup_core::env::Nanos;
 use super::{History, Object, Promise, Read, Seen, Together, Violation, Write, chain::Chain};
 
 /// Most violations that are kept with their evidence; all are counted.
-const KEPT_MAX: usize = 100;
+const KEPT_MAX: usize = 10_000;
 
 /// What the judge found.
 #[derive(Debug, Default)]

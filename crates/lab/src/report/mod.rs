@@ -19,6 +19,10 @@ use crate::{
 
 /// A write that takes longer than this, while nothing was done to the database, was held up by the cache.
 const WRITE_BLOCKED: Duration = Duration::from_secs(2);
+/// Most violations that a report tells with their evidence.
+const EVIDENCE_MAX: usize = 100;
+/// Most writes that were held up that it tells.
+const BLOCKED_MAX: usize = 10;
 /// How long after a fault damage is still put down to it.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
@@ -142,16 +146,27 @@ impl Report {
         if under_fault > 0 {
             violations.insert(Promise::P6, under_fault);
         }
-        let mut evidence: Vec<Evidence> =
-            verdict.violations.iter().map(|found| of_violation(found, windows, origin)).collect();
-        evidence.extend(blocked.iter().take(10).map(|attempt| of_blocked(attempt, origin)));
+        let mut evidence: Vec<Evidence> = verdict
+            .violations
+            .iter()
+            .take(EVIDENCE_MAX)
+            .map(|found| of_violation(found, windows, origin))
+            .collect();
+        evidence.extend(blocked.iter().take(BLOCKED_MAX).map(|attempt| of_blocked(attempt, origin)));
+        let reads = Reads { misses: material.misses, ..reads(log, &timeline) };
+        let mut trouble = material.trouble;
+        if l2 != "none" && nodes > 0 && !reads.served_by.contains_key(&ServedBy::L2) {
+            trouble.push(
+                "the remote tier has not answered a single read, so nothing was shown of it".to_owned(),
+            );
+        }
         Self {
             seed,
             source,
             l2,
             nodes,
             seconds: end.since(origin).as_secs_f64(),
-            reads: Reads { misses: material.misses, ..reads(log, &timeline) },
+            reads,
             writes: writes(attempts, material.rewinds, material.taken_back),
             violations,
             evidence,
@@ -163,7 +178,7 @@ impl Report {
                     fault(window, next, &timeline, attempts, origin)
                 })
                 .collect(),
-            trouble: material.trouble,
+            trouble,
             naive: material.naive.map(|verdict| Naive { reads: verdict.reads, violations: verdict.counts }),
         }
     }
