@@ -66,6 +66,15 @@ impl Node {
             std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600))?;
             text.push_str(&format!("[l2]\nsecret_file = \"{}\"\n", secret.display()));
         }
+        if l2.is_some() && source.starts_with("postgres") {
+            // Nodes with slots of their own are in epochs of their own, and share no entries.
+            let state = settings.folder.join(format!("state-{index}"));
+            std::fs::create_dir_all(&state)?;
+            text.push_str(&format!(
+                "[fleet]\nadvertise = \"http://{http}\"\nstate_dir = \"{}\"\nsave_every = \"5s\"\n",
+                state.display()
+            ));
+        }
         std::fs::write(&config, text)?;
         let mut arguments: Vec<String> = ["serve", "--install-feed", "--source", source, "--config"]
             .into_iter()

@@ -73,6 +73,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                 "there is nothing to serve: no class is declared, and no table can be served unasked"
             );
         }
+        if plan.l2.is_some() && matches!(database, Database::Postgres(_)) && plan.fleet.is_none() {
+            tracing::warn!(
+                "the remote tier is shared with no other node: a node with a slot of its own is in an epoch of its own; \
+                 write a `[fleet]` section on each node that is to share entries"
+            );
+        }
         let catalog = setup::catalog(&plan, &database).await?;
         let settings = Settings { fleet: database.fleet(), ..settings };
         let running = start(Node::new(catalog), settings).await?;

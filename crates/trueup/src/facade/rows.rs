@@ -138,6 +138,19 @@ where
         })
     }
 
+    fn load_on_standby<'a>(&'a self, key: &'a K) -> Option<BoxFuture<'a, Result<Loaded<V>, LoadError>>> {
+        let (key, rows) = (self.key(key).ok()?, self.rows.loader());
+        // Whether there is a standby to be asked now; nothing is sent before the answer is awaited.
+        drop(rows.load_on_standby(&key)?);
+        Some(Box::pin(async move {
+            let Some(load) = rows.load_on_standby(&key) else {
+                return Err(LoadError::Unavailable("the standby has just been left alone".into()));
+            };
+            let Loaded { value, tags, seen } = load.await?;
+            Ok(Loaded { value: self.value(value)?, tags, seen })
+        }))
+    }
+
     fn catalogue(&self) -> Arc<Catalogue> {
         self.rows.loader().catalogue()
     }
