@@ -25,6 +25,21 @@ const RUNS: &[&[&str]] = &[
         "--fault",
         "slot-dropped",
     ],
+    &[
+        "--source",
+        "postgres",
+        "--l2",
+        "cluster",
+        "--naive",
+        "--minutes",
+        "0.6",
+        "--fault",
+        "cluster-primary-killed",
+        "--fault",
+        "holder-stopped",
+        "--fault",
+        "alter-table",
+    ],
     &["--source", "sqlite", "--naive", "--minutes", "0.35"],
 ];
 /// Longest that one run may take: its time, and what a busy machine needs to start and stop everything.
