@@ -27,9 +27,8 @@ fn at_the_start() {
         (
             vec!["--source", "mysql://x"],
             2,
-            "names no kind of database that Trueup reads; write \"sqlite:PATH\"\n",
+            "names no kind of database that Trueup reads; write \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"\n",
         ),
-        (vec!["--source", "postgres://u@h/d"], 2, "PostgreSQL is not in this version"),
         (vec!["--source", "postgres://u:hunter2@h/d"], 2, "a secret does not belong here"),
         (vec![], 2, "no database is named"),
         (vec!["--source", &url], 2, "--install-feed"),
