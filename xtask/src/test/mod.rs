@@ -114,7 +114,11 @@ fn format() -> Result<()> {
 }
 
 fn lock() -> Result<()> {
-    sh::capture(&mut sh::cargo(&["metadata", "--locked", "--format-version", "1"])).map(drop)
+    for manifest in ["Cargo.toml", FUZZ_MANIFEST] {
+        let arguments = ["metadata", "--locked", "--format-version", "1", "--manifest-path", manifest];
+        sh::capture(&mut sh::cargo(&arguments))?;
+    }
+    Ok(())
 }
 
 fn lint() -> Result<()> {
