@@ -52,6 +52,23 @@ async fn shared_by_a(fleet: &Fleet, key: i64, value: &str) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn p5_an_altered_relation_ends_its_entries_in_memory_and_in_the_remote_tier() {
+    for kind in [Kind::Sequence, Kind::Xids] {
+        let fleet = fleet(kind, shared(), shared()).await;
+        shared_by_a(&fleet, 1, "a").await;
+        assert_eq!(by(&fleet.a.get(1).await), ServedBy::L1);
+        fleet.a.database.catalogue.altered([7; 16]);
+        assert_eq!(by(&fleet.b.get(1).await), ServedBy::Source, "what is shared has the shape of before");
+        fleet.b.turns().await;
+        assert_eq!(
+            by(&fleet.a.get(1).await),
+            ServedBy::L2,
+            "what A holds has it, too; B has shared the new one"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_settled_entry_is_shared_and_adopted_without_a_load() {
     for kind in [Kind::Sequence, Kind::Xids] {
         let fleet = fleet(kind, shared(), shared()).await;

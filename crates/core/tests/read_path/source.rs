@@ -17,7 +17,7 @@ use trueup_core::{
     proof::{
         Ask, Barrier, Message, Position, Seen, Snapshot, Tag, Tags, Token, Transaction, Xid, XidSnapshot,
     },
-    source::{LoadError, Loaded, LoadedMany, Loader, Source},
+    source::{Catalogue, LoadError, Loaded, LoadedMany, Loader, Source},
     write::LockingRead,
 };
 
@@ -92,6 +92,7 @@ pub(crate) struct Database {
     loads: AtomicUsize,
     batches: AtomicUsize,
     standby_loads: AtomicUsize,
+    pub(crate) catalogue: Arc<Catalogue>,
 }
 
 /// What a query waits for before it reads, and again before it answers.
@@ -136,6 +137,7 @@ impl Database {
             loads: AtomicUsize::new(0),
             batches: AtomicUsize::new(0),
             standby_loads: AtomicUsize::new(0),
+            catalogue: Arc::default(),
         })
     }
 
@@ -465,6 +467,10 @@ impl Loader<i64, String> for Database {
                 _ => Ok(answer),
             }
         }))
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.catalogue)
     }
 
     fn load_many<'a>(&'a self, keys: &'a [i64]) -> BoxFuture<'a, Result<LoadedMany<String>, LoadError>> {
