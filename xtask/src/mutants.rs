@@ -13,9 +13,62 @@ const SURVIVORS: &str = "xtask/survivors.toml";
 /// The package that is changed and whose tests must notice.
 const PACKAGE: &str = "trueup-core";
 
-/// What a mutant is shown, cheapest first: most die by the unit tests, and only those that do not are built into everything
-/// else and meet the model check.
-const ROUNDS: [&[&str]; 2] = [&["--lib"], &["--lib", "--tests"]];
+/// What is changed, in parts that have tests of their own.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Area {
+    /// The proof.
+    Proof,
+    /// The names of things.
+    Key,
+    /// The read path.
+    Read,
+}
+
+impl Area {
+    const ALL: [Self; 3] = [Self::Proof, Self::Key, Self::Read];
+
+    /// Matches the names of its mutants, which begin with the file.
+    const fn pattern(self) -> &'static str {
+        match self {
+            Self::Proof => "^crates/core/src/proof/",
+            Self::Key => "^crates/core/src/key/",
+            Self::Read => "^crates/core/src/read/",
+        }
+    }
+}
+
+/// A part of what is changed, and what is shown to its mutants.
+struct Round {
+    /// Whose mutants: one area's, or all that are asked for.
+    of: Option<Area>,
+    /// The tests that are built for them.
+    tests: &'static [&'static str],
+}
+
+/// Cheapest first: most mutants die by the tests that are nearest, and only those that do not are shown everything else, the
+/// model check last.
+const ROUNDS: [Round; 5] = [
+    Round { of: Some(Area::Proof), tests: &["--lib", "--test=proof_cases", "--test=proof_properties"] },
+    Round { of: Some(Area::Key), tests: &["--lib", "--test=keys"] },
+    Round { of: Some(Area::Read), tests: &["--test=read_path"] },
+    Round {
+        of: None,
+        tests: &[
+            "--lib",
+            "--test=envelope",
+            "--test=keys",
+            "--test=no_allocation",
+            "--test=proof_cases",
+            "--test=proof_properties",
+            "--test=proof_threads",
+            "--test=read_path",
+        ],
+    },
+    Round { of: None, tests: &["--test=model"] },
+];
+
+/// Unit tests that take long and are about none of what is changed.
+const SKIPPED: [&str; 2] = ["entry::", "tier::"];
 
 /// Builds without debug information: a mutant is built once and told apart by passing or failing.
 const PROFILE: &str = "mutants";
@@ -26,9 +79,9 @@ pub(crate) struct Options {
     /// Only the mutants of lines that differ from this commit
     #[arg(long, value_name = "COMMIT")]
     since: Option<String>,
-    /// Only the mutants whose name, as `cargo mutants --list` shows it, matches: for example, a part of a path
-    #[arg(long, value_name = "REGEX")]
-    matching: Option<String>,
+    /// Only the mutants of this area; again for more of them
+    #[arg(long)]
+    area: Vec<Area>,
     /// Mutants built and tested at once
     #[arg(long, default_value_t = 1)]
     jobs: u32,
@@ -69,24 +122,33 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         std::fs::write(&diff, sh::capture(sh::command("git").args(["diff", commit]))?)?;
     }
     let mut missed = String::new();
-    for (round, tests) in ROUNDS.iter().enumerate() {
+    let mut resume = options.resume;
+    for round in &ROUNDS {
+        let mut areas = if options.area.is_empty() { Area::ALL.to_vec() } else { options.area.clone() };
+        areas.retain(|area| round.of.is_none_or(|of| of == *area));
+        if areas.is_empty() {
+            continue;
+        }
         let mut mutants = sh::cargo(&["mutants", "--package", PACKAGE, "--profile", PROFILE]);
-        mutants.args(["--jobs", &options.jobs.to_string()]);
-        // It builds changed copies of the tree, each in a target folder of its own.
-        mutants.arg("--output").arg(&output).env_remove("CARGO_TARGET_DIR");
-        options.matching.iter().for_each(|regex| _ = mutants.args(["--re", regex]));
+        mutants.args(["--jobs", &options.jobs.to_string()]).arg("--output").arg(&output);
+        if options.jobs == 1 {
+            // It builds changed copies of the tree; what they depend on is built once for all rounds.
+            mutants.env("CARGO_TARGET_DIR", output.join("build"));
+        } else {
+            mutants.env_remove("CARGO_TARGET_DIR");
+        }
+        areas.iter().for_each(|area| _ = mutants.args(["--re", area.pattern()]));
         options.since.iter().for_each(|_| _ = mutants.arg("--in-diff").arg(&diff));
-        if round > 0 || options.resume {
+        if std::mem::replace(&mut resume, true) {
             mutants.arg("--iterate");
         }
-        mutants.arg("--").args(*tests);
+        // Told to the build, too: it would build every test there is for each mutant.
+        round.tests.iter().for_each(|what| _ = mutants.arg(format!("--cargo-arg={what}")));
+        mutants.args(["--", "--"]).args(SKIPPED.iter().flat_map(|tests| ["--skip", *tests]));
         missed = survivors(mutants, &output)?;
-        eprintln!("{} mutants live after {}", missed.lines().count(), tests.join(" "));
-        if missed.is_empty() {
-            break;
-        }
+        eprintln!("{} mutants live after {}", missed.lines().count(), round.tests.join(" "));
     }
-    compare(&missed, &known, options.since.is_none() && options.matching.is_none())
+    compare(&missed, &known, options.since.is_none() && options.area.is_empty())
 }
 
 /// Runs cargo-mutants and returns the names of what lived.
