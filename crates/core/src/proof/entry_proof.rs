@@ -144,6 +144,11 @@ pub struct Epochs {
     pub class: u64,
 }
 
+impl Epochs {
+    /// The number of the source's epoch where that is none that this process has been in.
+    pub(super) const ELSEWHERE: u64 = u64::MAX;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

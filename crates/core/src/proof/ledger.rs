@@ -502,8 +502,14 @@ impl Load {
                 (carrier, Ok(()))
             }
             Err(why) => {
+                // What another epoch holds has no place in this one, not even in a session's token.
+                let elsewhere = ledger.epoch() != Some(seen.epoch);
                 drop(state);
-                let proof = Proof::unsettled(tags, seen.upper, self.epochs, 0, true_at);
+                let mut epochs = self.epochs;
+                if elsewhere {
+                    epochs.source = Epochs::ELSEWHERE;
+                }
+                let proof = Proof::unsettled(tags, seen.upper, epochs, 0, true_at);
                 proof.discard();
                 (build(proof), Err(why))
             }
