@@ -331,6 +331,12 @@ impl Ledger {
         state.book.told().max(state.book.applied())
     }
 
+    /// Every commit acknowledged before this is applied here; zero while nothing can be proven.
+    #[must_use]
+    pub fn moment(&self) -> Nanos {
+        Nanos(self.hot.moment.load(Ordering::Acquire))
+    }
+
     /// Notes a position that the source told in any answer.
     pub fn heard(&self, epoch: EpochId, position: Position) {
         let mut state = self.state.lock();
