@@ -121,6 +121,11 @@ impl Proof {
         }
     }
 
+    /// The source has shown the same content at `at`.
+    pub(crate) fn seen_true(&self, at: Nanos) {
+        self.proven_moment.fetch_max(at.0, Ordering::Relaxed);
+    }
+
     pub(super) fn settle(&self, applied: Position) {
         // Only from unsettled: a discarded entry stays discarded.
         let _ = self.proven_at.compare_exchange(UNSETTLED, applied.0, Ordering::AcqRel, Ordering::Acquire);

@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, path::PathBuf, sync::Arc, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trueup_core::env::{Clock, Nanos, spawn};
 
-use super::{Format, print, print_json};
+use super::{Choice, Format, print, print_json, settings};
 use crate::{
     fault::{self, Kind, Plan, Window},
     history::Judge,
@@ -22,11 +22,6 @@ const JUDGE_EVERY: Duration = Duration::from_secs(10);
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// Most nodes: an answer's node is kept in a byte, and a machine has an end.
 const NODES_MAX: u64 = 32;
-
-/// How many objects of each kind there are: few enough that all are read and written again and again.
-const PAIRS: u32 = 150;
-const ITEMS: u32 = 300;
-const SHELVES: u32 = 40;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -80,22 +75,16 @@ pub(super) fn run(args: &Args) -> Result<bool, LabError> {
         return Err(LabError::Usage(format!("`--minutes` is above 0 and at most {MINUTES_MAX}")));
     }
     let kinds = chosen(args)?;
-    let settings = Settings {
+    let asked = Choice {
         seed: args.seed,
         nodes: args.nodes as usize,
         source: args.source,
         l2: args.l2,
         max_staleness: Duration::from_millis(args.max_staleness),
-        binary: binary(args.server.as_deref())?,
         bulk_rows: args.bulk_rows,
-        layout: schema::Layout {
-            pairs: PAIRS,
-            items: ITEMS,
-            shelves: if args.source == SourceKind::Postgres { SHELVES } else { 0 },
-        },
     };
-    // Two more than needed: some threads block in a database.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
+    let settings = settings(&asked, binary(args.server.as_deref())?);
+    let runtime = super::runtime()?;
     let report = runtime.block_on(play(args, &settings, kinds))?;
     match args.format {
         Format::Table => print(&table(&report)),

@@ -7,6 +7,8 @@ use super::World;
 /// The counter, with its reason as a label.
 const COUNTER: &str = "trueup_misses_total{";
 const REASON: &str = "reason=\"";
+/// The number of loads, by class and outcome.
+const LOADS: &str = "trueup_load_duration_seconds_count{";
 /// The counter of seconds without proof.
 const UNPROVEN: &str = "trueup_unproven_seconds_total ";
 
@@ -34,6 +36,17 @@ impl World {
             }
         }
         counted
+    }
+
+    /// How often all nodes together have asked the database, since each was started last; none where one does not answer.
+    pub(crate) async fn loads(&self) -> Option<u64> {
+        let mut loads = 0;
+        for node in &self.nodes {
+            let text = node.get("/metrics").await.ok()?;
+            let counts = text.lines().filter_map(|line| line.strip_prefix(LOADS)?.split_once("} "));
+            loads += counts.filter_map(|(_, count)| count.trim().parse::<f64>().ok()).sum::<f64>() as u64;
+        }
+        Some(loads)
     }
 }
 
