@@ -18,7 +18,7 @@ use crate::{
     env::{Nanos, random},
     fill::{Ending, Fetched, Filled, Lead, Outbox, Place, Wanted},
     key::{Key, KeyHashBuilder},
-    proof::{Carrier, Ledger, Load, Need, Proof, Rejected, Seen, Snapshot, Standing, Tags, Unproven},
+    proof::{Carrier, Ledger, Load, Proof, Rejected, Seen, Snapshot, Standing, Tags, Unproven},
     receipt::{ServedBy, content_version},
     source::{LoadError, Loaded},
     tier::{Entry, RemoteKey, Stay, jittered},
@@ -245,21 +245,17 @@ where
         });
     }
 
-    /// Whether `held` says the same as `new` and may be good for longer: what waits to be settled is lost when the feed's
-    /// connection is, and what is settled is not. Else each entry that is read while the feed is away would be loaded once
-    /// more when it is back.
+    /// Whether `held` says the same as `new` and may be good for longer: the feed is away, nothing but its silence keeps `held`
+    /// from being served, and what waits to be settled is lost with the feed's connection. Else each entry that is read
+    /// meanwhile would be loaded once more when the feed is back.
     fn outlasts(&self, held: &Entry<V>, new: &Entry<V>) -> bool {
         let is_settled = |entry: &Entry<V>| matches!(entry.proof().standing(), Standing::Settled(_));
-        let any = Need { max_staleness: Duration::MAX, token: None };
         let outlasts = self.provable
             && is_settled(held)
             && !is_settled(new)
             && held.version() == new.version()
             && self.clock.now() <= held.hard_expires()
-            && matches!(
-                self.ledger.check(held.proof(), self.catalogue.number(), &any, &self.clock),
-                Ok(_) | Err(Unproven::TooOld)
-            );
+            && self.judge(held, &self.need) == Err(Unproven::TooOld);
         if outlasts {
             // Where it must stand in for a source that fails, it is no older than this.
             held.proof().seen_true(new.loaded());
