@@ -117,6 +117,18 @@ pub(crate) fn capture_within(limit: Duration, command: &mut Command) -> Result<S
     done.and_then(|()| read_from_start(&mut stdout))
 }
 
+/// Runs to the end, but not longer than `limit`, and returns how it ended and what it wrote on its standard output; its
+/// standard error is shown. For programs that say what they have found by their exit code.
+pub(crate) fn outcome_within(limit: Duration, command: &mut Command) -> Result<(ExitStatus, String)> {
+    let line = line(command);
+    eprintln!("$ {line}");
+    let mut stdout = tempfile::tempfile()?;
+    let mut child =
+        command.stdout(stdout.try_clone()?).spawn().with_context(|| format!("cannot start `{line}`"))?;
+    let status = wait_within(limit, &line, &mut child)?;
+    Ok((status, read_from_start(&mut stdout)?))
+}
+
 fn read_from_start(file: &mut File) -> Result<String> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
@@ -176,6 +188,10 @@ mod tests {
     #[test]
     fn output_is_returned() {
         assert_eq!(capture(command("echo").arg("hello")).unwrap(), "hello\n");
+        let (status, text) =
+            outcome_within(Duration::from_secs(60), command("sh").args(["-c", "echo found; exit 1"]))
+                .unwrap();
+        assert_eq!((status.code(), text.as_str()), (Some(1), "found\n"));
         assert!(exists("sh") && !exists("no-such-program-here"));
     }
 }

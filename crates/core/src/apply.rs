@@ -1,5 +1,8 @@
 //! From the feed to the ledger: what an adapter tells, counted and applied.
 
+mod delays;
+mod unproven;
+
 use std::{
     sync::{
         Arc,
@@ -11,17 +14,15 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use self::{
+    delays::{DELAY_BOUNDS_US, StageDelays},
+    unproven::UnprovenTime,
+};
 use crate::{
     entry::EpochId,
-    env::{Clock, Nanos, unix_ms},
+    env::{Clock, Nanos, unix_us},
     proof::{Ask, BadSave, Barrier, Ledger, Message, Position, Refused, SavedLedger, Snapshot},
 };
-
-/// Upper bounds of the buckets of [`FeedStats::delays`], in microseconds.
-pub const DELAY_BOUNDS_US: [u64; 14] = [
-    250, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 20_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000,
-    30_000_000,
-];
 
 /// What the feed has done so far.
 #[derive(Debug, Default)]
@@ -34,10 +35,14 @@ pub struct FeedStats {
     pub gaps: AtomicU64,
     /// Times that following the feed failed and was begun again.
     pub failures: AtomicU64,
-    /// From a change's own time to its application here; one more bucket than bounds, for everything longer.
-    pub delays: [AtomicU64; DELAY_BOUNDS_US.len() + 1],
-    /// Sum of those delays, in microseconds.
-    pub delay_sum_us: AtomicU64,
+    /// From a change's own time to its application here: the whole way.
+    pub applied: StageDelays,
+    /// From a change's own time until a node took it from the source's log.
+    pub to_feed: StageDelays,
+    /// From then on to its application here.
+    pub to_node: StageDelays,
+    /// How long the node could not prove its answers.
+    pub unproven: UnprovenTime,
     problem: Mutex<Option<Arc<str>>>,
     in_trouble: AtomicBool,
 }
@@ -47,14 +52,6 @@ impl FeedStats {
     #[must_use]
     pub fn problem(&self) -> Option<Arc<str>> {
         self.problem.lock().clone()
-    }
-
-    fn delay(&self, delay: Duration) {
-        let delay_us = delay.as_micros() as u64;
-        let bucket =
-            DELAY_BOUNDS_US.iter().position(|bound| delay_us <= *bound).unwrap_or(DELAY_BOUNDS_US.len());
-        self.delays[bucket].fetch_add(1, Ordering::Relaxed);
-        self.delay_sum_us.fetch_add(delay_us, Ordering::Relaxed);
     }
 }
 
@@ -72,13 +69,24 @@ struct Signals {
     stop_asked: AtomicBool,
     stop: Notify,
     moved: Notify,
+    /// The highest position that a reader would have liked to be confirmed since the last question was sent.
+    wished: AtomicU64,
+    wish: Notify,
 }
 
 impl Feed {
     /// A feed into `ledger`.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, clock: Clock, stats: Arc<FeedStats>) -> Self {
-        Self { ledger, clock, stats, signals: Arc::default() }
+        let feed = Self { ledger, clock, stats, signals: Arc::default() };
+        feed.moved();
+        feed
+    }
+
+    /// What the node knows has moved, or may have.
+    fn moved(&self) {
+        self.stats.unproven.moved(self.clock.now(), self.ledger.moment());
+        self.signals.moved.notify_waiters();
     }
 
     /// The clock by which the adapter times its asks.
@@ -108,13 +116,14 @@ impl Feed {
     /// Continuity was lost or never was: see [`Ledger::begin_epoch`].
     pub fn begin_epoch(&self, id: EpochId, start: Position, barrier: Option<Barrier>) {
         self.ledger.begin_epoch(id, start, barrier);
-        self.signals.moved.notify_waiters();
+        self.signals.wished.store(0, Ordering::Release);
+        self.moved();
     }
 
     /// Continuity was lost and there is no new epoch yet: see [`Ledger::end_epoch`].
     pub fn end_epoch(&self) {
         self.ledger.end_epoch();
-        self.signals.moved.notify_waiters();
+        self.moved();
     }
 
     /// Changes up to `barrier` may have gone untold: see [`Ledger::freeze`].
@@ -136,11 +145,12 @@ impl Feed {
     /// [`BadSave`]; nothing has changed.
     pub fn restore(&self, saved: &SavedLedger) -> Result<(), BadSave> {
         self.ledger.restore(saved)?;
-        self.signals.moved.notify_waiters();
+        self.signals.wished.store(0, Ordering::Release);
+        self.moved();
         Ok(())
     }
 
-    /// Applies a message. `written_at_ms`, milliseconds since 1970 by the database's clock, is when its changes were
+    /// Applies a message. `written_at_us`, microseconds since 1970 by the database's clock, is when its changes were
     /// written, for the delay metric only.
     ///
     /// # Errors
@@ -148,18 +158,18 @@ impl Feed {
     pub fn apply(
         &self,
         message: &Message,
-        written_at_ms: impl IntoIterator<Item = u64>,
+        written_at_us: impl IntoIterator<Item = u64>,
     ) -> Result<(), Refused> {
         let result = self.ledger.apply(message);
         match result {
             Ok(()) => {
-                self.signals.moved.notify_waiters();
+                self.moved();
                 let changes = message.transactions.iter().map(|t| t.tags.len() as u64).sum::<u64>();
                 self.stats.changes.fetch_add(changes, Ordering::Relaxed);
                 self.stats.transactions.fetch_add(message.transactions.len() as u64, Ordering::Relaxed);
-                let now_ms = unix_ms();
-                for at_ms in written_at_ms {
-                    self.stats.delay(Duration::from_millis(now_ms.saturating_sub(at_ms)));
+                let now_us = unix_us();
+                for at_us in written_at_us {
+                    self.stats.applied.add(Duration::from_micros(now_us.saturating_sub(at_us)));
                 }
             }
             Err(Refused::Gap { .. }) => {
@@ -176,7 +186,47 @@ impl Feed {
         if self.stats.in_trouble.swap(false, Ordering::Relaxed) {
             self.stats.problem.lock().take();
         }
-        self.signals.moved.notify_waiters();
+        self.moved();
+    }
+
+    /// Counts the two stages of the way of what was just applied: the log was read at `taken_at_us`, here or on the node that
+    /// told it; `written_at_us` as for [`Feed::apply`]. The clocks are those of several machines: for metrics only.
+    pub fn came(&self, taken_at_us: u64, written_at_us: impl IntoIterator<Item = u64>) {
+        let on_the_way = Duration::from_micros(unix_us().saturating_sub(taken_at_us));
+        for at_us in written_at_us {
+            self.stats.to_feed.add(Duration::from_micros(taken_at_us.saturating_sub(at_us)));
+            self.stats.to_node.add(on_the_way);
+        }
+    }
+
+    /// A reader had to be sent to the source because no answer of the source confirms `position` yet: the adapter is to
+    /// ask as soon as it may.
+    pub fn wish(&self, position: Position) {
+        if self.signals.wished.fetch_max(position.0, Ordering::AcqRel) < position.0 {
+            self.signals.wish.notify_waiters();
+        }
+    }
+
+    /// What readers wish to be confirmed.
+    #[must_use]
+    pub fn wished(&self) -> Position {
+        Position(self.signals.wished.load(Ordering::Acquire))
+    }
+
+    /// The next question answers all wishes so far, or they are none that the source can fulfil.
+    pub fn forget_wishes(&self) {
+        self.signals.wished.store(0, Ordering::Release);
+    }
+
+    /// Returns when a reader wishes that `position` is confirmed, or something later.
+    pub async fn until_wished(&self, position: Position) {
+        loop {
+            let wish = self.signals.wish.notified();
+            if self.wished() >= position {
+                return;
+            }
+            wish.await;
+        }
     }
 
     /// Following failed and will be tried again: `problem` says what failed, on what, and what to do.

@@ -177,6 +177,9 @@ impl Cache {
     {
         check_supported(&plan)?;
         let inner = &self.inner;
+        if plan.is_provable() {
+            inner.feed_stats.unproven.serve(plan.max_staleness);
+        }
         let (core, samples) = ClassCore::new(ClassParts {
             plan,
             form,
@@ -249,6 +252,13 @@ impl Cache {
     pub fn lag(&self) -> Option<Duration> {
         let moment = self.status().moment;
         (moment > env::Nanos::ZERO).then(|| self.inner.clock.now().since(moment))
+    }
+
+    /// For how long the node could not prove its answers so far: it was in no epoch, or knew how far the source was longer
+    /// ago than the strictest of its classes allows.
+    #[must_use]
+    pub fn unproven_time(&self) -> Duration {
+        self.inner.feed_stats.unproven.total(self.inner.clock.now())
     }
 
     /// What the remote tier has done, if there is one.

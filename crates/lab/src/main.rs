@@ -6,6 +6,7 @@ mod history;
 mod load;
 mod proxy;
 mod report;
+mod scenario;
 mod world;
 
 fn main() -> std::process::ExitCode {

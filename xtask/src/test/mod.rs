@@ -3,6 +3,7 @@
 mod determinism;
 mod examples;
 mod faults;
+mod full;
 mod page;
 mod prose;
 
@@ -22,6 +23,10 @@ pub(crate) struct Options {
     /// Leaves out the slow steps: for the loop of editing and trying
     #[arg(long)]
     quick: bool,
+    /// Runs the fault harness at length, too: every source with every remote tier, and twenty seeds of a fleet; about an hour and
+    /// a half
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
     /// Runs only the steps of these names
     #[arg(long, value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(STEPS.iter().map(|step| step.name)))]
     only: Vec<String>,
@@ -31,16 +36,30 @@ pub(crate) struct Options {
 struct Step {
     name: &'static str,
     what: &'static str,
-    slow: bool,
+    when: When,
     run: fn() -> Result<()>,
 }
 
+/// When a step is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Always,
+    /// Not in a hurry.
+    Slow,
+    /// Only where everything was asked for.
+    Full,
+}
+
 const fn step(name: &'static str, what: &'static str, run: fn() -> Result<()>) -> Step {
-    Step { name, what, slow: false, run }
+    Step { name, what, when: When::Always, run }
 }
 
 const fn slow(name: &'static str, what: &'static str, run: fn() -> Result<()>) -> Step {
-    Step { name, what, slow: true, run }
+    Step { name, what, when: When::Slow, run }
+}
+
+const fn full(name: &'static str, what: &'static str, run: fn() -> Result<()>) -> Step {
+    Step { name, what, when: When::Full, run }
 }
 
 const STEPS: &[Step] = &[
@@ -62,6 +81,7 @@ const STEPS: &[Step] = &[
     slow("faults", "answers stay true while nodes and databases break", faults::run),
     slow("page", "the dashboard works in a browser", page::run),
     slow("fuzz-check", "the fuzz targets compile", fuzz_check),
+    full("faults-full", "the same at length: every source and tier, twenty seeds of a fleet", full::run),
 ];
 
 /// Runs the steps one after another and stops at the first that fails.
@@ -92,7 +112,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn wanted(step: &Step, options: &Options) -> bool {
     if options.only.is_empty() {
-        !(options.quick && step.slow)
+        match step.when {
+            When::Always => true,
+            When::Slow => !options.quick,
+            When::Full => options.full,
+        }
     } else {
         options.only.iter().any(|n| n == step.name)
     }
@@ -180,10 +204,14 @@ mod tests {
         let names: std::collections::HashSet<_> = STEPS.iter().map(|step| step.name).collect();
         assert_eq!(names.len(), STEPS.len());
         let chosen = |quick, only: &[&str]| {
-            let options = Options { quick, only: only.iter().map(|name| (*name).into()).collect() };
+            let options =
+                Options { quick, full: false, only: only.iter().map(|name| (*name).into()).collect() };
             STEPS.iter().filter(|step| wanted(step, &options)).map(|step| step.name).collect::<Vec<_>>()
         };
-        assert_eq!(chosen(false, &[]).len(), STEPS.len());
+        let usual = STEPS.iter().filter(|step| step.when != When::Full).count();
+        assert_eq!(chosen(false, &[]).len(), usual);
+        let all = Options { quick: false, full: true, only: Vec::new() };
+        assert_eq!(STEPS.iter().filter(|step| wanted(step, &all)).count(), STEPS.len());
         assert!(chosen(true, &[]).contains(&"lint") && !chosen(true, &[]).contains(&"clients"));
         assert_eq!(chosen(true, &["clients"]), ["clients"]);
     }

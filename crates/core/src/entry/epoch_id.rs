@@ -33,6 +33,9 @@ impl EpochId {
     /// Length of an epoch's name, in bytes.
     pub const BYTES: usize = 16;
 
+    /// No node is ever in it: what is named by it can only be answered by the source.
+    pub const UNKNOWN: Self = Self([0; Self::BYTES]);
+
     /// The name of the epoch made of `parts`.
     #[must_use]
     pub fn new(parts: &EpochParts) -> Self {

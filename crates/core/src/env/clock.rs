@@ -86,8 +86,14 @@ impl Clock {
 /// Milliseconds since 1970 by the wall clock. For people and logs only: freshness never depends on it.
 #[must_use]
 pub fn unix_ms() -> u64 {
+    unix_us() / 1_000
+}
+
+/// Microseconds since 1970 by the wall clock. For people, logs and metrics only, as [`unix_ms`].
+#[must_use]
+pub fn unix_us() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    (time.tv_sec as u64).wrapping_mul(1000).wrapping_add(time.tv_nsec as u64 / 1_000_000)
+    (time.tv_sec as u64).wrapping_mul(1_000_000).wrapping_add(time.tv_nsec as u64 / 1_000)
 }
 
 #[cfg(test)]

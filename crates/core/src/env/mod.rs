@@ -4,7 +4,7 @@ mod clock;
 pub mod random;
 mod spawn;
 
-pub use clock::{Clock, Nanos, unix_ms};
+pub use clock::{Clock, Nanos, unix_ms, unix_us};
 pub use spawn::{Task, spawn};
 
 /// A future on the heap, for traits that are used as objects: what they do is rare and slow enough for an allocation.

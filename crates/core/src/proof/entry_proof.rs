@@ -121,6 +121,11 @@ impl Proof {
         }
     }
 
+    /// The source has shown the same content at `at`.
+    pub(crate) fn seen_true(&self, at: Nanos) {
+        self.proven_moment.fetch_max(at.0, Ordering::Relaxed);
+    }
+
     pub(super) fn settle(&self, applied: Position) {
         // Only from unsettled: a discarded entry stays discarded.
         let _ = self.proven_at.compare_exchange(UNSETTLED, applied.0, Ordering::AcqRel, Ordering::Acquire);
@@ -142,6 +147,11 @@ pub struct Epochs {
     pub source: u64,
     /// Of the relations that the class reads.
     pub class: u64,
+}
+
+impl Epochs {
+    /// The number of the source's epoch where that is none that this process has been in.
+    pub(super) const ELSEWHERE: u64 = u64::MAX;
 }
 
 #[cfg(test)]

@@ -331,6 +331,12 @@ impl Ledger {
         state.book.told().max(state.book.applied())
     }
 
+    /// Every commit acknowledged before this is applied here; zero while nothing can be proven.
+    #[must_use]
+    pub fn moment(&self) -> Nanos {
+        Nanos(self.hot.moment.load(Ordering::Acquire))
+    }
+
     /// Notes a position that the source told in any answer.
     pub fn heard(&self, epoch: EpochId, position: Position) {
         let mut state = self.state.lock();
@@ -502,8 +508,14 @@ impl Load {
                 (carrier, Ok(()))
             }
             Err(why) => {
+                // What another epoch holds has no place in this one, not even in a session's token.
+                let elsewhere = ledger.epoch() != Some(seen.epoch);
                 drop(state);
-                let proof = Proof::unsettled(tags, seen.upper, self.epochs, 0, true_at);
+                let mut epochs = self.epochs;
+                if elsewhere {
+                    epochs.source = Epochs::ELSEWHERE;
+                }
+                let proof = Proof::unsettled(tags, seen.upper, epochs, 0, true_at);
                 proof.discard();
                 (build(proof), Err(why))
             }

@@ -24,6 +24,17 @@ impl Token {
     pub fn merged(self, other: Self) -> Self {
         if self.epoch == other.epoch && self.position > other.position { self } else { other }
     }
+
+    /// The token of a reader who was given both at once. Nobody can say which of two epochs is the later one, so then only
+    /// the source may answer next.
+    #[must_use]
+    pub fn together(self, other: Self) -> Self {
+        if self.epoch == other.epoch {
+            self.merged(other)
+        } else {
+            Self { epoch: EpochId::UNKNOWN, position: self.position.max(other.position) }
+        }
+    }
 }
 
 impl fmt::Display for Token {
@@ -79,5 +90,9 @@ mod tests {
         assert_eq!(at(1, 5).merged(at(1, 7)), at(1, 7));
         assert_eq!(at(1, 7).merged(at(1, 5)), at(1, 7));
         assert_eq!(at(1, 7).merged(at(2, 5)), at(2, 5));
+        assert_eq!(at(1, 5).together(at(1, 7)), at(1, 7));
+        let unknown = Token { epoch: EpochId::UNKNOWN, position: Position(7) };
+        assert_eq!(at(1, 7).together(at(2, 5)), unknown);
+        assert_eq!(unknown.together(at(1, 5)), unknown);
     }
 }

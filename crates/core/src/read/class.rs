@@ -6,7 +6,7 @@ use super::{hit::Found, verify::Checker};
 use crate::{
     apply::Feed,
     class::{CacheablePlan, Eviction, PlanDigest},
-    entry::CacheValue,
+    entry::{CacheValue, EpochId},
     env::{self, Clock},
     error::ReadError,
     fill::{Flights, Outbox},
@@ -96,15 +96,15 @@ impl<K, V: CacheValue> Class<K, V> {
         &self.core.tier
     }
 
-    /// The token of a session that has seen `answer`: with it the session never goes back in time. None if the source's
-    /// epoch has moved since: positions of two epochs can't be compared.
+    /// The token of a session that has seen `answer`: with it the session never goes back in time.
+    ///
+    /// Where the answer is not of the epoch that this node is in (the node is in none, has entered another one since, or the
+    /// source has moved to one that the feed has not entered yet), the token is of [`EpochId::UNKNOWN`]: positions of two
+    /// epochs can't be compared, so only the source can honour it.
     #[must_use]
-    pub fn seen_token(&self, answer: &Cached<V>) -> Option<Token> {
-        let ledger = &self.core.ledger;
-        let epoch = ledger.epoch()?;
-        // After the name: a new epoch moves the number before it has a name.
-        let same = answer.entry().proof().epochs().source == ledger.epoch_number();
-        same.then(|| Token { epoch, position: answer.upper() })
+    pub fn seen_token(&self, answer: &Cached<V>) -> Token {
+        let epoch = self.core.ledger.epoch_of(answer.entry().proof()).unwrap_or(EpochId::UNKNOWN);
+        Token { epoch, position: answer.upper() }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     env::{Nanos, random},
     fill::{Ending, Fetched, Filled, Lead, Outbox, Place, Wanted},
     key::{Key, KeyHashBuilder},
-    proof::{Carrier, Ledger, Load, Proof, Rejected, Seen, Snapshot, Standing, Tags},
+    proof::{Carrier, Ledger, Load, Proof, Rejected, Seen, Snapshot, Standing, Tags, Unproven},
     receipt::{ServedBy, content_version},
     source::{LoadError, Loaded},
     tier::{Entry, RemoteKey, Stay, jittered},
@@ -234,14 +234,33 @@ where
         })
     }
 
-    /// Stores an entry, unless memory holds a newer one.
+    /// Stores an entry, unless memory holds a better one.
     pub(super) fn keep(&self, entry: &Arc<Entry<V>>) {
         self.remembered.insert(entry.canonical_key().as_str());
         let _ = self.tier.insert_unless(Arc::clone(entry), |held, new| {
-            held.proof().epochs() == new.proof().epochs()
-                && held.proof().standing() != Standing::Discarded
-                && held.proof().upper() > new.proof().upper()
+            let (of_held, of_new) = (held.proof(), new.proof());
+            of_held.epochs() == of_new.epochs()
+                && of_held.standing() != Standing::Discarded
+                && (of_held.upper() > of_new.upper() || self.outlasts(held, new))
         });
+    }
+
+    /// Whether `held` says the same as `new` and may be good for longer: the feed is away, nothing but its silence keeps `held`
+    /// from being served, and what waits to be settled is lost with the feed's connection. Else each entry that is read
+    /// meanwhile would be loaded once more when the feed is back.
+    fn outlasts(&self, held: &Entry<V>, new: &Entry<V>) -> bool {
+        let is_settled = |entry: &Entry<V>| matches!(entry.proof().standing(), Standing::Settled(_));
+        let outlasts = self.provable
+            && is_settled(held)
+            && !is_settled(new)
+            && held.version() == new.version()
+            && self.clock.now() <= held.hard_expires()
+            && self.judge(held, &self.need) == Err(Unproven::TooOld);
+        if outlasts {
+            // Where it must stand in for a source that fails, it is no older than this.
+            held.proof().seen_true(new.loaded());
+        }
+        outlasts
     }
 
     /// The entries that other nodes shared, where they are genuine and proven here.

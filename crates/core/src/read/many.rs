@@ -142,6 +142,7 @@ where
             return Ok(answers);
         }
         keys.iter().for_each(|_| self.stats.missed(Miss::Bypass));
+        self.wish(need);
         let result = self.load_one_state(keys, canonical, need).await;
         if let Err(error) = &result {
             keys.iter().for_each(|_| self.stats.failed(error));

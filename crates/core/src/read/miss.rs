@@ -77,6 +77,9 @@ where
     pub(super) fn ask<'a>(&self, need: &'a Need, missed: Missed<V>) -> Result<Asking<'a, V>, Cached<V>> {
         let (why, arrived) = (missed.why, self.clock.now());
         self.stats.missed(why);
+        if why == Miss::Bypass {
+            self.wish(need);
+        }
         let stand_in = missed.unproven.filter(|entry| self.may_stand_in(entry, need, arrived));
         if let Some(entry) = &stand_in
             && entry.retry_at() > arrived
@@ -100,6 +103,13 @@ where
             hard: timer(wait_max),
             wait_max,
         })
+    }
+
+    /// The feed is to confirm the reader's token soon: others who carry it, or a later one, are then answered from memory.
+    pub(super) fn wish(&self, need: &Need) {
+        if let Some(token) = need.token.filter(|token| *token < Position::MAX) {
+            self.feed.wish(token);
+        }
     }
 
     /// Joins the load that is under way, or begins one in a task of its own: a reader that is cancelled, or not polled

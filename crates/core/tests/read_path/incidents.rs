@@ -4,7 +4,7 @@ use trueup_core::receipt::ServedBy;
 
 use super::{
     source::Kind,
-    world::{World, by, items, ms, text},
+    world::{BOUND, World, by, items, ms, text},
 };
 
 #[tokio::test(start_paused = true)]
@@ -126,4 +126,28 @@ async fn an_entry_that_waits_for_the_feed_ends_at_the_first_change_that_its_load
     let answer = world.get(1).await;
     assert_eq!((text(&answer), by(&answer)), (Some("new"), ServedBy::Source));
     assert_eq!(world.missed("invalidated"), 1);
+}
+
+/// What is loaded while the feed is away waits for a connection that is gone when the feed is back.
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_feed_costs_no_load_of_what_has_not_changed() {
+    for kind in [Kind::Sequence, Kind::Xids] {
+        let world = World::new(kind, items()).await;
+        for key in [1, 2] {
+            world.write(key, "a");
+            world.get(key).await;
+        }
+        world.database.pump();
+        world.database.commit(&[(2, Some("b"))]);
+        world.pass(BOUND + ms(1)).await;
+        for key in [1, 2] {
+            assert_eq!(by(&world.get(key).await), ServedBy::Source, "{kind:?}: nothing is proven meanwhile");
+        }
+        world.database.reconnect();
+        world.database.pump();
+        let unchanged = world.get(1).await;
+        assert_eq!((text(&unchanged), by(&unchanged)), (Some("a"), ServedBy::L1), "{kind:?}");
+        let changed = world.get(2).await;
+        assert_eq!((text(&changed), by(&changed)), (Some("b"), ServedBy::Source), "{kind:?}");
+    }
 }

@@ -1,6 +1,9 @@
 //! The promises of `docs/guarantees.md`, each as a reader would test it.
 
+use std::sync::Arc;
+
 use trueup_core::{
+    entry::EpochId,
     error::ReadError,
     proof::{Position, Token},
     receipt::{Miss, ServedBy},
@@ -91,7 +94,7 @@ async fn p2_a_token_of_another_epoch_goes_to_the_source() {
     let world = World::usual().await;
     world.write(1, "a");
     world.get(1).await;
-    let old = Token { epoch: trueup_core::entry::EpochId::from_bytes([9; 16]), position: Position(1) };
+    let old = Token { epoch: EpochId::from_bytes([9; 16]), position: Position(1) };
     let answer = world.items.read(&1).token(old).run().await.unwrap();
     assert_eq!((text(&answer), by(&answer)), (Some("a"), ServedBy::Source));
 }
@@ -130,7 +133,7 @@ async fn p3_a_session_with_what_it_has_seen_never_goes_back() {
     let first = world.database.commit(&[(1, Some("b"))]);
     let ahead = world.items.read(&1).token(first).run().await.unwrap();
     assert_eq!(text(&ahead), Some("b"));
-    let seen = world.items.seen_token(&ahead).unwrap();
+    let seen = world.items.seen_token(&ahead);
     let again = world.items.read(&1).token(seen).run().await.unwrap();
     assert_eq!(text(&again), Some("b"));
 }
@@ -141,7 +144,33 @@ async fn p3_what_was_seen_in_an_older_epoch_makes_no_token_of_the_new_one() {
     world.write(1, "a");
     let old = world.get(1).await;
     world.database.new_epoch();
-    assert_eq!(world.items.seen_token(&old), None);
+    assert_eq!(world.items.seen_token(&old).epoch, EpochId::UNKNOWN);
+}
+
+/// A standby was promoted, and the node's connections lead there before its feed does: what the session was shown must not
+/// be taken for a position of the old epoch, whose feed may be further on.
+#[tokio::test(start_paused = true)]
+async fn p3_what_the_source_showed_of_an_epoch_that_the_feed_has_not_entered_binds_every_node() {
+    let world = World::usual().await;
+    (0..3).for_each(|_| world.write(1, "a"));
+    let ours = world.get(1).await;
+    let elsewhere = World::on(Arc::clone(&world.database), world.clock.clone(), items(), None).await;
+    world.database.pump();
+    elsewhere.get(1).await;
+    assert_eq!(by(&elsewhere.get(1).await), ServedBy::L1);
+
+    world.database.source_moves_on();
+    world.database.commit(&[(1, Some("b"))]);
+    let ahead =
+        world.items.read(&1).token(Token { epoch: EpochId::UNKNOWN, ..world.items.seen_token(&ours) });
+    let ahead = ahead.run().await.unwrap();
+    assert_eq!((text(&ahead), by(&ahead)), (Some("b"), ServedBy::Source));
+    let seen = world.items.seen_token(&ahead);
+    assert_eq!(by(&elsewhere.get(1).await), ServedBy::L1, "it has heard of nothing, within its bound");
+    let again = elsewhere.items.read(&1).token(seen).run().await.unwrap();
+    assert_eq!((text(&again), by(&again)), (Some("b"), ServedBy::Source));
+    let more = world.items.seen_token(&ours).together(elsewhere.items.seen_token(&again));
+    assert_eq!(more.epoch, EpochId::UNKNOWN, "of a batch, too");
 }
 
 #[tokio::test(start_paused = true)]

@@ -256,6 +256,13 @@ impl Database {
         self.tell(|feed| feed.begin_epoch(epoch, end, None));
     }
 
+    /// Another server has taken its place and the feed has not heard of it: positions begin again far behind.
+    pub(crate) fn source_moves_on(&self) {
+        let mut state = self.state.lock();
+        state.epoch += 1;
+        state.end = Position(START);
+    }
+
     /// As [`Database::new_epoch`], where older commits may still be invisible: nothing may be kept until a snapshot has
     /// passed them.
     pub(crate) fn new_epoch_behind_barrier(&self, xid: Xid) {

@@ -172,3 +172,20 @@ async fn soft_timeouts_of_several_keys_run_together() {
     assert!(reading.has_ended(), "not one after the other");
     assert!(reading.end().await.unwrap().iter().all(|answer| by(answer) == ServedBy::Stale));
 }
+
+/// While the feed is away, memory keeps the older proof of the same value; what the source has shown since still counts.
+#[tokio::test(start_paused = true)]
+async fn a_value_that_the_source_has_shown_again_is_as_old_as_that() {
+    let world = World::new(Kind::Xids, tolerant()).await;
+    world.write(1, "a");
+    world.get(1).await;
+    world.database.pump();
+    world.database.commit(&[(2, Some("x"))]);
+    world.pass(secs(STALE) - secs(1)).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::Source, "the feed is away");
+    world.database.go_down();
+    world.pass(secs(2)).await;
+    let answer = world.get(1).await;
+    assert_eq!((text(&answer), by(&answer)), (Some("a"), ServedBy::Stale));
+    assert_eq!(answer.receipt().age, secs(2));
+}

@@ -1,30 +1,27 @@
 //! `trueup-lab faults`.
 
-use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, path::PathBuf, sync::Arc, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use trueup_core::env::{Clock, Nanos, spawn};
 
-use super::{Format, print, print_json};
+use super::{Choice, Format, print, print_json, settings};
 use crate::{
     fault::{self, Kind, Plan, Window},
-    history::{History, judge},
-    load::{Load, Log, Rates},
-    report::{Material, Report, table},
-    world::{L2Kind, LabError, Settings, SourceKind, World, binary, schema},
+    history::Judge,
+    load::{Load, Rates},
+    report::{Material, Report, Tally, table},
+    world::{Counted, L2Kind, LabError, Settings, SourceKind, World, binary, schema},
 };
 
 /// Longest run, in minutes: a day.
 const MINUTES_MAX: f64 = 24.0 * 60.0;
+/// How often what was read is judged, where nothing is broken: the reads between two times are held in memory.
+const JUDGE_EVERY: Duration = Duration::from_secs(10);
 /// How often the progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// Most nodes: an answer's node is kept in a byte, and a machine has an end.
 const NODES_MAX: u64 = 32;
-
-/// How many objects of each kind there are: few enough that all are read and written again and again.
-const PAIRS: u32 = 150;
-const ITEMS: u32 = 300;
-const SHELVES: u32 = 40;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -78,22 +75,16 @@ pub(super) fn run(args: &Args) -> Result<bool, LabError> {
         return Err(LabError::Usage(format!("`--minutes` is above 0 and at most {MINUTES_MAX}")));
     }
     let kinds = chosen(args)?;
-    let settings = Settings {
+    let asked = Choice {
         seed: args.seed,
         nodes: args.nodes as usize,
         source: args.source,
         l2: args.l2,
         max_staleness: Duration::from_millis(args.max_staleness),
-        binary: binary(args.server.as_deref())?,
         bulk_rows: args.bulk_rows,
-        layout: schema::Layout {
-            pairs: PAIRS,
-            items: ITEMS,
-            shelves: if args.source == SourceKind::Postgres { SHELVES } else { 0 },
-        },
     };
-    // Two more than needed: some threads block in a database.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
+    let settings = settings(&asked, binary(args.server.as_deref())?);
+    let runtime = super::runtime()?;
     let report = runtime.block_on(play(args, &settings, kinds))?;
     match args.format {
         Format::Table => print(&table(&report)),
@@ -134,42 +125,73 @@ async fn play(args: &Args, settings: &Settings, kinds: Vec<&'static Kind>) -> Re
     let mut load = Load::start(&world, rates, args.naive);
     bar.set_length(span.as_millis() as u64);
     let shown = spawn("lab progress", show(bar.clone(), Arc::clone(&world), Arc::clone(&load.log), origin));
-    let windows = fault::run(&world, Plan::new(kinds, args.seed), end, |faults| {
-        bar.set_message(if faults.is_empty() { "calm".to_owned() } else { faults.join(" + ") });
-    })
+    let mut bench = Bench::new(origin, args.naive);
+    let windows = fault::run(
+        &world,
+        Plan::new(kinds, args.seed),
+        end,
+        |faults| bar.set_message(if faults.is_empty() { "calm".to_owned() } else { faults.join(" + ") }),
+        async || bench.judge_so_far(&world, &load).await,
+    )
     .await;
     // What is left is too short for another fault.
-    tokio::time::sleep(end.since(clock.now())).await;
+    while clock.now() < end {
+        tokio::time::sleep(end.since(clock.now()).min(JUDGE_EVERY)).await;
+        bench.judge_so_far(&world, &load).await;
+    }
     bar.set_message("stopping");
     load.stop().await;
     shown.stop();
     bar.finish_and_clear();
-    let misses = world.misses().await;
-    let (log, naive) = (load.log.take(), load.naive.map(|log| log.take()));
-    Ok(tokio::task::block_in_place(|| report(settings, &world, &windows, log, naive, misses, origin)))
+    let counted = world.counted().await;
+    tokio::task::block_in_place(|| bench.judge(&world, &load));
+    Ok(report(settings, &world, &windows, bench, counted, origin))
+}
+
+/// Where what was read is judged and counted, so that it need not be kept.
+struct Bench {
+    judge: Judge,
+    naive: Option<Judge>,
+    tally: Tally,
+}
+
+impl Bench {
+    fn new(origin: Nanos, naive: bool) -> Self {
+        let judge = || Judge::new(schema::PAIR_SUM);
+        Self { judge: judge(), naive: naive.then(judge), tally: Tally::new(origin) }
+    }
+
+    /// Judges all that was read so far, as soon as it is known what became of every write. Later, if that takes long.
+    async fn judge_so_far(&mut self, world: &World, load: &Load) {
+        if let Ok(nobody) = world.gate.quiet().await {
+            tokio::task::block_in_place(|| self.judge(world, load));
+            drop(nobody);
+        }
+    }
+
+    /// Nobody is writing, and every write's outcome is known.
+    fn judge(&mut self, world: &World, load: &Load) {
+        let log = load.log.take();
+        let naive = load.naive.as_ref().map(|log| log.take());
+        let (writes, rewinds) = world.book.so_far();
+        self.judge.hear(&writes, &rewinds, &log.reads, &log.together);
+        if let (Some(judge), Some(log)) = (&mut self.naive, naive) {
+            judge.hear(&writes, &rewinds, &log.reads, &log.together);
+        }
+        self.tally.add(&log);
+    }
 }
 
 fn report(
     settings: &Settings,
     world: &World,
     windows: &[Window],
-    log: Log,
-    naive: Option<Log>,
-    misses: BTreeMap<String, u64>,
+    bench: Bench,
+    counted: Counted,
     origin: Nanos,
 ) -> Report {
     let end = world.book.clock.now();
-    let taken_back = world.book.taken_back();
-    let (writes, rewinds, attempts) = world.book.close();
-    let mut history = History { writes, rewinds, sum: schema::PAIR_SUM, ..History::default() };
-    let mut log = log;
-    (history.reads, history.together) = (std::mem::take(&mut log.reads), std::mem::take(&mut log.together));
-    let verdict = judge(&history);
-    (log.reads, log.together) = (std::mem::take(&mut history.reads), std::mem::take(&mut history.together));
-    let naive = naive.map(|naive| {
-        (history.reads, history.together) = (naive.reads, naive.together);
-        judge(&history)
-    });
+    let attempts = world.book.attempts();
     let source = match settings.source {
         SourceKind::Sqlite => "sqlite",
         SourceKind::Postgres => "postgres",
@@ -182,17 +204,18 @@ fn report(
     let material = Material {
         origin,
         end,
-        log: &log,
-        verdict,
+        nodes: settings.nodes,
+        tally: bench.tally,
+        verdict: bench.judge.verdict(),
         windows,
         attempts: &attempts,
-        rewinds: history.rewinds.len(),
-        taken_back,
-        misses,
+        rewinds: world.book.so_far().1.len(),
+        taken_back: world.book.taken_back(),
+        counted,
         trouble: world.trouble.take(),
-        naive,
+        naive: bench.naive.map(Judge::verdict),
     };
-    Report::new(settings.seed, source, l2, settings.nodes, material)
+    Report::new(settings.seed, source, l2, material)
 }
 
 /// A bar where somebody looks.

@@ -1,15 +1,16 @@
-//! The command line: `trueup-lab list`, `trueup-lab faults`.
+//! The command line: `trueup-lab list`, `trueup-lab faults`, `trueup-lab scenario`.
 //!
 //! Ends with 0 when nothing was found, 1 with findings, 2 when it was asked wrongly, 3 when something cannot be reached.
 
 mod faults;
 mod list;
+mod scenario;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::world::LabError;
+use crate::world::{L2Kind, LabError, Settings, SourceKind, schema};
 
 /// Breaks what Trueup stands on, and checks that its answers stay true.
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ enum Command {
     List(list::Args),
     /// Break things under load, and judge every answer
     Faults(faults::Args),
+    /// Break one thing by a script, and show the run second by second
+    Scenario(scenario::Args),
 }
 
 /// How a command shows what it found.
@@ -42,6 +45,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::List(args) => list::run(&args).map(|()| true),
         Command::Faults(args) => faults::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -54,6 +58,33 @@ pub(crate) fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// How many objects of each kind there are: few enough that all are read and written again and again.
+const PAIRS: u32 = 150;
+const ITEMS: u32 = 300;
+const SHELVES: u32 = 40;
+
+/// What of a world a command chooses.
+struct Choice {
+    seed: u64,
+    nodes: usize,
+    source: SourceKind,
+    l2: L2Kind,
+    max_staleness: Duration,
+    bulk_rows: u32,
+}
+
+fn settings(asked: &Choice, binary: PathBuf) -> Settings {
+    let &Choice { seed, nodes, source, l2, max_staleness, bulk_rows } = asked;
+    let shelves = if source == SourceKind::Postgres { SHELVES } else { 0 };
+    let layout = schema::Layout { pairs: PAIRS, items: ITEMS, shelves };
+    Settings { seed, nodes, source, l2, max_staleness, binary, bulk_rows, layout }
+}
+
+/// Two threads more than needed: some block in a database.
+fn runtime() -> Result<tokio::runtime::Runtime, LabError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?)
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) has seen enough.

@@ -52,12 +52,13 @@ pub(crate) struct Window {
     pub(crate) ready: Nanos,
 }
 
-/// Breaks things until `end`. `tell` hears of each round.
+/// Breaks things until `end`. `tell` hears of each round, `mended` is called when one is over.
 pub(crate) async fn run(
     world: &Arc<World>,
     mut plan: Plan,
     end: Nanos,
     mut tell: impl FnMut(&[&'static str]),
+    mut mended: impl AsyncFnMut(),
 ) -> Vec<Window> {
     let clock = world.book.clock.clone();
     let mut windows = Vec::new();
@@ -72,6 +73,7 @@ pub(crate) async fn run(
         }
         tell(&kinds.iter().map(|kind| kind.name).collect::<Vec<_>>());
         windows.push(round(world, &kinds, hold, &mut plan.dice).await);
+        mended().await;
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! One look at each operation: a read costs two binary searches in its object's own list, so the whole is linear in the
 //! history but for a logarithm of the writes to one object.
+//!
+//! A long history comes in parts, so that what was read need not be held until the end. A part is judged when everything is
+//! known that was written before it ends; nothing that is written later can change what its reads may have shown.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,7 +13,9 @@ use std::{
 
 use trueup_core::env::Nanos;
 
-use super::{History, Object, Promise, Read, Seen, Together, Violation, Write, chain::Chain};
+#[cfg(test)]
+use super::History;
+use super::{Object, Promise, Read, Rewind, Seen, Together, Violation, Write, chain::Chain};
 
 /// Most violations that are kept with their evidence; all are counted.
 const KEPT_MAX: usize = 10_000;
@@ -35,34 +40,58 @@ impl Verdict {
     }
 }
 
-/// Judges `history`.
+/// Judges `history` as a whole.
+#[cfg(test)]
 pub(crate) fn judge(history: &History) -> Verdict {
-    let mut judge = Judge { chains: chains(history), seen: HashMap::new(), verdict: Verdict::default() };
-    for read in &history.reads {
-        judge.read(read);
-    }
-    for together in &history.together {
-        judge.together(together, history.sum);
-    }
+    let mut judge = Judge::new(history.sum);
+    judge.hear(&history.writes, &history.rewinds, &history.reads, &history.together);
     judge.verdict
 }
 
-fn chains(history: &History) -> HashMap<Object, Chain> {
-    let mut writes: HashMap<Object, Vec<Write>> = HashMap::new();
-    for write in &history.writes {
-        writes.entry(write.object).or_default().push(*write);
+fn chains(writes: &[Write], rewinds: &[Rewind]) -> HashMap<Object, Chain> {
+    let mut of_objects: HashMap<Object, Vec<Write>> = HashMap::new();
+    for write in writes {
+        of_objects.entry(write.object).or_default().push(*write);
     }
-    writes.into_iter().map(|(object, writes)| (object, Chain::new(writes, &history.rewinds))).collect()
+    of_objects.into_iter().map(|(object, writes)| (object, Chain::new(writes, rewinds))).collect()
 }
 
-struct Judge {
+/// Hears a history part by part.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    /// What the amounts of each object's rows always add up to.
+    sum: i64,
     chains: HashMap<Object, Chain>,
-    /// The last state that each session has seen of each object.
-    seen: HashMap<(u32, Object), usize>,
+    /// The version of the last state that each session has seen of each object.
+    seen: HashMap<(u32, Object), u64>,
     verdict: Verdict,
 }
 
 impl Judge {
+    /// A judge of objects whose rows' amounts add up to `sum`.
+    pub(crate) fn new(sum: i64) -> Self {
+        Self { sum, chains: HashMap::new(), seen: HashMap::new(), verdict: Verdict::default() }
+    }
+
+    /// Judges what was read since the last call, in the order of time for each session. `writes` and `rewinds` are all since
+    /// the beginning; whatever was begun before the last of these reads ended must be among them.
+    pub(crate) fn hear(
+        &mut self,
+        writes: &[Write],
+        rewinds: &[Rewind],
+        reads: &[Read],
+        together: &[Together],
+    ) {
+        self.chains = chains(writes, rewinds);
+        reads.iter().for_each(|read| self.read(read));
+        together.iter().for_each(|together| self.together(together));
+    }
+
+    /// What was found in all parts.
+    pub(crate) fn verdict(self) -> Verdict {
+        self.verdict
+    }
+
     fn read(&mut self, read: &Read) {
         self.verdict.reads += 1;
         let Some(chain) = self.chains.get(&read.object) else {
@@ -73,7 +102,8 @@ impl Judge {
         let own = if read.covers > Nanos::ZERO { chain.oldest(read.covers, read.end) } else { 0 };
         let session = read.session.map(|session| (session, read.object));
         let before = session.and_then(|session| self.seen.get(&session));
-        let before = before.map_or(0, |index| chain.surviving(*index, read.end));
+        let before = before.and_then(|version| chain.index_of(*version));
+        let before = before.map_or(0, |index| chain.surviving(index, read.end));
         let grace = read.bound.unwrap_or(Duration::MAX);
         let found = match read.seen {
             Seen::Foreign => {
@@ -119,8 +149,8 @@ impl Judge {
         } else {
             None
         };
-        if let Some(session) = session {
-            self.seen.insert(session, found);
+        if let (Some(session), Some(state)) = (session, state) {
+            self.seen.insert(session, state.version);
         }
         if let Some((promise, index, why)) = complaint {
             let write = self.chains.get(&read.object).and_then(|chain| chain.write(index)).copied();
@@ -129,7 +159,8 @@ impl Judge {
     }
 
     /// Rows of one state: each right by itself, those of one object of one version, and amounts that add up.
-    fn together(&mut self, together: &Together, sum: i64) {
+    fn together(&mut self, together: &Together) {
+        let sum = self.sum;
         self.verdict.together += 1;
         let mut versions: HashMap<Object, Seen> = HashMap::new();
         for read in &together.reads {

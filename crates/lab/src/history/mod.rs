@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use trueup_core::env::Nanos;
 
+#[cfg(test)]
+use self::judge::judge;
 pub(crate) use self::{
-    judge::{Verdict, judge},
+    judge::{Judge, Verdict},
     violation::{Promise, Violation},
 };
 
@@ -123,6 +125,7 @@ pub(crate) struct Together {
 }
 
 /// Everything that happened.
+#[cfg(test)]
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// In the order of versions for each object.

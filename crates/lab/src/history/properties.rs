@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::{prelude::*, sample::Index};
 use trueup_core::env::Nanos;
 
-use super::{History, Object, Promise, Read, Rewind, Seen, ServedBy, Together, Write, judge};
+use super::{History, Judge, Object, Promise, Read, Rewind, Seen, ServedBy, Together, Write, judge};
 
 const OBJECTS: u32 = 4;
 const SUM: i64 = 2_000;
@@ -192,6 +192,32 @@ proptest! {
         let verdict = judge(&history);
         prop_assert!(verdict.counts.is_empty(), "{:?}\n{history:#?}", verdict.violations.first());
         prop_assert_eq!(verdict.reads as usize, history.reads.len() + 2 * history.together.len());
+    }
+
+    /// Whatever is written later changes nothing about what was read before.
+    #[test]
+    fn part_by_part_the_same_is_found(mut history in honest(), cuts: [Index; 3], lie: bool) {
+        if let (true, Some((older, _))) = (lie, overwritten(&history)) {
+            let end = late(&history);
+            history.reads.push(Honest::read(&older, end, end + 1, 0, None));
+        }
+        let whole = judge(&history);
+        let ends: Vec<Nanos> = history.reads.iter().map(|read| read.end).collect();
+        let mut cuts: Vec<Nanos> = cuts.iter().filter(|_| !ends.is_empty()).map(|cut| *cut.get(&ends)).collect();
+        cuts.push(Nanos(u64::MAX));
+        cuts.sort_unstable();
+        let (mut parts, mut from) = (Judge::new(SUM), Nanos::ZERO);
+        for cut in cuts {
+            let is_now = |read: &Read| (from..cut).contains(&read.end);
+            let writes: Vec<_> = history.writes.iter().filter(|write| write.start < cut).copied().collect();
+            let rewinds: Vec<_> = history.rewinds.iter().filter(|rewind| rewind.start < cut).cloned().collect();
+            let reads: Vec<_> = history.reads.iter().filter(|read| is_now(read)).copied().collect();
+            let together = history.together.iter().filter(|together| is_now(&together.reads[0]));
+            parts.hear(&writes, &rewinds, &reads, &together.cloned().collect::<Vec<_>>());
+            from = cut;
+        }
+        let parts = parts.verdict();
+        prop_assert_eq!((parts.reads, parts.together, parts.counts), (whole.reads, whole.together, whole.counts));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod answer;
 mod http;
 mod naive;
 mod ops;
+mod own;
 mod reader;
 mod session;
 mod writer;
@@ -22,6 +23,7 @@ use trueup_core::env::{Nanos, Task, spawn};
 
 use self::{
     naive::{Look, NaiveReader},
+    own::OwnReader,
     reader::Reader,
     session::SessionReader,
     writer::Writer,
@@ -37,6 +39,8 @@ const WRITERS: u32 = 3;
 const READERS: u32 = 4;
 /// Sessions that read over HTTP, each one read at a time.
 const SESSIONS: u32 = 3;
+/// Programs that write and a moment later read what they have written.
+const OWN_READERS: u32 = 4;
 /// Programs that read the wrong way, where that is asked for.
 const NAIVE_READERS: u32 = 2;
 
@@ -56,6 +60,16 @@ pub(crate) struct Failure {
     pub(crate) end: Nanos,
     /// How many reads it stands for.
     pub(crate) reads: u32,
+    /// The node that was asked.
+    pub(crate) node: u8,
+}
+
+/// A read with the token of a write that had been acknowledged for a while.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aged {
+    pub(crate) end: Nanos,
+    /// It was sent to the database because of the token alone.
+    pub(crate) bypassed: bool,
 }
 
 /// What readers have written down.
@@ -64,6 +78,7 @@ pub(crate) struct Log {
     pub(crate) reads: Vec<Read>,
     pub(crate) together: Vec<Together>,
     pub(crate) failures: Vec<Failure>,
+    pub(crate) aged: Vec<Aged>,
 }
 
 /// A log that several readers write.
@@ -84,8 +99,15 @@ impl SharedLog {
         self.log.lock().together.push(together);
     }
 
-    fn fail(&self, failure: Failure) {
-        self.log.lock().failures.push(failure);
+    fn add_aged(&self, read: Read, bypassed: bool) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let mut log = self.log.lock();
+        log.aged.push(Aged { end: read.end, bypassed });
+        log.reads.push(read);
+    }
+
+    fn fail(&self, end: Nanos, reads: u32, node: usize) {
+        self.log.lock().failures.push(Failure { end, reads, node: node as u8 });
     }
 
     /// How many answers there are.
@@ -140,14 +162,18 @@ impl Load {
                 tasks.push(spawn("lab direct reader", reader.run(stop.clone())));
             }
         } else {
-            let pause = each(READERS, rates.reads / reader::BATCH);
+            let pace = reader::Pace::new(rates.reads, READERS);
             for number in 0..READERS {
-                let reader = Reader::new(world, &log, pause, seed(2, number));
+                let reader = Reader::new(world, &log, pace, seed(2, number));
                 tasks.push(spawn("lab reader", reader.run(stop.clone())));
             }
             for number in 0..SESSIONS {
                 let session = SessionReader::new(world, &log, number, seed(3, number));
                 tasks.push(spawn("lab session", session.run(stop.clone())));
+            }
+            for number in 0..OWN_READERS {
+                let reader = OwnReader::new(world, &log, seed(6, number));
+                tasks.push(spawn("lab own reader", reader.run(stop.clone())));
             }
         }
         let naive = naive.then(|| Arc::new(SharedLog::default()));

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use trueup_core::env::Nanos;
 
-use super::{Failure, SharedLog, Stop, answer::Said, zipf::Zipf};
+use super::{SharedLog, Stop, answer::Said, zipf::Zipf};
 use crate::{
     history::{Object, Read, Seen, ServedBy, Together},
     world::{Cells, LabError, Sql, World, schema::Row},
@@ -83,7 +83,7 @@ impl NaiveReader {
             tokio::time::sleep(PAUSE).await;
             if !matches!(tokio::time::timeout(PATIENCE, self.turn()).await, Ok(Ok(()))) {
                 self.sql = None;
-                self.log.fail(Failure { end: self.world.book.clock.now(), reads: 1 });
+                self.log.fail(self.world.book.clock.now(), 1, 0);
             }
         }
     }

@@ -7,14 +7,20 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use redis::{AsyncConnectionConfig, Value, aio::ConnectionLike as _, aio::MultiplexedConnection};
 use trueup_core::env::Nanos;
 
-use super::{Failure, SharedLog, Stop, answer::Evidence, zipf::Zipf};
+use super::{SharedLog, Stop, answer::Evidence, zipf::Zipf};
 use crate::{
     history::{Object, Read, Together},
     world::{LabError, World, schema::Row},
 };
 
-/// Reads of one batch.
-pub(super) const BATCH: u32 = 8;
+/// Reads of one batch, where it need not be larger.
+const BATCH_MIN: u32 = 8;
+/// Most reads of one batch.
+const BATCH_MAX: u32 = 128;
+/// Batches a second of one reader, where there are reads enough: more of them cost more than they show.
+const TURNS_PER_S: u32 = 60;
+/// Of a batch with a token, so many reads carry it: each of them may cost the database a query.
+const TOKENS_OF_A_BATCH: usize = 8;
 /// Pairs that are read as one state.
 const PAIRS_TOGETHER: usize = 3;
 /// Of ten batches, so many ask for a token first.
@@ -27,8 +33,31 @@ const TIGHTER_OF_TEN: u32 = 2;
 const RECENT_OF_TEN: u32 = 5;
 /// How long a node may take to answer.
 pub(super) const READ_PATIENCE: Duration = Duration::from_secs(1);
+/// What a reader that was held up makes up for.
+const LATE_MAX: Duration = Duration::from_millis(200);
 /// Pause after a failure.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How much one reader reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Reads of a batch.
+    batch: u32,
+    /// From the beginning of one batch to that of the next.
+    every: Duration,
+}
+
+impl Pace {
+    /// The pace of each of `readers` that read `rate` rows a second together.
+    pub(super) fn new(rate: u32, readers: u32) -> Self {
+        let rate = rate.max(1);
+        let batch = (rate / (readers * TURNS_PER_S)).clamp(BATCH_MIN, BATCH_MAX);
+        // Some turns read a few pairs instead.
+        let pairs = 2 * PAIRS_TOGETHER as u32;
+        let of_ten = (10 - TOGETHER_OF_TEN) * batch + TOGETHER_OF_TEN * pairs;
+        Self { batch, every: Duration::from_secs(1) * readers * of_ten / (10 * rate) }
+    }
+}
 
 /// What a batch demands.
 #[derive(Clone, Debug, Default)]
@@ -45,30 +74,37 @@ pub(super) struct Reader {
     log: Arc<SharedLog>,
     objects: Zipf,
     dice: StdRng,
-    pause: Duration,
+    pace: Pace,
     connections: Vec<Option<MultiplexedConnection>>,
 }
 
 impl Reader {
-    pub(super) fn new(world: &Arc<World>, log: &Arc<SharedLog>, pause: Duration, seed: u64) -> Self {
+    pub(super) fn new(world: &Arc<World>, log: &Arc<SharedLog>, pace: Pace, seed: u64) -> Self {
         Self {
             world: Arc::clone(world),
             log: Arc::clone(log),
             objects: Zipf::ordered(world.popularity.clone()),
             dice: StdRng::seed_from_u64(seed),
-            pause,
+            pace,
             connections: world.nodes.iter().map(|_| None).collect(),
         }
     }
 
     pub(super) async fn run(mut self, stop: Stop) {
+        let clock = self.world.book.clock.clone();
+        let mut due = clock.now();
         while !stop.is_told() {
-            tokio::time::sleep(self.pause.mul_f64(self.dice.random_range(0.5..1.5))).await;
+            // Whoever is late goes on at once, but does not make up for what a fault has cost.
+            due = due.after(self.pace.every.mul_f64(self.dice.random_range(0.5..1.5)));
+            let now = clock.now();
+            if now.since(due) > LATE_MAX {
+                due = now;
+            }
+            tokio::time::sleep(due.since(now)).await;
             let node = self.dice.random_range(0..self.connections.len());
             if self.turn(node).await.is_err() {
                 self.connections[node] = None;
-                let end = self.world.book.clock.now();
-                self.log.fail(Failure { end, reads: BATCH });
+                self.log.fail(clock.now(), self.pace.batch, node);
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
@@ -125,26 +161,28 @@ impl Reader {
 
     async fn read_batch(&mut self, node: usize, demand: &Demand) -> Result<(), LabError> {
         let layout = self.world.book.layout;
-        let rows: Vec<Row> = (0..BATCH)
-            .map(|_| {
-                let object = self.object(demand);
+        let plain = Demand { max_staleness: demand.max_staleness, ..Demand::default() };
+        let of = |index: usize| if index < TOKENS_OF_A_BATCH { demand } else { &plain };
+        let rows: Vec<Row> = (0..self.pace.batch as usize)
+            .map(|index| {
+                let object = self.object(of(index));
                 layout.row(object, self.dice.random())
             })
             .collect();
         let mut pipe = redis::pipe();
-        for row in &rows {
+        for (index, row) in rows.iter().enumerate() {
             pipe.cmd("TRUEUP.GET").arg(row.class).arg(row.id);
-            demands(&mut pipe, demand);
+            demands(&mut pipe, of(index));
         }
         let clock = self.world.book.clock.clone();
         let start = clock.now();
         let answers = self.connection(node).await?.req_packed_commands(&pipe, 0, rows.len()).await?;
         let end = clock.now();
         let mut reads = Vec::with_capacity(rows.len());
-        for (row, answer) in rows.iter().zip(&answers) {
+        for (index, (row, answer)) in rows.iter().zip(&answers).enumerate() {
             match Evidence::of_resp(*row, answer) {
-                Some(evidence) => reads.push(self.read(*row, &evidence, demand, (start, end), node)),
-                None => self.log.fail(Failure { end, reads: 1 }),
+                Some(evidence) => reads.push(self.read(*row, &evidence, of(index), (start, end), node)),
+                None => self.log.fail(end, 1, node),
             }
         }
         self.log.add(reads);
@@ -170,15 +208,15 @@ impl Reader {
         let start = clock.now();
         let answers = self.connection(node).await?.req_packed_commands(&pipe, 0, 1).await?;
         let end = clock.now();
-        let failed = Failure { end, reads: rows.len() as u32 };
+        let failed = |log: &SharedLog| log.fail(end, rows.len() as u32, node);
         let Some(Value::Array(answers)) = answers.first() else {
-            self.log.fail(failed);
+            failed(&self.log);
             return Ok(());
         };
         let evidence: Option<Vec<Evidence>> =
             rows.iter().zip(answers).map(|(row, answer)| Evidence::of_resp(*row, answer)).collect();
         let Some(evidence) = evidence.filter(|evidence| evidence.len() == rows.len()) else {
-            self.log.fail(failed);
+            failed(&self.log);
             return Ok(());
         };
         let read = |(row, evidence): (&Row, &Evidence)| self.read(*row, evidence, demand, (start, end), node);
@@ -219,5 +257,21 @@ fn demands(pipe: &mut redis::Pipeline, demand: &Demand) {
     }
     if let Some(bound) = demand.max_staleness {
         pipe.arg("MAXSTALE").arg(bound.as_millis().max(1) as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_reads_come_in_larger_batches_and_not_more_often() {
+        let (few, many) = (Pace::new(2_000, 4), Pace::new(20_000, 4));
+        assert_eq!((few.batch, many.batch), (8, 83));
+        let turns = |pace: Pace| 1.0 / pace.every.as_secs_f64();
+        assert!((60.0..80.0).contains(&turns(many)), "{many:?}");
+        // Four readers, eight of ten turns a batch, two of ten three pairs.
+        let rate = |pace: Pace| 4.0 * turns(pace) * (0.8 * f64::from(pace.batch) + 0.2 * 6.0);
+        assert!((rate(few) - 2_000.0).abs() < 1.0 && (rate(many) - 20_000.0).abs() < 1.0);
     }
 }

@@ -6,7 +6,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use trueup_core::env::Nanos;
 
 use super::{
-    Failure, SharedLog, Stop,
+    SharedLog, Stop,
     answer::Said,
     http::{Answer, Http},
     reader::{READ_PATIENCE, RETRY_PAUSE},
@@ -61,7 +61,7 @@ impl SessionReader {
             if !matches!(turn, Ok(Ok(()))) {
                 self.connections[node] = None;
                 let end = self.world.book.clock.now();
-                self.log.fail(Failure { end, reads: 1 });
+                self.log.fail(end, 1, node);
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
@@ -84,7 +84,7 @@ impl SessionReader {
         let answer = http.get(&target, self.token.as_deref()).await?;
         let end = clock.now();
         let Some((said, served_by)) = understand(row, &answer) else {
-            self.log.fail(Failure { end, reads: 1 });
+            self.log.fail(end, 1, node);
             return Ok(());
         };
         self.token = answer.token.or(self.token.take());
@@ -106,7 +106,7 @@ impl SessionReader {
 }
 
 /// What an answer about `row` says; none where it is an error.
-fn understand(row: Row, answer: &Answer) -> Option<(Said, ServedBy)> {
+pub(super) fn understand(row: Row, answer: &Answer) -> Option<(Said, ServedBy)> {
     let said = match answer.status {
         200 => Said::of_json(row, &answer.body),
         // An unknown path is a 404 too, and shows no evidence.

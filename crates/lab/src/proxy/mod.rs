@@ -74,8 +74,7 @@ async fn accept(
     let mut number = seed;
     while let Ok((client, _)) = listener.accept().await {
         number = number.wrapping_add(1);
-        let upstream = *upstream.lock();
-        let weather = weather.clone();
+        let (upstream, weather) = (Arc::clone(&upstream), weather.clone());
         // Ends with either side, or with the weather.
         spawn("lab proxy connection", async move { _ = carry(client, upstream, weather, number).await });
     }
@@ -83,7 +82,7 @@ async fn accept(
 
 async fn carry(
     client: TcpStream,
-    upstream: SocketAddr,
+    upstream: Arc<Mutex<SocketAddr>>,
     mut weather: watch::Receiver<Weather>,
     seed: u64,
 ) -> std::io::Result<()> {
@@ -91,6 +90,8 @@ async fn carry(
     if !pump::open(&mut weather, cuts).await {
         return Ok(());
     }
+    // After the cuts were counted: whoever is led elsewhere later is cut.
+    let upstream = *upstream.lock();
     let server = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;

@@ -1,6 +1,7 @@
 //! What a run has shown.
 
 mod show;
+mod tally;
 mod timeline;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -8,13 +9,16 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 use trueup_core::env::Nanos;
 
-pub(crate) use self::show::{aligned, table};
 use self::timeline::Timeline;
+pub(crate) use self::{
+    show::{aligned, table},
+    tally::Tally,
+};
 use crate::{
     fault::Window,
     history::{Promise, Read, ServedBy, Verdict, Violation},
-    load::Log,
-    world::Attempt,
+    load::Aged,
+    world::{Attempt, Counted},
 };
 
 /// A write that takes longer than this, while nothing was done to the database, was held up by the cache.
@@ -35,11 +39,17 @@ pub(crate) struct Report {
     pub(crate) nodes: usize,
     pub(crate) seconds: f64,
     pub(crate) reads: Reads,
+    /// Answers that the judge has compared with what was written.
+    pub(crate) checked: u64,
+    pub(crate) unproven: Vec<Unproven>,
+    pub(crate) own_tokens: OwnTokens,
     pub(crate) writes: Writes,
     /// How often each promise was broken; empty when none was.
     pub(crate) violations: BTreeMap<Promise, u64>,
     /// The first violations, each with both operations.
     pub(crate) evidence: Vec<Evidence>,
+    /// How often something was broken.
+    pub(crate) faults_injected: u64,
     pub(crate) faults: Vec<FaultReport>,
     /// Problems of the lab itself: the run has not shown what it should have.
     pub(crate) trouble: Vec<String>,
@@ -62,6 +72,28 @@ pub(crate) struct Reads {
     pub(crate) misses: BTreeMap<String, u64>,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+}
+
+/// How long a node could not be relied on for proven answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unproven {
+    /// Seconds in which it was asked and no tier of it answered: it was away, or could prove nothing.
+    pub(crate) seconds: f64,
+    /// Of the run.
+    pub(crate) share: f64,
+    /// As the node itself counts, since it was started last; none where it does not answer.
+    pub(crate) counted_s: Option<f64>,
+}
+
+/// Reads with the token of a write that had been acknowledged for more than 20 ms.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct OwnTokens {
+    pub(crate) reads: u64,
+    /// Sent to the database because of the token alone.
+    pub(crate) bypassed: u64,
+    /// The same while nothing was broken, nor had just been.
+    pub(crate) reads_calm: u64,
+    pub(crate) bypassed_calm: u64,
 }
 
 /// Writes of the run.
@@ -114,28 +146,26 @@ pub(crate) struct Naive {
 pub(crate) struct Material<'a> {
     pub(crate) origin: Nanos,
     pub(crate) end: Nanos,
-    pub(crate) log: &'a Log,
+    pub(crate) nodes: usize,
+    pub(crate) tally: Tally,
     pub(crate) verdict: Verdict,
     pub(crate) windows: &'a [Window],
     pub(crate) attempts: &'a [Attempt],
     pub(crate) rewinds: usize,
     pub(crate) taken_back: u64,
-    pub(crate) misses: BTreeMap<String, u64>,
+    pub(crate) counted: Counted,
     pub(crate) trouble: Vec<String>,
     pub(crate) naive: Option<Verdict>,
 }
 
 impl Report {
     /// The report of a run that is described by the first arguments.
-    pub(crate) fn new(
-        seed: u64,
-        source: &'static str,
-        l2: &'static str,
-        nodes: usize,
-        material: Material<'_>,
-    ) -> Self {
-        let Material { origin, end, log, verdict, windows, attempts, .. } = material;
-        let timeline = Timeline::new(log, origin, end);
+    pub(crate) fn new(seed: u64, source: &'static str, l2: &'static str, material: Material<'_>) -> Self {
+        let Material { origin, end, nodes, tally, verdict, windows, attempts, counted, .. } = material;
+        let Tally { mut reads, mut timeline, aged } = tally;
+        timeline.close(end);
+        (reads.p50_ms, reads.p99_ms) = (timeline.latency_ms(0.5), timeline.latency_ms(0.99));
+        reads.misses = counted.misses;
         let mut violations = verdict.counts.clone();
         let blocked: Vec<&Attempt> = attempts.iter().filter(|attempt| is_blocked(attempt, windows)).collect();
         if !blocked.is_empty() {
@@ -153,7 +183,6 @@ impl Report {
             .map(|found| of_violation(found, windows, origin))
             .collect();
         evidence.extend(blocked.iter().take(BLOCKED_MAX).map(|attempt| of_blocked(attempt, origin)));
-        let reads = Reads { misses: material.misses, ..reads(log, &timeline) };
         let mut trouble = material.trouble;
         if l2 != "none" && nodes > 0 && !reads.served_by.contains_key(&ServedBy::L2) {
             trouble.push(
@@ -167,6 +196,16 @@ impl Report {
             nodes,
             seconds: end.since(origin).as_secs_f64(),
             reads,
+            checked: verdict.reads,
+            unproven: (0..nodes)
+                .map(|node| Unproven {
+                    seconds: timeline.unproven(node).as_secs_f64(),
+                    share: timeline.unproven(node).div_duration_f64(timeline.span()),
+                    counted_s: counted.unproven_s.get(node).copied().flatten(),
+                })
+                .collect(),
+            own_tokens: own_tokens(&aged, windows),
+            faults_injected: windows.iter().map(|window| window.faults.len() as u64).sum(),
             writes: writes(attempts, material.rewinds, material.taken_back),
             violations,
             evidence,
@@ -196,8 +235,27 @@ impl Report {
 
 /// What was broken while the read was under way, or shortly before.
 fn during(read: &Read, windows: &[Window]) -> Vec<&'static str> {
-    let near = |window: &&Window| read.end >= window.start && read.start <= window.ready.after(AFTERMATH);
+    let near = |window: &&Window| window.is_near(read.start, read.end);
     windows.iter().filter(near).flat_map(|window| window.faults.iter().copied()).collect()
+}
+
+fn own_tokens(aged: &[Aged], windows: &[Window]) -> OwnTokens {
+    let mut own = OwnTokens::default();
+    for read in aged {
+        let is_calm = !windows.iter().any(|window| window.is_near(read.end, read.end));
+        own.reads += 1;
+        own.bypassed += u64::from(read.bypassed);
+        own.reads_calm += u64::from(is_calm);
+        own.bypassed_calm += u64::from(is_calm && read.bypassed);
+    }
+    own
+}
+
+impl Window {
+    /// Whether something that lasted from `start` to `end` happened while it was broken, or shortly after.
+    fn is_near(&self, start: Nanos, end: Nanos) -> bool {
+        end >= self.start && start <= self.ready.after(AFTERMATH)
+    }
 }
 
 fn of_violation(violation: &Violation, windows: &[Window], origin: Nanos) -> Evidence {
@@ -226,25 +284,6 @@ fn of_blocked(attempt: &Attempt, origin: Nanos) -> Evidence {
         took.as_millis()
     );
     Evidence { promise: Promise::P7, during: Vec::new(), what }
-}
-
-fn reads(log: &Log, timeline: &Timeline) -> Reads {
-    let mut reads = Reads { together: log.together.len() as u64, ..Reads::default() };
-    for read in all(log) {
-        reads.answered += 1;
-        *reads.served_by.entry(read.served_by).or_default() += 1;
-        reads.with_token += u64::from(read.covers > Nanos::ZERO);
-        reads.of_sessions += u64::from(read.session.is_some());
-        reads.absent += u64::from(read.seen == crate::history::Seen::Absent);
-    }
-    reads.failed = log.failures.iter().map(|failure| u64::from(failure.reads)).sum();
-    (reads.p50_ms, reads.p99_ms) = (timeline.latency_ms(0.5), timeline.latency_ms(0.99));
-    reads
-}
-
-/// Every answer, alone or together with others.
-fn all(log: &Log) -> impl Iterator<Item = &Read> {
-    log.reads.iter().chain(log.together.iter().flat_map(|together| &together.reads))
 }
 
 fn writes(attempts: &[Attempt], rewinds: usize, taken_back: u64) -> Writes {

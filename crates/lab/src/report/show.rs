@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{FaultReport, Report};
+use super::{FaultReport, Report, Unproven};
 
 /// Violations that are shown; JSON has more.
 const SHOWN_MAX: usize = 10;
@@ -30,6 +30,11 @@ fn write(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text, "reads   {} answered: {}", reads.answered, served.join(", "))?;
     writeln!(
         text,
+        "        {} checked against what was written, {} faults injected",
+        report.checked, report.faults_injected
+    )?;
+    writeln!(
+        text,
         "        {} failed; {} with a token, {} of sessions, {} several as one, {} absent; p50 {:.2} ms, p99 {:.2} ms",
         reads.failed,
         reads.with_token,
@@ -42,6 +47,22 @@ fn write(text: &mut String, report: &Report) -> std::fmt::Result {
     if !reads.misses.is_empty() {
         let misses: Vec<_> = reads.misses.iter().map(|(why, count)| format!("{why} {count}")).collect();
         writeln!(text, "misses  {} (since each node was started last)", misses.join(", "))?;
+    }
+    if !report.unproven.is_empty() {
+        let nodes: Vec<String> = report.unproven.iter().enumerate().map(unproven).collect();
+        writeln!(text, "unproven {}", nodes.join("; "))?;
+    }
+    let own = &report.own_tokens;
+    if own.reads > 0 {
+        writeln!(
+            text,
+            "tokens  of more than 20 ms: {} reads, {} sent to the database for the token alone; while nothing was broken \
+             {}, {}",
+            own.reads,
+            percent_fine(own.bypassed, own.reads),
+            own.reads_calm,
+            percent_fine(own.bypassed_calm, own.reads_calm)
+        )?;
     }
     writeln!(
         text,
@@ -70,6 +91,16 @@ fn write(text: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(text, "  {} ({during}): {}", evidence.promise, evidence.what)?;
     }
     Ok(())
+}
+
+/// A node's seconds without proof: as its readers saw it, and as it counts itself.
+fn unproven((node, unproven): (usize, &Unproven)) -> String {
+    let counted = unproven.counted_s.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1}"));
+    format!(
+        "node {node} {:.1} s ({:.1} %; itself {counted} s since it was started last)",
+        unproven.seconds,
+        100.0 * unproven.share
+    )
 }
 
 fn faults(faults: &[FaultReport]) -> String {
@@ -120,6 +151,10 @@ pub(crate) fn aligned<const N: usize>(headings: [&str; N], rows: &[[String; N]])
 
 fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+fn percent_fine(part: u64, whole: u64) -> String {
+    format!("{:.2} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
 #[cfg(test)]

@@ -187,11 +187,15 @@ impl Book {
         pages.writes.iter().filter(lost).count() as u64
     }
 
-    /// Everything written, ordered for the judge, and every attempt.
-    pub(crate) fn close(&self) -> (Vec<Write>, Vec<Rewind>, Vec<Attempt>) {
-        let mut pages = std::mem::take(&mut *self.pages.lock());
-        pages.writes.sort_by_key(|write| (write.object, write.version));
-        (pages.writes, pages.rewinds, pages.attempts)
+    /// Everything written so far, and when the database went back.
+    pub(crate) fn so_far(&self) -> (Vec<Write>, Vec<Rewind>) {
+        let pages = self.pages.lock();
+        (pages.writes.clone(), pages.rewinds.clone())
+    }
+
+    /// Every attempt to write.
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        self.pages.lock().attempts.clone()
     }
 
     /// The span since `earlier`.

@@ -1,4 +1,4 @@
-//! Why memory had no answer, as the nodes themselves count it.
+//! Why memory had no answer, and for how long nodes could not prove any: as they count it themselves.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,46 @@ use super::World;
 /// The counter, with its reason as a label.
 const COUNTER: &str = "trueup_misses_total{";
 const REASON: &str = "reason=\"";
+/// The number of loads, by class and outcome.
+const LOADS: &str = "trueup_load_duration_seconds_count{";
+/// The counter of seconds without proof.
+const UNPROVEN: &str = "trueup_unproven_seconds_total ";
+
+/// What nodes have counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    /// Misses of all nodes by reason.
+    pub(crate) misses: BTreeMap<String, u64>,
+    /// For each node, the seconds in which it could not prove its answers.
+    pub(crate) unproven_s: Vec<Option<f64>>,
+}
 
 impl World {
-    /// Misses by reason, of all nodes since each was started last; what a node that does not answer counted is not told.
-    pub(crate) async fn misses(&self) -> BTreeMap<String, u64> {
-        let mut misses = BTreeMap::new();
+    /// What the nodes have counted since each was started last; what a node that does not answer counted is not told.
+    pub(crate) async fn counted(&self) -> Counted {
+        let mut counted = Counted::default();
         for node in &self.nodes {
             let text = node.get("/metrics").await.unwrap_or_default();
+            counted
+                .unproven_s
+                .push(text.lines().find_map(|line| line.strip_prefix(UNPROVEN)?.trim().parse().ok()));
+            let misses = &mut counted.misses;
             for (reason, count) in text.lines().filter_map(line) {
                 *misses.entry(reason.to_owned()).or_default() += count;
             }
         }
-        misses
+        counted
+    }
+
+    /// How often all nodes together have asked the database, since each was started last; none where one does not answer.
+    pub(crate) async fn loads(&self) -> Option<u64> {
+        let mut loads = 0;
+        for node in &self.nodes {
+            let text = node.get("/metrics").await.ok()?;
+            let counts = text.lines().filter_map(|line| line.strip_prefix(LOADS)?.split_once("} "));
+            loads += counts.filter_map(|(_, count)| count.trim().parse::<f64>().ok()).sum::<f64>() as u64;
+        }
+        Some(loads)
     }
 }
 

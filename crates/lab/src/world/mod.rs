@@ -24,6 +24,7 @@ pub(crate) use self::{
     error::LabError,
     gate::Gate,
     l2::{L2, L2Kind},
+    misses::Counted,
     node::{Node, NodeSettings, binary},
     postgres::PostgresSource,
     source::{Source, SourceKind},

@@ -93,7 +93,7 @@ fn show<'a>(
             proven: answer.is_proven(),
         })
     };
-    let token = answers.iter().fold(session, |session, answer| headers::seen(class, answer, session));
+    let token = headers::seen(class, answers, session);
     let answers = answers.iter().map(one).collect::<Result<_, Problem>>()?;
     Ok(Answers { answers, token: token.map(|token| token.to_string()) })
 }

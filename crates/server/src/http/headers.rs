@@ -75,7 +75,7 @@ pub(super) fn evidence(class: &CatalogClass, answer: &Answer, session: Option<To
         // Rounded up: a cache further down must not take an answer for younger than it is.
         set(header::AGE, answer.age().as_millis().div_ceil(1_000).to_string());
     }
-    if let Some(token) = seen(class, answer, session) {
+    if let Some(token) = seen(class, [answer], session) {
         set(TOKEN, token.to_string());
     }
     if !class.form().scope().is_empty() {
@@ -84,9 +84,13 @@ pub(super) fn evidence(class: &CatalogClass, answer: &Answer, session: Option<To
     headers
 }
 
-/// The token that the session goes on with.
-pub(super) fn seen(class: &CatalogClass, answer: &Answer, session: Option<Token>) -> Option<Token> {
-    let seen = class.seen_token(answer);
+/// The token that the session goes on with, when it has been given `answers`.
+pub(super) fn seen<'a>(
+    class: &CatalogClass,
+    answers: impl IntoIterator<Item = &'a Answer>,
+    session: Option<Token>,
+) -> Option<Token> {
+    let seen = answers.into_iter().filter_map(|answer| class.seen_token(answer)).reduce(Token::together);
     match (session, seen) {
         (Some(session), Some(seen)) => Some(session.merged(seen)),
         (session, seen) => seen.or(session),

@@ -3,7 +3,7 @@
 use std::{fmt, sync::atomic::Ordering};
 
 use trueup_core::{
-    apply::{DELAY_BOUNDS_US, FeedStats},
+    apply::{DELAY_BOUNDS_US, StageDelays},
     stats::HistogramCounts,
 };
 
@@ -39,9 +39,26 @@ fn write_feed(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
     )?;
     out.histogram(
         "invalidation_delay_seconds",
-        "From a change's own time to its application here",
+        "From a change's own time to its application here, whole and by stage",
         DELAY_UNITS_PER_S,
-        [([("stage", "applied")], delays(stats))],
+        [("feed", &stats.to_feed), ("node", &stats.to_node), ("applied", &stats.applied)]
+            .map(|(stage, counts)| ([("stage", stage)], delays(counts))),
+    )?;
+    out.counter(
+        "unproven_seconds",
+        "Time in which the node could not prove its answers",
+        [(NO_LABELS, cache.unproven_time().as_secs_f64())],
+    )?;
+    let status = cache.status();
+    out.gauge(
+        "watermark_position",
+        "Through which position of the source's log the node has applied it",
+        [(NO_LABELS, status.applied.0)],
+    )?;
+    out.gauge(
+        "source_position",
+        "The highest position of the source's log that the node was told",
+        [(NO_LABELS, status.told.0)],
     )?;
     out.gauge(
         "watermark_lag_seconds",
@@ -58,13 +75,15 @@ fn write_feed(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
         "Times that following the feed failed",
         [(NO_LABELS, get(&stats.failures))],
     )?;
-    out.gauge("epoch", "Epochs of the source that this process has seen", [(NO_LABELS, cache.status().epoch)])
+    out.gauge("epoch", "Epochs of the source that this process has seen", [(NO_LABELS, status.epoch)])
 }
 
-fn delays(stats: &FeedStats) -> HistogramCounts {
+fn delays(stage: &StageDelays) -> HistogramCounts {
     let bounds = DELAY_BOUNDS_US.iter().copied().map(Some).chain([None]);
-    let counts = stats.delays.iter().map(|count| count.load(Ordering::Relaxed));
-    HistogramCounts { buckets: bounds.zip(counts).collect(), sum: stats.delay_sum_us.load(Ordering::Relaxed) }
+    HistogramCounts {
+        buckets: bounds.zip(stage.counts()).collect(),
+        sum: stage.sum_us.load(Ordering::Relaxed),
+    }
 }
 
 fn write_clients(node: &Node, out: &mut Writer<'_>) -> fmt::Result {

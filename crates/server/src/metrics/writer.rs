@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet},
+    encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet},
     metrics::MetricType,
 };
 use trueup_core::stats::HistogramCounts;
@@ -19,15 +19,15 @@ impl<'a> Writer<'a> {
     }
 
     /// A counter; `_total` is added to its name.
-    pub(super) fn counter<'l, const N: usize>(
+    pub(super) fn counter<'l, const N: usize, V: EncodeCounterValue>(
         &mut self,
         name: &str,
         help: &str,
-        rows: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, V)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         rows.into_iter().try_for_each(|(labels, count)| {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, V, u64>(&count, None)
         })
     }
 

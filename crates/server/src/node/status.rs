@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use serde::Serialize;
 use trueup::catalog::{CatalogClass, SourceOfAnswers};
-use trueup_core::{
-    apply::{DELAY_BOUNDS_US, FeedStats},
-    receipt::ServedBy,
-};
+use trueup_core::{apply::FeedStats, receipt::ServedBy};
 
 use super::{Node, RemoteStatus};
 
@@ -55,6 +52,8 @@ pub struct FeedStatus {
     pub told: u64,
     /// Milliseconds since the node last knew how far the source was: no proven answer can be fresher.
     pub lag_ms: Option<f64>,
+    /// Seconds, since the start, in which the node could not prove its answers.
+    pub unproven_s: f64,
     /// Tags raised by the changes applied; a row change raises several.
     pub changes: u64,
     /// Transactions applied.
@@ -150,6 +149,7 @@ impl Node {
             position: status.applied.0,
             told: status.told.0,
             lag_ms: cache.lag().map(|lag| lag.as_secs_f64() * 1_000.0),
+            unproven_s: cache.unproven_time().as_secs_f64(),
             changes: stats.changes.load(Ordering::Relaxed),
             transactions: stats.transactions.load(Ordering::Relaxed),
             gaps: stats.gaps.load(Ordering::Relaxed),
@@ -162,14 +162,7 @@ impl Node {
 
 /// The bound, in milliseconds, below which `share` of the feed's delays lie.
 fn delay_ms(stats: &FeedStats, share: f64) -> Option<f64> {
-    let counts: Vec<u64> = stats.delays.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-    let wanted = (counts.iter().sum::<u64>() as f64 * share).ceil().max(1.0) as u64;
-    let mut seen = 0;
-    let bucket = counts.iter().position(|count| {
-        seen += count;
-        seen >= wanted
-    })?;
-    DELAY_BOUNDS_US.get(bucket).map(|bound_us| *bound_us as f64 / 1_000.0)
+    stats.applied.quantile_us(share).map(|bound_us| bound_us as f64 / 1_000.0)
 }
 
 fn class_status(class: &CatalogClass) -> ClassStatus {

@@ -123,12 +123,11 @@ impl CatalogClass {
         Ok(read.run().await?.into_iter().map(Answer::from).collect())
     }
 
-    /// The token of a session that has seen `answer`: with it the session never goes back in time. `None` while the
-    /// node is in no epoch.
+    /// The token of a session that has seen `answer`: with it the session never goes back in time.
     #[must_use]
     pub fn seen_token(&self, answer: &Answer) -> Option<Token> {
         match answer {
-            Answer::Cached(cached) => self.cached()?.seen_token(cached),
+            Answer::Cached(cached) => Some(self.cached()?.seen_token(cached)),
             Answer::Direct(direct) => Some(direct.seen),
         }
     }

@@ -27,6 +27,9 @@ pub(super) enum Access {
     Read,
     /// Anything.
     Write,
+    /// The same few statements again and again: each is planned once. Planning the question of how far the source is takes
+    /// longer than answering it, and the server would plan it anew each time.
+    Ask,
 }
 
 /// What a pool's sessions are bound by.
@@ -56,9 +59,13 @@ pub(super) fn pool(
     bounds: Bounds,
     server: Option<&Server>,
 ) -> Result<Pool, PostgresError> {
-    let read_only = if bounds.access == Access::Read { " -c default_transaction_read_only=on" } else { "" };
+    let access = match bounds.access {
+        Access::Read => " -c default_transaction_read_only=on",
+        Access::Write => "",
+        Access::Ask => " -c plan_cache_mode=force_generic_plan",
+    };
     let session = format!(
-        "{SESSION_OPTIONS} -c statement_timeout={} -c lock_timeout={}{read_only}",
+        "{SESSION_OPTIONS} -c statement_timeout={} -c lock_timeout={}{access}",
         bounds.limit.as_millis().max(1),
         bounds.lock_wait.as_millis().max(1),
     );

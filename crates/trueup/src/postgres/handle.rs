@@ -74,7 +74,7 @@ impl Postgres {
             system_id,
             readers: make(bounds(Access::Read, options.readers_max, LOAD_LIMIT_DEFAULT))?,
             writers: make(bounds(Access::Write, options.writers_max, options.write_limit))?,
-            askers: make(bounds(Access::Write, ASKERS_MAX, ASK_LIMIT))?,
+            askers: make(bounds(Access::Ask, ASKERS_MAX, ASK_LIMIT))?,
             identity: ArcSwapOption::empty(),
             registry: ArcSwap::from_pointee(Registry::default()),
             watch: Watch::default(),

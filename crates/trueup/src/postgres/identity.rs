@@ -26,4 +26,4 @@ impl Identity {
 }
 
 /// The epoch of what is loaded before the feed has entered one: never a node's, so it is answered and not kept.
-pub(super) const NO_EPOCH: EpochId = EpochId::from_bytes([0; EpochId::BYTES]);
+pub(super) const NO_EPOCH: EpochId = EpochId::UNKNOWN;

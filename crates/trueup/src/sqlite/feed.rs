@@ -287,7 +287,8 @@ impl<'a> Follower<'a> {
                 end: position(last),
                 transactions: batch.transactions,
             };
-            if self.feed.apply(&message, batch.written_at_ms).is_err() {
+            let written_at_us = batch.written_at_ms.iter().map(|at_ms| at_ms * 1_000);
+            if self.feed.apply(&message, written_at_us).is_err() {
                 return Ok(Some(Ended::Unsure("the ledger refused a message")));
             }
             (self.applied, self.nonce) = (last, nonce);

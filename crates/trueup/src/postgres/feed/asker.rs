@@ -19,6 +19,8 @@ use super::{control::Control, error::FeedError, host::Host};
 
 /// After so long without a word of the log while an answer waits for it, a heartbeat is sent.
 const BEAT_AFTER: Duration = Duration::from_millis(20);
+/// The same where a reader's token waits for it.
+const BEAT_AFTER_WISH: Duration = Duration::from_millis(10);
 /// A heartbeat that has not come back is not sent again before this has passed.
 const BEAT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Pause after a question that failed.
@@ -90,6 +92,7 @@ impl Asker<'_> {
             let applied = self.feed.applied();
             // Before the question is sent: every commit acknowledged before this moment shows in the answer.
             let (at, discards) = (self.host.clock().now(), self.feed.discards());
+            self.feed.forget_wishes();
             let doing = "asking how far it is";
             let answer = match tokio::time::timeout(ASK_LIMIT, self.host.ask()).await {
                 Ok(Ok(answer)) => answer,
@@ -142,16 +145,23 @@ impl Asker<'_> {
         tokio::time::sleep(busy.saturating_sub(self.since(ask.at))).await;
         if self.feed.applied() < ask.position && self.sends_beats {
             let applied = self.feed.applied();
-            let patience = BEAT_AFTER.saturating_sub(self.since(ask.at));
+            // A reader whose token lies there is sent to the source until then.
+            let is_wished = self.feed.wished() > applied;
+            let patience =
+                if is_wished { BEAT_AFTER_WISH } else { BEAT_AFTER }.saturating_sub(self.since(ask.at));
             let reached = tokio::time::timeout(patience, self.feed.until_applied(ask.position)).await;
             if reached.is_err() && self.feed.applied() == applied {
                 self.beat().await;
             }
         }
-        // Whatever is told beyond the answer asks for another one.
+        // Whatever is told beyond the answer asks for another one, and so does a reader whose token lies there.
         let beyond = Position(ask.position.0.saturating_add(1));
         let patience = idle.saturating_sub(self.since(ask.at));
-        drop(tokio::time::timeout(patience, self.feed.until_applied(beyond)).await);
+        tokio::select! {
+            () = self.feed.until_applied(beyond) => {}
+            () = self.feed.until_wished(beyond) => {}
+            () = tokio::time::sleep(patience) => {}
+        }
     }
 
     async fn beat(&mut self) {

@@ -11,7 +11,7 @@ use std::{
 use trueup_core::{
     apply::Feed,
     entry::EpochId,
-    env::Nanos,
+    env::{Nanos, unix_us},
     proof::{Message, Position, Refused},
 };
 
@@ -73,7 +73,7 @@ impl Reader<'_> {
                 next = self.replication.next() => Some(next?),
                 () = tokio::time::sleep(REPORT_EVERY) => None,
             };
-            let now = self.host.clock().now();
+            let (now, taken_at_us) = (self.host.clock().now(), unix_us());
             let mut wants_reply = false;
             match first {
                 Some(first) => {
@@ -85,7 +85,7 @@ impl Reader<'_> {
                     }
                     wants_reply = self.take_all(&first, &*mapping.mapper).await?;
                     if let Some(batch) = self.assembler.take_batch()
-                        && let Some(ended) = self.apply(batch, mapping.digest)
+                        && let Some(ended) = self.apply(batch, mapping.digest, taken_at_us)
                     {
                         return Ok(ended);
                     }
@@ -129,7 +129,7 @@ impl Reader<'_> {
         }
     }
 
-    fn apply(&self, batch: Batch, mapping: [u8; 16]) -> Option<Ended> {
+    fn apply(&self, batch: Batch, mapping: [u8; 16], taken_at_us: u64) -> Option<Ended> {
         if let Some(beat) = batch.beat {
             self.progress.saw_beat(beat);
         }
@@ -140,10 +140,20 @@ impl Reader<'_> {
             end: batch.end,
             transactions: batch.transactions,
         };
-        let committed_at_ms = batch.committed_at_ms;
-        let applied = self.feed.apply(&message, committed_at_ms.iter().copied().filter(|at_ms| *at_ms > 0));
+        let committed_at_us = batch.committed_at_us;
+        let committed = committed_at_us.iter().copied().filter(|at_us| *at_us > 0);
+        let applied = self.feed.apply(&message, committed.clone());
+        if applied.is_ok() {
+            self.feed.came(taken_at_us, committed);
+        }
         if let (Some(sink), Ok(()) | Err(Refused::Old)) = (self.sink, &applied) {
-            sink.applied(&Told { message, committed_at_ms, mapping, beat: self.progress.beat() });
+            sink.applied(&Told {
+                message,
+                committed_at_us,
+                mapping,
+                beat: self.progress.beat(),
+                taken_at_us,
+            });
         }
         match applied {
             Ok(()) | Err(Refused::Old) => None,

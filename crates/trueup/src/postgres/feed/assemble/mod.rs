@@ -36,8 +36,8 @@ pub(super) struct Batch {
     pub(super) end: Position,
     /// Those that changed something.
     pub(super) transactions: Vec<Transaction>,
-    /// When each was committed by the database's clock, in milliseconds since 1970; zero for tags outside of transactions.
-    pub(super) committed_at_ms: Vec<u64>,
+    /// When each was committed by the database's clock, in microseconds since 1970; zero for tags outside of transactions.
+    pub(super) committed_at_us: Vec<u64>,
     /// The counter of the last heartbeat in the batch.
     pub(super) beat: Option<u64>,
 }
@@ -234,7 +234,7 @@ impl Assembler {
         if !tags.is_empty() {
             self.batch.transactions.push(Transaction { xid, end, tags });
             let unix_us = committed_at.saturating_add(DATABASE_EPOCH_US).max(0);
-            self.batch.committed_at_ms.push(unix_us.cast_unsigned() / 1000);
+            self.batch.committed_at_us.push(unix_us.cast_unsigned());
         }
         Ok(())
     }
@@ -248,7 +248,7 @@ impl Assembler {
             // No transaction stands behind them: their id is visible to everyone.
             let tags = std::mem::take(&mut self.loose);
             self.batch.transactions.push(Transaction { xid: Xid(0), end, tags });
-            self.batch.committed_at_ms.push(0);
+            self.batch.committed_at_us.push(0);
         }
     }
 }

@@ -59,10 +59,10 @@ fn each_transaction_raises_what_it_changed() {
     assert!(batch.transactions.is_sorted_by_key(|t| t.end));
     assert_eq!(batch.end, batch.transactions.last().unwrap().end);
     assert_eq!((batch.beat, batch.previous), (Some(7), Position(1)));
-    let year_2020_ms = 1_577_836_800_000;
-    let timed = batch.committed_at_ms.iter().zip(&batch.transactions).filter(|(_, t)| t.xid > Xid(0));
+    let year_2020_us = 1_577_836_800_000_000;
+    let timed = batch.committed_at_us.iter().zip(&batch.transactions).filter(|(_, t)| t.xid > Xid(0));
     assert!(
-        timed.clone().count() == 15 && timed.clone().all(|(ms, _)| *ms > year_2020_ms),
+        timed.clone().count() == 15 && timed.clone().all(|(us, _)| *us > year_2020_us),
         "by the clock of 1970"
     );
 }

@@ -151,8 +151,12 @@ impl Fleet {
             }
             self.remember(|memory| memory.beat = memory.beat.max(told.beat));
             host.status().connection(told.message.connection);
-            let committed = told.committed_at_ms.iter().copied().filter(|at_ms| *at_ms > 0);
-            match feed.apply(&told.message, committed) {
+            let committed = told.committed_at_us.iter().copied().filter(|at_us| *at_us > 0);
+            let applied = feed.apply(&told.message, committed.clone());
+            if applied.is_ok() {
+                feed.came(told.taken_at_us, committed);
+            }
+            match applied {
                 Ok(()) | Err(Refused::Old) => self.ring().push(&told),
                 Err(Refused::OtherEpoch) => return Ok(Ended::Moved("the holder is in another epoch")),
                 Err(Refused::Gap { .. }) => {

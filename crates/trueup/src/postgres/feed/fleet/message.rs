@@ -8,9 +8,9 @@ use trueup_core::{
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Version of the format.
-const VERSION: u8 = 1;
-/// Version, epoch, connection, previous, end, mapping, heartbeat, number of transactions.
-const HEADER_BYTES: usize = 1 + 16 + 8 + 8 + 8 + 16 + 8 + 4;
+const VERSION: u8 = 2;
+/// Version, epoch, connection, previous, end, mapping, heartbeat, time taken, number of transactions.
+const HEADER_BYTES: usize = 1 + 16 + 8 + 8 + 8 + 16 + 8 + 8 + 4;
 /// Id, end, commit time, number of tags.
 const TRANSACTION_BYTES: usize = 8 + 8 + 8 + 4;
 const TAG_BYTES: usize = 8;
@@ -26,12 +26,14 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 128 << 20;
 pub struct Told {
     /// What is applied.
     pub message: Message,
-    /// When each transaction was committed by the database's clock, in milliseconds since 1970; zero where that is unknown.
-    pub committed_at_ms: Vec<u64>,
+    /// When each transaction was committed by the database's clock, in microseconds since 1970; zero where that is unknown.
+    pub committed_at_us: Vec<u64>,
     /// Digest of how changes become tags: whoever maps otherwise cannot use the message.
     pub mapping: [u8; 16],
     /// The counter of the last heartbeat that was seen in the log.
     pub beat: u64,
+    /// When the node that holds the slot took it from the log, in microseconds since 1970 by that node's clock. For metrics.
+    pub taken_at_us: u64,
 }
 
 /// Bytes that are no message.
@@ -57,10 +59,11 @@ impl Told {
         }
         bytes.extend_from_slice(&self.mapping);
         bytes.extend_from_slice(&self.beat.to_le_bytes());
+        bytes.extend_from_slice(&self.taken_at_us.to_le_bytes());
         bytes.extend_from_slice(&(self.message.transactions.len() as u32).to_le_bytes());
-        let committed = self.committed_at_ms.iter().copied().chain(std::iter::repeat(0));
-        for (transaction, committed_at_ms) in self.message.transactions.iter().zip(committed) {
-            for number in [transaction.xid.0, transaction.end.0, committed_at_ms] {
+        let committed = self.committed_at_us.iter().copied().chain(std::iter::repeat(0));
+        for (transaction, committed_at_us) in self.message.transactions.iter().zip(committed) {
+            for number in [transaction.xid.0, transaction.end.0, committed_at_us] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
             bytes.extend_from_slice(&(transaction.tags.len() as u32).to_le_bytes());
@@ -87,15 +90,15 @@ impl Told {
         let epoch = EpochId::from_bytes(take(&mut rest)?);
         let (connection, previous, end) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
         let mapping = take(&mut rest)?;
-        let beat = number(&mut rest)?;
+        let (beat, taken_at_us) = (number(&mut rest)?, number(&mut rest)?);
         let count = u32::from_le_bytes(take(&mut rest)?) as usize;
         if count > rest.len() / TRANSACTION_BYTES {
             return Err(BadMessage);
         }
-        let (mut transactions, mut committed_at_ms) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut transactions, mut committed_at_us) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for _ in 0..count {
             let (xid, end) = (Xid(number(&mut rest)?), Position(number(&mut rest)?));
-            committed_at_ms.push(number(&mut rest)?);
+            committed_at_us.push(number(&mut rest)?);
             let tags = u32::from_le_bytes(take(&mut rest)?) as usize;
             let (told, left) = rest.split_at_checked(tags.saturating_mul(TAG_BYTES)).ok_or(BadMessage)?;
             rest = left;
@@ -108,7 +111,7 @@ impl Told {
         }
         let (previous, end) = (Position(previous), Position(end));
         let message = Message { epoch, connection, previous, end, transactions };
-        Ok(Self { message, committed_at_ms, mapping, beat })
+        Ok(Self { message, committed_at_us, mapping, beat, taken_at_us })
     }
 }
 

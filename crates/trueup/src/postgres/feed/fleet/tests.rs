@@ -16,7 +16,7 @@ fn told(previous: u64, end: u64) -> Told {
     let transactions = vec![Transaction { xid: Xid(end), end: Position(end), tags: vec![Tag(end), Tag(7)] }];
     let (previous, end) = (Position(previous), Position(end));
     let message = Message { epoch: EPOCH, connection: 1, previous, end, transactions };
-    Told { message, committed_at_ms: vec![5], mapping: [1; 16], beat: 9 }
+    Told { message, committed_at_us: vec![5], mapping: [1; 16], beat: 9, taken_at_us: 8 }
 }
 
 fn after(ring: &Ring, from: u64) -> Option<Vec<u64>> {
@@ -113,14 +113,15 @@ fn the_bytes_are_part_of_the_format_and_never_move() {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         hex,
-        "79000000\
-         01\
+        "81000000\
+         02\
          03030303030303030303030303030303\
          0100000000000000\
          0a00000000000000\
          1400000000000000\
          01010101010101010101010101010101\
          0900000000000000\
+         0800000000000000\
          01000000\
          14000000000000001400000000000000050000000000000002000000\
          14000000000000000700000000000000\
@@ -134,17 +135,17 @@ proptest! {
     #[test]
     fn messages_round_trip_and_damage_is_noticed(
         transactions in proptest::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), proptest::collection::vec(any::<u64>(), 0..5)), 0..6),
-        numbers: [u64; 4], mapping: [u8; 16], cut in 0_usize..1000, flip in 0_usize..1000,
+        numbers: [u64; 5], mapping: [u8; 16], cut in 0_usize..1000, flip in 0_usize..1000,
     ) {
-        let committed_at_ms = transactions.iter().map(|t| t.2).collect();
+        let committed_at_us = transactions.iter().map(|t| t.2).collect();
         let transactions = transactions
             .into_iter()
             .map(|(xid, end, _, tags)| Transaction { xid: Xid(xid), end: Position(end), tags: tags.into_iter().map(Tag).collect() })
             .collect();
-        let [connection, previous, end, beat] = numbers;
+        let [connection, previous, end, beat, taken_at_us] = numbers;
         let (previous, end) = (Position(previous), Position(end));
         let message = Message { epoch: EPOCH, connection, previous, end, transactions };
-        let told = Told { message, committed_at_ms, mapping, beat };
+        let told = Told { message, committed_at_us, mapping, beat, taken_at_us };
         let bytes = told.encode().unwrap();
         let body = &bytes[LENGTH_BYTES..];
         prop_assert_eq!(Told::decode(body), Ok(told));
