@@ -1,30 +1,43 @@
 //! What the remote tier costs over its client library alone, and what keeping the newer entry costs over a plain write.
 //!
 //! `cargo bench -p trueup --bench redis_cost` starts a `redis-server` of its own (or what `TRUEUP_TEST_REDIS` names) and, if
-//! `--cluster` is given, a cluster of six. Each figure is the best of several rounds, taken in turns: on a machine that does
-//! other things too, the ratios count.
+//! `--cluster` is given, a cluster of six. Ways are taken in turns; what is printed are medians, and medians of the ratios of
+//! the same turn. `--only gets|puts|many` leaves out the rest.
 
 #![allow(clippy::expect_used)] // a bench that cannot be set up has nothing to measure
 
-use std::{sync::Arc, time::Duration};
+mod turns;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use trueup::redis::{Redis, RedisOptions, RedisTier};
+use serde::{Deserialize, Serialize};
+use trueup::{
+    Plan, ServedBy, Sqlite, SqliteOptions, Trueup,
+    redis::{Redis, RedisOptions, RedisTier},
+    sqlite::{FeedPlan, InstallOptions},
+};
 use trueup_core::{
     entry::{Body, Envelope, EpochId, Header, KeyRing},
-    env::{Clock, spawn},
+    env::Clock,
     tier::{RemoteKey, RemotePut, RemoteTier as _},
 };
 use trueup_testbed::{Cluster, ClusterOptions, Redis as Server, RedisOptions as ServerOptions};
 
+use turns::{Way, in_turns, report};
+
 /// Keys that are read and written.
 const KEYS: u32 = 1_000;
-/// Calls of one round, over all tasks.
-const CALLS: u32 = 6_000;
-/// Rounds, of which the fastest counts.
-const ROUNDS: u32 = 7;
-/// Keys of one multi-get.
+/// Calls of one turn, by one task and by many.
+const CALLS_OF_ONE: u32 = 320;
+const CALLS_OF_MANY: u32 = 3_200;
+/// Turns of each way.
+const TURNS: usize = 101;
+/// Keys of one multi-get, and how often it is called in a turn.
 const MANY: u32 = 100;
+const MANY_CALLS: u32 = 20;
+/// Entries of one batch of writes.
+const BATCH: u32 = 64;
 /// Nobody is cut short in a bench.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(600);
@@ -51,26 +64,14 @@ fn envelope(number: u32, value_bytes: usize, position: u64) -> Bytes {
     envelope.encode(key(number).digest(), keys.sealing()).expect("a settled entry")
 }
 
-/// Microseconds that a call takes with so many tasks, and calls a second.
-async fn timed<F, W>(tasks: u32, work: F) -> (f64, f64)
-where
-    F: Fn(u32) -> W,
-    W: Future<Output = ()> + Send + 'static,
-{
-    let clock = Clock::system();
-    let began = clock.now();
-    let running: Vec<_> = (0..tasks).map(|task| spawn("bench", work(task))).collect();
-    for task in running {
-        task.ended().await;
-    }
-    let took = clock.now().since(began).as_secs_f64();
-    let calls = f64::from(CALLS / tasks * tasks);
-    (took * 1e6 / calls * f64::from(tasks), calls / took)
+/// Calls of one turn.
+const fn calls(tasks: u32) -> u32 {
+    if tasks == 1 { CALLS_OF_ONE } else { CALLS_OF_MANY / tasks * tasks }
 }
 
 /// The numbers that a task works on.
 fn numbers(task: u32, tasks: u32) -> impl Iterator<Item = u32> + Send {
-    (0..CALLS / tasks).map(move |call| (call * 31 + task * 17) % KEYS)
+    (0..calls(tasks) / tasks).map(move |call| (call * 31 + task * 17) % KEYS)
 }
 
 async fn bare(url: &str) -> redis::aio::MultiplexedConnection {
@@ -83,27 +84,50 @@ async fn bare(url: &str) -> redis::aio::MultiplexedConnection {
     client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection")
 }
 
-async fn tier(redis: Redis, prefer_newer: bool) -> Arc<RedisTier> {
-    let limits = RedisOptions {
+fn limits(prefer_newer: bool) -> RedisOptions {
+    RedisOptions {
         get_timeout: PATIENCE,
         put_timeout: PATIENCE,
         prefer_newer,
         ..RedisOptions::default()
-    };
-    let tier = redis.options(limits).start(Clock::system()).expect("a tier");
+    }
+}
+
+async fn tier(redis: Redis, prefer_newer: bool) -> Arc<RedisTier> {
+    let tier = redis.options(limits(prefer_newer)).start(Clock::system()).expect("a tier");
     while tier.get_many(&(0..200).map(key).collect::<Vec<_>>()).await.iter().any(Result::is_err) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tier
 }
 
-fn report(name: &str, tasks: u32, best: (f64, f64), base: Option<(f64, f64)>) {
-    let ratio = base.map_or_else(String::new, |base| format!("  {:.2} x", best.0 / base.0));
-    println!("{name:<38} {tasks:>3} tasks  {:>8.1} us a call  {:>9.0} calls/s{ratio}", best.0, best.1);
+/// A row of about `value_bytes` as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Item {
+    id: i64,
+    text: String,
 }
 
-fn better(best: Option<(f64, f64)>, round: (f64, f64)) -> Option<(f64, f64)> {
-    Some(best.filter(|best| best.0 <= round.0).unwrap_or(round))
+/// A cache that keeps next to nothing in memory, so that each read in turn is answered by the remote tier.
+async fn node(path: &Path, url: &str, value_bytes: usize) -> Trueup {
+    let database = rusqlite::Connection::open(path).expect("a database");
+    let schema =
+        "PRAGMA journal_mode = wal; CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL);";
+    database.execute_batch(schema).expect("a table");
+    for id in 0..KEYS {
+        // Every text of its own, and one that cannot be packed away.
+        let text: String = (0..value_bytes as u32 / 8)
+            .map(|word| format!("{:08x}", (id * 7_919 + word).wrapping_mul(2_654_435_761)))
+            .collect();
+        database.execute("INSERT INTO item VALUES (?1, ?2)", (id, text)).expect("a row");
+    }
+    FeedPlan::new(path, &InstallOptions::default()).expect("a plan").apply().expect("a feed");
+    let keys = KeyRing::parse(&"5a01".repeat(16)).expect("the bench's own secret");
+    let l2 = Redis::standalone(url).options(limits(true)).secret(keys);
+    let plan = "[defaults]\nl1_capacity = \"16KiB\"\nvalue_bytes_max = \"12KiB\"\n";
+    let plan = Plan::parse("bench", plan, &[]).expect("a plan");
+    let source = Sqlite::open(path, SqliteOptions::default()).expect("a source");
+    Trueup::builder().source(source).l2(l2).plan(plan).build().await.expect("a node")
 }
 
 async fn gets(url: &str, value_bytes: usize) {
@@ -111,93 +135,159 @@ async fn gets(url: &str, value_bytes: usize) {
     let puts =
         (0..KEYS).map(|n| RemotePut { key: key(n), envelope: envelope(n, value_bytes, 1), life: LIFE });
     assert!(tier.put_many(puts.collect()).await.iter().all(Result::is_ok));
-    for tasks in [1, 64] {
-        let (mut of_client, mut of_tier) = (None, None);
-        for _ in 0..ROUNDS {
-            let client = |task| {
-                let mut connection = bare.clone();
-                async move {
-                    for number in numbers(task, tasks) {
-                        let get = redis::cmd("GET").arg(key(number).to_string()).clone();
-                        let found = get.query_async::<Option<Vec<u8>>>(&mut connection).await;
-                        assert!(found.is_ok_and(|found| found.is_some()));
-                    }
-                }
-            };
-            of_client = better(of_client, timed(tasks, client).await);
-            let through_tier = |task| {
-                let tier = Arc::clone(&tier);
-                async move {
-                    for number in numbers(task, tasks) {
-                        assert!(matches!(tier.get(&key(number)).await, Ok(Some(_))));
-                    }
-                }
-            };
-            of_tier = better(of_tier, timed(tasks, through_tier).await);
-        }
-        if let (Some(of_client), Some(of_tier)) = (of_client, of_tier) {
-            report(&format!("GET {value_bytes} B, client alone"), tasks, of_client, None);
-            report(&format!("GET {value_bytes} B, tier"), tasks, of_tier, Some(of_client));
-        }
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = node(&folder.path().join("items.db"), url, value_bytes).await;
+    let items = node.class::<i64, Item>("item").expect("a class");
+    for id in 0..i64::from(KEYS) {
+        items.get(&id).await.expect("a row");
     }
+    while node.cache().remote_counts().is_none_or(|counts| counts.stored < u64::from(KEYS)) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for tasks in [1, 64] {
+        let client = Way::tasks("the client alone", tasks, |task| {
+            let mut connection = bare.clone();
+            async move {
+                for number in numbers(task, tasks) {
+                    let mut get = redis::cmd("GET");
+                    get.arg(key(number).to_string());
+                    let found = get.query_async::<Option<Vec<u8>>>(&mut connection).await;
+                    assert!(found.is_ok_and(|found| found.is_some()));
+                }
+            }
+        });
+        let through_tier = Way::tasks("the tier", tasks, |task| {
+            let tier = Arc::clone(&tier);
+            async move {
+                for number in numbers(task, tasks) {
+                    assert!(matches!(tier.get(&key(number)).await, Ok(Some(_))));
+                }
+            }
+        });
+        let whole_read = Way::tasks("a read of a class, L1 missed, L2 hit", tasks, |task| {
+            let items = items.clone();
+            async move {
+                for number in numbers(task, tasks) {
+                    let found = items.get(&i64::from(number)).await.expect("a row");
+                    assert!(matches!(found.receipt().served_by, ServedBy::L2 | ServedBy::L1));
+                }
+            }
+        });
+        let took = in_turns(TURNS, calls(tasks), &[client, through_tier, whole_read]).await;
+        report(&format!("GET of {value_bytes} B, {tasks} tasks"), &took);
+    }
+    node.shut_down().await;
 }
 
 async fn puts(url: &str, value_bytes: usize) {
     let (newer, plain) =
         (tier(Redis::standalone(url), true).await, tier(Redis::standalone(url), false).await);
-    for tasks in [1, 64] {
-        let (mut of_newer, mut of_plain) = (None, None);
-        for round in 0..ROUNDS {
-            let envelopes: Arc<Vec<Bytes>> =
-                Arc::new((0..KEYS).map(|n| envelope(n, value_bytes, u64::from(round) + 2)).collect());
-            for (tier, best) in [(&plain, &mut of_plain), (&newer, &mut of_newer)] {
-                let write = |task| {
-                    let (tier, envelopes) = (Arc::clone(tier), Arc::clone(&envelopes));
-                    async move {
-                        for number in numbers(task, tasks) {
-                            let envelope = envelopes[number as usize].clone();
-                            let put = RemotePut { key: key(number), envelope, life: LIFE };
-                            assert_eq!(tier.put(put).await, Ok(()));
-                        }
-                    }
-                };
-                *best = better(*best, timed(tasks, write).await);
+    let envelopes: Arc<Vec<Bytes>> = Arc::new((0..KEYS).map(|n| envelope(n, value_bytes, 2)).collect());
+    let one = |tier: &Arc<RedisTier>, tasks: u32, task: u32| {
+        let (tier, envelopes) = (Arc::clone(tier), Arc::clone(&envelopes));
+        async move {
+            for number in numbers(task, tasks) {
+                let envelope = envelopes[number as usize].clone();
+                let put = RemotePut { key: key(number), envelope, life: LIFE };
+                assert_eq!(tier.put(put).await, Ok(()));
             }
         }
-        if let (Some(of_plain), Some(of_newer)) = (of_plain, of_newer) {
-            report(&format!("SET {value_bytes} B, plain"), tasks, of_plain, None);
-            report(&format!("SET {value_bytes} B, unless newer is there"), tasks, of_newer, Some(of_plain));
-        }
+    };
+    for tasks in [1, 64] {
+        let ways = [
+            Way::tasks("plain SET", tasks, |task| one(&plain, tasks, task)),
+            Way::tasks("SET unless newer is there", tasks, |task| one(&newer, tasks, task)),
+        ];
+        report(
+            &format!("SET of {value_bytes} B, {tasks} tasks"),
+            &in_turns(TURNS, calls(tasks), &ways).await,
+        );
     }
+    // As the engine writes: in the background, by batches.
+    let batch = |tier: &Arc<RedisTier>| {
+        let (tier, envelopes) = (Arc::clone(tier), Arc::clone(&envelopes));
+        async move {
+            for _ in 0..MANY_CALLS {
+                let put = |n: u32| RemotePut {
+                    key: key(n),
+                    envelope: envelopes[n as usize].clone(),
+                    life: LIFE,
+                };
+                assert!(tier.put_many((0..BATCH).map(put).collect()).await.iter().all(Result::is_ok));
+            }
+        }
+    };
+    let ways = [
+        Way::tasks("plain SET", 1, |_| batch(&plain)),
+        Way::tasks("SET unless newer is there", 1, |_| batch(&newer)),
+    ];
+    let took = in_turns(TURNS, MANY_CALLS * BATCH, &ways).await;
+    report(&format!("SET of {value_bytes} B, batches of {BATCH}, by entry"), &took);
 }
 
-/// One multi-get over all shards, against each shard's own part of it.
+/// One multi-get over all shards, against the slowest shard's own part, asked by the client alone.
 async fn many(cluster: &Cluster) {
     let tier = tier(Redis::standalone(&cluster.url()), true).await;
-    let keys: Vec<RemoteKey> = (0..MANY).map(key).collect();
+    let keys: Arc<Vec<RemoteKey>> = Arc::new((0..MANY).map(key).collect());
     let puts = (0..MANY).map(|n| RemotePut { key: key(n), envelope: envelope(n, 256, 1), life: LIFE });
     assert!(tier.put_many(puts.collect()).await.iter().all(Result::is_ok));
-    let mut shards: std::collections::BTreeMap<String, Vec<RemoteKey>> = Default::default();
-    for key in &keys {
+    let mut parts: BTreeMap<String, Vec<RemoteKey>> = BTreeMap::default();
+    for key in keys.iter() {
         let endpoint = tier.place(key).endpoint.expect("a cluster that is known");
-        shards.entry(endpoint.into()).or_default().push(key.clone());
+        parts.entry(endpoint.into()).or_default().push(key.clone());
     }
-    let clock = Clock::system();
-    let mut best = vec![f64::MAX; shards.len() + 1];
-    for _ in 0..ROUNDS * 100 {
-        for (place, part) in best.iter_mut().zip(std::iter::once(&keys).chain(shards.values())) {
-            let began = clock.now();
-            assert!(tier.get_many(part).await.iter().all(Result::is_ok));
-            *place = place.min(clock.now().since(began).as_secs_f64() * 1e6);
+    let mut shards = Vec::new();
+    for (endpoint, part) in parts {
+        shards.push((bare(&format!("redis://{endpoint}")).await, Arc::new(part)));
+    }
+    let shards = Arc::new(shards);
+    let mut ways: Vec<Way<'_>> = shards
+        .iter()
+        .map(|(connection, part)| {
+            Way::tasks(format!("the client alone, one shard's {} keys", part.len()), 1, move |_| {
+                let (mut connection, part) = (connection.clone(), Arc::clone(part));
+                async move {
+                    for _ in 0..MANY_CALLS {
+                        ask_by_hand(&mut connection, &part).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    ways.push(Way::tasks("the client alone, three pipelines side by side", 1, |_| {
+        let shards = Arc::clone(&shards);
+        async move {
+            for _ in 0..MANY_CALLS {
+                let asked = shards.iter().map(|(connection, part)| {
+                    let mut connection = connection.clone();
+                    async move { ask_by_hand(&mut connection, part).await }
+                });
+                futures_util::future::join_all(asked).await;
+            }
         }
+    }));
+    ways.push(Way::tasks("the tier", 1, |_| {
+        let (tier, keys) = (Arc::clone(&tier), Arc::clone(&keys));
+        async move {
+            for _ in 0..MANY_CALLS {
+                assert!(tier.get_many(&keys).await.iter().all(Result::is_ok));
+            }
+        }
+    }));
+    let mut took = in_turns(TURNS, MANY_CALLS, &ways).await;
+    let shards = took.len() - 2;
+    took[..shards].sort_by(|a, b| b.median().total_cmp(&a.median()));
+    report(&format!("{MANY} keys of 256 B over {shards} shards, beside the slowest shard's own part"), &took);
+}
+
+/// The keys of one shard in one pipeline: they are of many slots, so that one `MGET` is refused.
+async fn ask_by_hand(connection: &mut redis::aio::MultiplexedConnection, part: &[RemoteKey]) {
+    let mut pipeline = redis::Pipeline::with_capacity(part.len());
+    for key in part {
+        pipeline.cmd("GET").arg(key.to_string());
     }
-    let slowest = best[1..].iter().copied().fold(0.0, f64::max);
-    println!(
-        "{MANY} keys over {} shards: {:.0} us; the slowest shard's own part: {slowest:.0} us; {:.2} x",
-        shards.len(),
-        best[0],
-        best[0] / slowest
-    );
+    let found = pipeline.query_async::<Vec<Option<Vec<u8>>>>(connection).await;
+    assert!(found.is_ok_and(|found| found.iter().all(Option::is_some)));
 }
 
 fn main() {
@@ -207,16 +297,23 @@ fn main() {
     if let Some(program) = std::env::var_os("TRUEUP_TEST_REDIS") {
         options = options.program(program);
     }
+    let arguments: Vec<String> = std::env::args().collect();
+    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
     let server = Server::start(&options).expect("a server");
     runtime.block_on(async {
         for value_bytes in [256, 4_096] {
-            gets(&server.url(), value_bytes).await;
+            if wanted("gets") {
+                gets(&server.url(), value_bytes).await;
+            }
         }
         for value_bytes in [256, 4_096] {
-            puts(&server.url(), value_bytes).await;
+            if wanted("puts") {
+                puts(&server.url(), value_bytes).await;
+            }
         }
     });
-    if std::env::args().any(|argument| argument == "--cluster") {
+    if arguments.iter().any(|argument| argument == "--cluster") && wanted("many") {
         let cluster = Cluster::start(&ClusterOptions::default().node(options)).expect("a cluster");
         runtime.block_on(many(&cluster));
     }

@@ -28,6 +28,15 @@ pub struct XidSnapshot {
 }
 
 impl XidSnapshot {
+    /// A snapshot of these parts.
+    ///
+    /// # Errors
+    /// [`BadSnapshot`] unless `running` is in ascending order and lies between the two.
+    pub fn new(xmin: Xid, xmax: Xid, running: Box<[Xid]>) -> Result<Self, BadSnapshot> {
+        let ordered = running.is_sorted() && running.iter().all(|id| xmin <= *id && *id < xmax);
+        if xmin <= xmax && ordered { Ok(Self { xmin, xmax, running }) } else { Err(BadSnapshot) }
+    }
+
     /// Whether the effects of `xid` are visible.
     #[must_use]
     pub fn sees(&self, xid: Xid) -> bool {
@@ -35,7 +44,7 @@ impl XidSnapshot {
     }
 }
 
-/// The text of a snapshot is not of the form `xmin:xmax:xip,xip,...`.
+/// What should be a snapshot is none; as text it is of the form `xmin:xmax:xip,xip,...`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a transaction snapshot: expected `xmin:xmax:` and running ids in ascending order")]
 pub struct BadSnapshot;
@@ -54,11 +63,7 @@ impl FromStr for XidSnapshot {
                 .map(|id| id.parse().map(Xid).map_err(|_| BadSnapshot))
                 .collect::<Result<_, _>>()?,
         };
-        let ordered = running.is_sorted() && running.iter().all(|id| xmin <= *id && *id < xmax);
-        if xmin > xmax || !ordered {
-            return Err(BadSnapshot);
-        }
-        Ok(Self { xmin, xmax, running })
+        Self::new(xmin, xmax, running)
     }
 }
 

@@ -44,16 +44,32 @@ impl RemoteKey {
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
-}
 
-impl fmt::Display for RemoteKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The name under which a store keeps it: what is printed, in one piece. This is on the way of every read that memory
+    /// cannot answer.
+    #[must_use]
+    pub fn name(&self) -> CompactString {
+        let hex = self.hex();
+        let mut name = CompactString::with_capacity(KEY_PREFIX.len() + self.class.len() + hex.len() + 2);
+        for part in [KEY_PREFIX, ":", &self.class, ":", std::str::from_utf8(&hex).unwrap_or_default()] {
+            name.push_str(part);
+        }
+        name
+    }
+
+    fn hex(&self) -> [u8; 64] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        // Written in one piece: this is on the way of every read that memory cannot answer.
         let mut hex = [0; 64];
         for (pair, byte) in hex.as_chunks_mut::<2>().0.iter_mut().zip(self.digest) {
             *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
+        hex
+    }
+}
+
+impl fmt::Display for RemoteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = self.hex();
         write!(f, "{KEY_PREFIX}:{}:{}", self.class, std::str::from_utf8(&hex).unwrap_or_default())
     }
 }
@@ -237,6 +253,7 @@ mod tests {
         let key = RemoteKey::new("products", digest);
         let zeros = "0".repeat(60);
         assert_eq!(key.to_string(), format!("trueup:products:ab{zeros}01"));
+        assert_eq!(key.name(), key.to_string());
         assert_ne!(key, RemoteKey::new("prices", digest));
     }
 }

@@ -19,7 +19,7 @@ use super::{
     discover::{TableInfo, discover_table, find_table},
     error::PostgresError,
     handle::{Postgres, Shared},
-    load::{Reads, Request, SAW, SAW_COLUMNS, as_json, bytes_of_rows, value},
+    load::{Reads, Request, SAW, SAW_COLUMNS, VALUE, as_json, bytes_of_rows, one_as_json, one_value, value},
     names::{identifier, qualified},
     registry::Registry,
     replica::{Replica, STANDBY_SAW, STANDBY_SAW_COLUMNS, STANDBY_VALUE},
@@ -172,10 +172,7 @@ impl Shape {
         let names = (0..table.key.len()).map(|i| format!("k{i}"));
         Ok(Self {
             table: table.name.clone(),
-            one: format!(
-                "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value FROM {SAW} LEFT JOIN LATERAL ({}) q ON true",
-                as_json(&format!("{from} {by_parameter}"), bytes_max, None)
-            ),
+            one: one_as_json(&format!("{from} {by_parameter}"), bytes_max),
             many: format!(
                 "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value, k.place FROM {SAW} CROSS JOIN unnest({}) \
                  WITH ORDINALITY k ({}, place) LEFT JOIN LATERAL ({}) q ON true",
@@ -256,7 +253,7 @@ impl Inner {
         let (shape, rows) = self.rows(|shape| &shape.one, &params, 1).await?;
         let seen = self.postgres.shared.seen(&rows)?;
         let row = rows.first().ok_or(LoadError::Lost)?;
-        let value = value(row, 3, self.options.value_bytes_max)?;
+        let value = one_value(row, self.options.value_bytes_max)?;
         Ok(Loaded { value, tags: self.ready(&shape)?.tags(&values), seen })
     }
 
@@ -295,7 +292,7 @@ impl Inner {
             let place: i64 = row.try_get(6).map_err(|_| LoadError::Lost)?;
             let slot =
                 usize::try_from(place - 1).ok().and_then(|i| loaded.get_mut(i)).ok_or(LoadError::Lost)?;
-            slot.0 = value(row, 3, self.options.value_bytes_max)?;
+            slot.0 = value(row, VALUE, self.options.value_bytes_max)?;
         }
         Ok(LoadedMany { values: loaded, seen })
     }

@@ -1,8 +1,13 @@
-//! Values on their way into statements, as text: the server reads it by the parameter's own type.
+//! Values on their way into statements, as text: the server reads it by the parameter's own type. And snapshots on their way out.
+
+use std::error::Error;
 
 use bytes::BytesMut;
-use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
-use trueup_core::key::OwnedSqlValue;
+use tokio_postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
+use trueup_core::{
+    key::OwnedSqlValue,
+    proof::{BadSnapshot, Xid, XidSnapshot},
+};
 
 /// A parameter in text format. `Debug` does not show it.
 pub(super) struct AsText(pub(super) Option<String>);
@@ -61,7 +66,7 @@ impl ToSql for AsText {
         &self,
         _: &Type,
         out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         Ok(match &self.0 {
             None => IsNull::Yes,
             Some(text) => {
@@ -88,9 +93,48 @@ impl std::fmt::Debug for AsText {
     }
 }
 
+/// A `pg_snapshot` in its binary format: how many ids were running, `xmin`, `xmax`, and those ids.
+#[derive(Debug)]
+pub(super) struct AsSnapshot(pub(super) XidSnapshot);
+
+impl FromSql<'_> for AsSnapshot {
+    fn from_sql(_: &Type, raw: &[u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        let (count, rest) = raw.split_first_chunk::<4>().ok_or(BadSnapshot)?;
+        let (ids, rest) = rest.as_chunks::<8>();
+        let mut ids = ids.iter().map(|id| Xid(u64::from_be_bytes(*id)));
+        let (xmin, xmax) = (ids.next().ok_or(BadSnapshot)?, ids.next().ok_or(BadSnapshot)?);
+        if ids.len() != u32::from_be_bytes(*count) as usize || !rest.is_empty() {
+            return Err(BadSnapshot.into());
+        }
+        Ok(Self(XidSnapshot::new(xmin, xmax, ids.collect())?))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::PG_SNAPSHOT
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn snapshots_are_read_as_the_server_writes_them() {
+        let wire = |count: u32, ids: &[u64]| {
+            let ids = ids.iter().flat_map(|id| id.to_be_bytes());
+            count.to_be_bytes().into_iter().chain(ids).collect::<Vec<u8>>()
+        };
+        let read = |raw: &[u8]| AsSnapshot::from_sql(&Type::PG_SNAPSHOT, raw).ok().map(|s| s.0.to_string());
+        assert_eq!(read(&wire(0, &[10, 10])).as_deref(), Some("10:10:"));
+        assert_eq!(read(&wire(2, &[10, 15, 11, 13])).as_deref(), Some("10:15:11,13"));
+        // Fewer or more ids than announced, a byte too many, and what no snapshot is.
+        for (count, ids) in [(1, &[10, 15][..]), (0, &[10, 15, 11]), (0, &[10]), (2, &[10, 15, 13, 11]), (0, &[2, 1])]
+        {
+            assert_eq!(read(&wire(count, ids)), None, "{count} {ids:?}");
+        }
+        assert_eq!(read(&[wire(0, &[10, 10]), vec![0]].concat()), None);
+        assert_eq!(read(&[]), None);
+    }
 
     #[test]
     fn values_are_written_as_the_server_reads_them() {

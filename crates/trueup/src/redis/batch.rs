@@ -65,6 +65,46 @@ enum Step<'a> {
 type Outcome = (usize, RemoteResult<Value>);
 
 impl Servers {
+    /// The outcome of one job.
+    pub(super) async fn run_one(
+        &self,
+        mut job: Job<'_>,
+        operation: RemoteOperation,
+        deadline: &Deadline,
+    ) -> RemoteResult<Value> {
+        let Some(mut server) = self.owner(job.slot) else { return Err(self.nobody(operation)) };
+        let mut asking = false;
+        for _ in 0..STEPS_MAX {
+            let answer = self.send_one(&job, &server, asking, deadline).await;
+            let answer =
+                answer.map_err(|failure| failure.told(operation, &server.endpoint, deadline.within))?;
+            match self.step(&server, job, answer, operation) {
+                (_, Step::Done(outcome)) => return outcome,
+                (_, Step::Again { server: next, asking: now, job: again }) => {
+                    (server, asking, job) = (next, now, again);
+                }
+            }
+        }
+        Err(sent_on_too_often(operation, &server))
+    }
+
+    async fn send_one(
+        &self,
+        job: &Job<'_>,
+        server: &Arc<Server>,
+        asking: bool,
+        deadline: &Deadline,
+    ) -> Result<Value, Failure> {
+        let command = self.command(job, server);
+        if !asking {
+            return server.call(&command, deadline).await;
+        }
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("ASKING").add_command(command);
+        let answers = server.call_all(&pipeline, 2, deadline).await?;
+        answers.into_iter().nth(1).ok_or_else(|| Failure::Nonsense(CompactString::const_new("no answer")))
+    }
+
     /// The outcome of each job, by its index. Servers are asked side by side: the failure of one is the outcome of its own
     /// keys alone.
     pub(super) async fn run(
@@ -123,7 +163,7 @@ impl Servers {
                             match self.step(&wave.server, job, answer, operation) {
                                 (index, Step::Done(outcome)) => done.push((index, outcome)),
                                 (_, Step::Again { server, asking, job }) => {
-                                    add(&mut next, server, asking, job)
+                                    add(&mut next, &server, asking, job)
                                 }
                             }
                         }
@@ -140,11 +180,8 @@ impl Servers {
             waves = next;
         }
         for wave in waves {
-            let reason = format_compact!("sent on {STEPS_MAX} times");
-            let endpoint = &wave.server.endpoint;
-            let error =
-                || RemoteError::Unavailable { operation, endpoint: endpoint.clone(), reason: reason.clone() };
-            done.extend(wave.jobs.iter().map(|job| (job.index, Err(error()))));
+            let error = || Err(sent_on_too_often(operation, &wave.server));
+            done.extend(wave.jobs.iter().map(|job| (job.index, error())));
         }
         done
     }
@@ -158,15 +195,18 @@ impl Servers {
             }
             pipeline.add_command(self.command(job, &wave.server));
         }
-        let answers = wave.server.call(&pipeline, wave.jobs.len() * per_job, deadline).await?;
+        let answers = wave.server.call_all(&pipeline, wave.jobs.len() * per_job, deadline).await?;
+        if !wave.asking {
+            return Ok(answers);
+        }
         Ok(answers.into_iter().skip(per_job - 1).step_by(per_job).collect())
     }
 
     fn command(&self, job: &Job<'_>, server: &Server) -> Cmd {
         let name = job.name.as_str();
         match job.ask {
-            Ask::Get => redis::cmd("GET").arg(name).clone(),
-            Ask::Delete => redis::cmd("UNLINK").arg(name).clone(),
+            Ask::Get => on_key("GET", name),
+            Ask::Delete => on_key("UNLINK", name),
             Ask::Put { envelope, life, how } => match how {
                 PutHow::Digest if server.takes_scripts() => {
                     self.shared().script.by_digest(name, envelope, life)
@@ -227,22 +267,33 @@ impl Servers {
     }
 }
 
+fn on_key(command: &str, name: &str) -> Cmd {
+    let mut made = Cmd::with_capacity(2, command.len() + name.len());
+    made.arg(command).arg(name);
+    made
+}
+
+fn sent_on_too_often(operation: RemoteOperation, server: &Server) -> RemoteError {
+    let reason = format_compact!("sent on {STEPS_MAX} times");
+    RemoteError::Unavailable { operation, endpoint: server.endpoint.clone(), reason }
+}
+
 /// Jobs by the server that holds their keys, and those whose keys nobody is known to hold.
 fn group<'a>(map: &Map, jobs: Vec<Job<'a>>) -> (Vec<Wave<'a>>, Vec<Job<'a>>) {
     let (mut waves, mut homeless) = (Vec::new(), Vec::new());
     for job in jobs {
         match map.owner(job.slot) {
-            Some(server) => add(&mut waves, Arc::clone(server), false, job),
+            Some(server) => add(&mut waves, server, false, job),
             None => homeless.push(job),
         }
     }
     (waves, homeless)
 }
 
-fn add<'a>(waves: &mut Vec<Wave<'a>>, server: Arc<Server>, asking: bool, job: Job<'a>) {
-    let same = |wave: &&mut Wave<'_>| wave.asking == asking && Arc::ptr_eq(&wave.server, &server);
+fn add<'a>(waves: &mut Vec<Wave<'a>>, server: &Arc<Server>, asking: bool, job: Job<'a>) {
+    let same = |wave: &&mut Wave<'_>| wave.asking == asking && Arc::ptr_eq(&wave.server, server);
     match waves.iter_mut().find(same) {
         Some(wave) => wave.jobs.push(job),
-        None => waves.push(Wave { server, asking, jobs: vec![job] }),
+        None => waves.push(Wave { server: Arc::clone(server), asking, jobs: vec![job] }),
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use redis::{Cmd, Script};
 use trueup_core::entry::order;
 
+/// Room for the short arguments of a write.
+const NUMBERS_BYTES: usize = 32;
+
 /// Writes the entry unless the server holds a newer one of the same class and epoch.
 ///
 /// Sent as its digest; a server that does not know it yet is sent the text once. It looks at the leading bytes of what is
@@ -46,22 +49,27 @@ return redis.call('SET', KEYS[1], new, 'PX', ARGV[2])",
 
     /// The write, by the script's digest.
     pub(super) fn by_digest(&self, key: &str, envelope: &[u8], life: Duration) -> Cmd {
-        Self::arguments(redis::cmd("EVALSHA").arg(self.script.get_hash()), key, envelope, life)
+        Self::arguments("EVALSHA", self.script.get_hash(), key, envelope, life)
     }
 
     /// The write, with the script's text, which the server then knows.
     pub(super) fn by_text(&self, key: &str, envelope: &[u8], life: Duration) -> Cmd {
-        Self::arguments(redis::cmd("EVAL").arg(&self.text), key, envelope, life)
+        Self::arguments("EVAL", &self.text, key, envelope, life)
     }
 
-    fn arguments(command: &mut Cmd, key: &str, envelope: &[u8], life: Duration) -> Cmd {
-        command.arg(1).arg(key).arg(envelope).arg(millis(life)).clone()
+    fn arguments(command: &str, script: &str, key: &str, envelope: &[u8], life: Duration) -> Cmd {
+        let bytes = command.len() + script.len() + key.len() + envelope.len() + NUMBERS_BYTES;
+        let mut made = Cmd::with_capacity(6, bytes);
+        made.arg(command).arg(script).arg(1).arg(key).arg(envelope).arg(millis(life));
+        made
     }
 }
 
 /// The write that replaces whatever is there.
 pub(super) fn plain_put(key: &str, envelope: &[u8], life: Duration) -> Cmd {
-    redis::cmd("SET").arg(key).arg(envelope).arg("PX").arg(millis(life)).clone()
+    let mut made = Cmd::with_capacity(5, key.len() + envelope.len() + NUMBERS_BYTES);
+    made.arg("SET").arg(key).arg(envelope).arg("PX").arg(millis(life));
+    made
 }
 
 /// A life as the server takes it: 1 ms at least, and short enough for its own arithmetic.

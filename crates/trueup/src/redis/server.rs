@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -12,8 +12,8 @@ use std::{
 use arc_swap::ArcSwapOption;
 use compact_str::{CompactString, ToCompactString as _, format_compact};
 use parking_lot::Mutex;
-use redis::{Pipeline, RedisResult, Value, aio::MultiplexedConnection};
-use tokio::sync::{Notify, Semaphore, watch};
+use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
+use tokio::sync::{Notify, watch};
 use trueup_core::{env::Clock, guard::Breaker, tier::RemoteServer};
 
 use super::{
@@ -64,15 +64,38 @@ pub(super) struct Server {
     pub(super) node: RemoteNode,
     pub(super) endpoint: CompactString,
     shared: Arc<Shared>,
-    connection: ArcSwapOption<MultiplexedConnection>,
-    /// Commands that may be under way.
-    places: Semaphore,
+    line: ArcSwapOption<Line>,
+    /// Of the line made last.
+    line_number: AtomicU64,
+    /// Commands that wait for their answers.
+    under_way: AtomicUsize,
     breaker: Breaker,
     /// Wakes the one who looks after it.
     pub(super) trouble: Arc<Notify>,
     /// It takes no scripts: entries are written without a look at what is there.
     takes_no_scripts: AtomicBool,
     problem: Mutex<CompactString>,
+}
+
+/// A connection, numbered: who was let down by one must not give up the next.
+#[derive(Debug)]
+struct Line {
+    number: u64,
+    connection: MultiplexedConnection,
+}
+
+/// A call that may be made: its way to the server, and its places among the commands under way, until it is dropped.
+struct Place<'a> {
+    server: &'a Server,
+    commands: usize,
+    line: u64,
+    connection: MultiplexedConnection,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.server.under_way.fetch_sub(self.commands, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Server {
@@ -105,8 +128,9 @@ impl Server {
         Self {
             endpoint: node.to_compact_string(),
             node,
-            connection: ArcSwapOption::empty(),
-            places: Semaphore::new(shared.options.calls_max),
+            line: ArcSwapOption::empty(),
+            line_number: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
             breaker,
             trouble: Arc::default(),
             takes_no_scripts: AtomicBool::new(false),
@@ -143,47 +167,71 @@ impl Server {
         }
     }
 
+    /// Sends one command.
+    pub(super) async fn call(&self, command: &Cmd, deadline: &Deadline) -> Result<Value, Failure> {
+        let mut place = self.place(1)?;
+        match deadline.bound(place.connection.send_packed_command(command)).await {
+            Some(Ok(answer)) => {
+                self.judge(std::slice::from_ref(&answer));
+                Ok(answer)
+            }
+            Some(Err(error)) => Err(self.let_down(place.line, Failure::of(&error))),
+            None => Err(self.late(deadline)),
+        }
+    }
+
     /// Sends a pipeline of `commands` and gives an answer to each.
-    pub(super) async fn call(
+    pub(super) async fn call_all(
         &self,
         pipeline: &Pipeline,
         commands: usize,
         deadline: &Deadline,
     ) -> Result<Vec<Value>, Failure> {
-        if self.breaker.is_open() {
-            return Err(Failure::NotAsked(format_compact!("left alone: {}", self.problem.lock())));
-        }
-        let used = self.connection.load_full();
-        let Some(mut connection) = used.as_deref().cloned() else {
-            return Err(Failure::NotAsked(CompactString::const_new("not connected")));
-        };
-        let most = self.shared.options.calls_max;
-        let places = u32::try_from(commands.min(most)).unwrap_or(u32::MAX);
-        let Ok(_places) = self.places.try_acquire_many(places) else {
-            return Err(Failure::NotAsked(format_compact!(
-                "{most} commands are under way, which is the most"
-            )));
-        };
-        match deadline.bound(connection.send_packed_commands(pipeline, 0, commands)).await {
+        let mut place = self.place(commands)?;
+        match deadline.bound(place.connection.send_packed_commands(pipeline, 0, commands)).await {
             Some(Ok(answers)) if answers.len() == commands => {
                 self.judge(&answers);
                 Ok(answers)
             }
-            Some(answered) => {
-                let failure = match answered {
-                    Ok(answers) => {
-                        Failure::Nonsense(format_compact!("{} answers to {commands} commands", answers.len()))
-                    }
-                    Err(error) => Failure::of(&error),
-                };
-                self.lose(used.as_ref(), &failure);
-                Err(failure)
+            Some(Ok(answers)) => {
+                let what = format_compact!("{} answers to {commands} commands", answers.len());
+                Err(self.let_down(place.line, Failure::Nonsense(what)))
             }
-            None => {
-                self.failed(format_compact!("no answer within {:?}", deadline.within));
-                Err(Failure::Late)
-            }
+            Some(Err(error)) => Err(self.let_down(place.line, Failure::of(&error))),
+            None => Err(self.late(deadline)),
         }
+    }
+
+    /// Lets a call of `commands` through, or refuses it at once.
+    fn place(&self, commands: usize) -> Result<Place<'_>, Failure> {
+        if self.breaker.is_open() {
+            return Err(Failure::NotAsked(format_compact!("left alone: {}", self.problem.lock())));
+        }
+        let (line, connection) = match &*self.line.load() {
+            Some(line) => (line.number, line.connection.clone()),
+            None => return Err(Failure::NotAsked(CompactString::const_new("not connected"))),
+        };
+        let most = self.shared.options.calls_max;
+        // A call of more commands than may be under way is let through alone.
+        let commands = commands.min(most);
+        let before = self.under_way.fetch_add(commands, Ordering::Relaxed);
+        let place = Place { server: self, commands, line, connection };
+        if before.saturating_add(commands) > most {
+            return Err(Failure::NotAsked(format_compact!(
+                "{most} commands are under way, which is the most"
+            )));
+        }
+        Ok(place)
+    }
+
+    fn let_down(&self, line: u64, failure: Failure) -> Failure {
+        self.lose(line, &failure);
+        failure
+    }
+
+    fn late(&self, deadline: &Deadline) -> Failure {
+        self.failed(format_compact!("no answer within {:?}", deadline.within));
+        Failure::Late
     }
 
     /// Whether answers show a server that is of use.
@@ -204,7 +252,9 @@ impl Server {
 
     /// An answer that none of our commands has.
     pub(super) fn talks_nonsense(&self, what: &CompactString) {
-        self.lose(self.connection.load_full().as_ref(), &Failure::Nonsense(what.clone()));
+        if let Some(number) = self.line.load().as_ref().map(|line| line.number) {
+            self.lose(number, &Failure::Nonsense(what.clone()));
+        }
     }
 
     fn failed(&self, why: CompactString) {
@@ -220,15 +270,15 @@ impl Server {
         self.shared.distrust_map();
     }
 
-    /// Gives up the connection that was `used`, unless another is in its place already.
-    fn lose(&self, used: Option<&Arc<MultiplexedConnection>>, why: &Failure) {
-        let current = self.connection.load();
-        let same = match (used, current.as_ref()) {
-            (Some(used), Some(current)) => Arc::ptr_eq(used, current),
-            _ => false,
-        };
-        if same {
-            self.connection.store(None);
+    /// Gives up the connection of this number, unless another is in its place already.
+    fn lose(&self, number: u64, why: &Failure) {
+        let current = self.line.load();
+        if current.as_ref().is_none_or(|line| line.number != number) {
+            return;
+        }
+        // Nobody but the one who took it away goes on, and a new connection that came in between stays.
+        let taken = self.line.compare_and_swap(&current, None);
+        if taken.as_ref().is_some_and(|line| line.number == number) {
             self.rest_because(why);
             if self.breaker.trip() {
                 tracing::warn!(server = %self.endpoint, why = %self.problem.lock(), "the connection to the remote tier is lost");
@@ -252,25 +302,26 @@ impl Server {
         commands: usize,
         within: Duration,
     ) -> Option<Vec<Value>> {
-        let mut connection = self.connection.load_full()?.as_ref().clone();
+        let mut connection = self.line.load().as_ref()?.connection.clone();
         let asking = connection.send_packed_commands(pipeline, 0, commands);
         tokio::time::timeout(within, asking).await.ok()?.ok()
     }
 
     /// Finds out whether a server that is left alone is of use again, over a new connection if the old one is silent.
     pub(super) async fn revive(&self) {
-        if let Some(connection) = self.connection.load_full()
-            && self.try_out(&connection).await
+        if let Some(line) = self.line.load_full()
+            && self.try_out(&line).await
         {
             return;
         }
-        self.connection.store(None);
+        self.line.store(None);
         match self.shared.connector.connect(&self.node).await {
             Ok(connection) => {
                 self.shared.counts.connects.fetch_add(1, Ordering::Relaxed);
-                let connection = Arc::new(connection);
-                if self.try_out(&connection).await {
-                    self.connection.store(Some(connection));
+                let number = self.line_number.fetch_add(1, Ordering::Relaxed) + 1;
+                let line = Arc::new(Line { number, connection });
+                if self.try_out(&line).await {
+                    self.line.store(Some(line));
                 }
             }
             Err(failure) => {
@@ -280,10 +331,10 @@ impl Server {
         }
     }
 
-    /// Pings over `connection` and draws the conclusion; false if it is of no use.
-    async fn try_out(&self, connection: &Arc<MultiplexedConnection>) -> bool {
+    /// Pings over `line` and draws the conclusion; false if it is of no use.
+    async fn try_out(&self, line: &Arc<Line>) -> bool {
         let began = self.shared.clock.now();
-        let mut pinging = connection.as_ref().clone();
+        let mut pinging = line.connection.clone();
         let pong = tokio::time::timeout(ALIVE_WITHIN, ping(&mut pinging)).await;
         let took = self.shared.clock.now().since(began);
         let unusable = match pong {
@@ -297,7 +348,7 @@ impl Server {
             }
             Ok(Ok(_)) => {
                 // Before the breaker lets calls through.
-                self.connection.store(Some(Arc::clone(connection)));
+                self.line.store(Some(Arc::clone(line)));
                 if self.breaker.is_open() {
                     tracing::info!(server = %self.endpoint, "a server of the remote tier is used");
                 }

@@ -19,6 +19,8 @@ const WANTED_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Servers {
     name: CompactString,
+    /// Keys have slots.
+    pub(super) is_cluster: bool,
     /// Where the cluster is asked for when nobody known answers.
     pub(super) seeds: Vec<RemoteNode>,
     shared: Arc<Shared>,
@@ -38,6 +40,7 @@ impl Servers {
         };
         Self {
             name: address.to_compact_string(),
+            is_cluster: address.is_cluster,
             seeds: address.nodes.clone(),
             shared,
             map: ArcSwap::from_pointee(map),
@@ -57,6 +60,11 @@ impl Servers {
 
     pub(super) fn map(&self) -> Arc<Map> {
         self.map.load_full()
+    }
+
+    /// The server that holds `slot`, as far as is known.
+    pub(super) fn owner(&self, slot: u16) -> Option<Arc<Server>> {
+        self.map.load().owner(slot).cloned()
     }
 
     /// The server at an address that a cluster has referred to, if it can be asked; otherwise it will be connected.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use compact_str::{CompactString, ToCompactString as _};
+use compact_str::CompactString;
 use redis::Value;
 use tokio::sync::{Notify, watch};
 use trueup_core::{
@@ -130,6 +130,13 @@ impl RedisTier {
         map.owner(slot).map_or_else(|| self.servers.name().clone(), |server| server.endpoint.clone())
     }
 
+    async fn ask_one(&self, key: &RemoteKey) -> RemoteResult<Option<Bytes>> {
+        let (operation, deadline) = (RemoteOperation::Get, self.deadline(RemoteOperation::Get));
+        let job = self.job(0, key, Ask::Get);
+        let slot = job.slot;
+        self.envelope(self.servers.run_one(job, operation, &deadline).await?, slot)
+    }
+
     async fn ask(&self, keys: &[RemoteKey]) -> Vec<RemoteResult<Option<Bytes>>> {
         let deadline = self.deadline(RemoteOperation::Get);
         let jobs: Vec<Job<'_>> = keys.iter().enumerate().map(|(i, key)| self.job(i, key, Ask::Get)).collect();
@@ -171,73 +178,76 @@ impl RedisTier {
     }
 
     fn job<'a>(&self, index: usize, key: &RemoteKey, ask: Ask<'a>) -> Job<'a> {
-        let name = key.to_compact_string();
-        let slot = if self.servers.map().is_cluster() { slot_of(&name) } else { 0 };
+        let name = key.name();
+        let slot = if self.servers.is_cluster { slot_of(&name) } else { 0 };
         Job { index, name, slot, ask }
+    }
+
+    async fn write_one(&self, put: &RemotePut) -> RemoteResult<()> {
+        let (operation, deadline) = (RemoteOperation::Put, self.deadline(RemoteOperation::Put));
+        self.fits(put)?;
+        let job = self.job(0, &put.key, how(put));
+        let slot = job.slot;
+        self.written(self.servers.run_one(job, operation, &deadline).await?, slot)
     }
 
     async fn write(&self, puts: &[RemotePut]) -> Vec<RemoteResult<()>> {
         let (operation, deadline) = (RemoteOperation::Put, self.deadline(RemoteOperation::Put));
-        let limit_bytes = self.servers.shared().options.envelope_bytes_max;
-        let fits = |put: &RemotePut| put.envelope.len() <= limit_bytes;
         let mut jobs = Vec::with_capacity(puts.len());
-        for (index, put) in puts.iter().filter(|put| fits(put)).enumerate() {
-            let ask = Ask::Put { envelope: &put.envelope, life: put.life, how: PutHow::Digest };
-            jobs.push(self.job(index, &put.key, ask));
+        for (index, put) in puts.iter().filter(|put| self.fits(put).is_ok()).enumerate() {
+            jobs.push(self.job(index, &put.key, how(put)));
         }
         let slots: Vec<u16> = jobs.iter().map(|job| job.slot).collect();
         let mut answers = self.servers.run(jobs, operation, &deadline).await.into_iter().zip(slots);
-        puts.iter()
-            .map(|put| {
-                if !fits(put) {
-                    let (endpoint, bytes) = (self.servers.name().clone(), put.envelope.len());
-                    return Err(RemoteError::TooLarge { operation, endpoint, bytes, limit_bytes });
-                }
-                match answers.next() {
-                    Some((Ok(Value::Okay), _)) => Ok(()),
-                    Some((Ok(Value::Int(0)), _)) => {
-                        self.servers.shared().counts.newer_kept.fetch_add(1, Ordering::Relaxed);
-                        Ok(())
-                    }
-                    Some((Ok(other), slot)) => Err(self.nonsense(operation, &other, slot)),
-                    Some((Err(error), _)) => Err(error),
-                    // One answer per envelope that was sent.
-                    None => Err(self.nonsense(operation, &Value::Nil, 0)),
-                }
-            })
-            .collect()
+        let outcome = |put| {
+            self.fits(put)?;
+            match answers.next() {
+                Some((answer, slot)) => self.written(answer?, slot),
+                // One answer per envelope that was sent.
+                None => Err(self.nonsense(operation, &Value::Nil, 0)),
+            }
+        };
+        puts.iter().map(outcome).collect()
+    }
+
+    fn fits(&self, put: &RemotePut) -> RemoteResult<()> {
+        let limit_bytes = self.servers.shared().options.envelope_bytes_max;
+        let (operation, bytes) = (RemoteOperation::Put, put.envelope.len());
+        if bytes <= limit_bytes {
+            return Ok(());
+        }
+        Err(RemoteError::TooLarge { operation, endpoint: self.servers.name().clone(), bytes, limit_bytes })
+    }
+
+    fn written(&self, answer: Value, slot: u16) -> RemoteResult<()> {
+        match answer {
+            Value::Okay => Ok(()),
+            Value::Int(0) => {
+                self.servers.shared().counts.newer_kept.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            other => Err(self.nonsense(RemoteOperation::Put, &other, slot)),
+        }
     }
 
     async fn remove(&self, key: &RemoteKey) -> RemoteResult<()> {
         let (operation, deadline) = (RemoteOperation::Delete, self.deadline(RemoteOperation::Delete));
         let job = self.job(0, key, Ask::Delete);
         let slot = job.slot;
-        match self.servers.run(vec![job], operation, &deadline).await.pop() {
-            Some(Ok(Value::Int(_))) => Ok(()),
-            Some(Ok(other)) => Err(self.nonsense(operation, &other, slot)),
-            Some(Err(error)) => Err(error),
-            None => Err(self.nonsense(operation, &Value::Nil, slot)),
+        match self.servers.run_one(job, operation, &deadline).await? {
+            Value::Int(_) => Ok(()),
+            other => Err(self.nonsense(operation, &other, slot)),
         }
     }
 }
 
-/// The outcome of a call on one key.
-fn only<T>(
-    outcomes: Vec<RemoteResult<T>>,
-    name: &CompactString,
-    operation: RemoteOperation,
-) -> RemoteResult<T> {
-    let reason = CompactString::const_new("no outcome");
-    let none = RemoteError::Protocol { operation, endpoint: name.clone(), reason };
-    outcomes.into_iter().next().unwrap_or(Err(none))
+fn how(put: &RemotePut) -> Ask<'_> {
+    Ask::Put { envelope: &put.envelope, life: put.life, how: PutHow::Digest }
 }
 
 impl RemoteTier for RedisTier {
     fn get<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<Option<Bytes>>> {
-        Box::pin(async move {
-            let outcomes = self.ask(std::slice::from_ref(key)).await;
-            only(outcomes, self.servers.name(), RemoteOperation::Get)
-        })
+        Box::pin(self.ask_one(key))
     }
 
     fn get_many<'a>(&'a self, keys: &'a [RemoteKey]) -> BoxFuture<'a, Vec<RemoteResult<Option<Bytes>>>> {
@@ -245,10 +255,7 @@ impl RemoteTier for RedisTier {
     }
 
     fn put(&self, put: RemotePut) -> BoxFuture<'_, RemoteResult<()>> {
-        Box::pin(async move {
-            let outcomes = self.write(std::slice::from_ref(&put)).await;
-            only(outcomes, self.servers.name(), RemoteOperation::Put)
-        })
+        Box::pin(async move { self.write_one(&put).await })
     }
 
     fn put_many(&self, puts: Vec<RemotePut>) -> BoxFuture<'_, Vec<RemoteResult<()>>> {

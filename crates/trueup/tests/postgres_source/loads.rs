@@ -86,7 +86,7 @@ async fn what_is_too_large_or_too_slow_is_given_up_and_the_next_load_is_served()
     let tight = RowOptions { value_bytes_max: 1000, limit: Duration::from_millis(300), ..options() };
     let loader = RowLoader::new(&postgres, "product", tight).await.unwrap();
     let error = load(&loader, "2").await.unwrap_err();
-    assert!(matches!(error, LoadError::TooLarge { bytes, limit: 1000 } if bytes > 5000), "{error}");
+    assert!(matches!(error, LoadError::TooLarge { bytes, limit: 1000 } if bytes > 1000), "{error}");
     let mut blocker = server.psql();
     blocker.args(["-c", "BEGIN; LOCK TABLE product; SELECT pg_sleep(3); COMMIT"]);
     let mut blocker = blocker.stdout(std::process::Stdio::null()).spawn().unwrap();

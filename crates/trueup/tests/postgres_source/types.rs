@@ -1,6 +1,11 @@
 //! Types as JSON, and keys of every type.
 
-use super::support::{connect, load, rows, server, text};
+use trueup::{
+    engine::source::Loader as _,
+    postgres::{RowLoader, RowOptions},
+};
+
+use super::support::{connect, key, load, options, rows, server, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_are_rendered_as_postgresql_renders_them_whatever_the_role_has_set() {
@@ -34,6 +39,31 @@ async fn values_are_rendered_as_postgresql_renders_them_whatever_the_role_has_se
     let json: serde_json::Value = serde_json::from_str(&expected).unwrap();
     assert_eq!(json["ts"], "2024-05-01T10:00:00+00:00");
     assert_eq!(json["by"], "\\x00ff");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_the_whole_row_whatever_its_columns_are_called_and_a_row_of_nulls_is_there() {
+    let server = server(
+        "CREATE TABLE t (id int PRIMARY KEY, l int, j text, q text, one text, value text, found bool); \
+         INSERT INTO t VALUES (1, 7, 'j', 'q', 'one', 'v', false), (2); CREATE PUBLICATION trueup FOR TABLE t",
+    );
+    let postgres = connect(&server).await;
+    let loader = rows(&postgres, "t").await;
+    for id in ["1", "2"] {
+        let expected =
+            server.query(&format!("SELECT to_jsonb(t.*)::text FROM t WHERE id = {id}")).unwrap();
+        assert_eq!(text(&load(&loader, id).await.unwrap()), Some(expected.as_str()));
+        let many = loader.load_many(&[key(&loader, id), key(&loader, "3")]).await.unwrap();
+        let texts: Vec<Option<&[u8]>> =
+            many.values.iter().map(|(value, _)| value.as_ref().map(|raw| raw.0.as_ref())).collect();
+        assert_eq!(texts, [Some(expected.as_bytes()), None]);
+    }
+    assert_eq!(text(&load(&loader, "3").await.unwrap()), None);
+    // Without its key, a row of NULLs alone is still no absent row.
+    let keyless = RowOptions { leave_out: vec!["id".to_owned()], ..options() };
+    let loader = RowLoader::new(&postgres, "t", keyless).await.unwrap();
+    let nulls = load(&loader, "2").await.unwrap();
+    assert!(text(&nulls).is_some_and(|text| text.contains(r#""l": null"#)), "{:?}", text(&nulls));
 }
 
 #[tokio::test(flavor = "multi_thread")]
