@@ -313,8 +313,7 @@ const WAIT: &str = "write `refresh = \"wait\"`";
 fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
     let unsupported = |what, instead| ClassError::Unsupported { class: plan.name.clone(), what, instead };
     match &plan.pattern {
-        Pattern::ReadThrough => {}
-        Pattern::CacheAside => return Err(unsupported("pattern = \"cache-aside\"", READ_THROUGH)),
+        Pattern::ReadThrough | Pattern::CacheAside => {}
         Pattern::WriteThrough => {
             return Err(unsupported("pattern = \"write-through\"", READ_THROUGH));
         }

@@ -24,6 +24,26 @@ pub enum ReadError {
     TokenUnknown,
 }
 
+/// A fill under a lease was not kept. What the client has loaded is its own answer all the same.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FillError {
+    /// The key is not one of the class.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The lease does not run: it has lapsed, has filled already, or was given by another node.
+    #[error("the lease does not run any more: take a new one and load again")]
+    LeaseLost,
+    /// Something was invalidated since the lease was given, or the feed was interrupted: the value may be old.
+    #[error("it was invalidated while it was loaded: take a new lease and load again")]
+    Invalidated,
+    /// The class's plan keeps no such value: it is too large, or absent.
+    #[error(
+        "the class keeps no such value: it is larger than `value_bytes_max`, or absent without a `negative_life`"
+    )]
+    NotKept,
+}
+
 /// A class could not be set up.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]

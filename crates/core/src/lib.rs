@@ -25,4 +25,4 @@ pub mod stats;
 pub mod tier;
 pub mod write;
 
-pub use fill::{Delays, REMOTE_BOUNDS_US, RemoteCounts};
+pub use fill::{BadLease, Delays, LEASES_MAX, LeaseId, REMOTE_BOUNDS_US, RemoteCounts};

@@ -178,6 +178,9 @@ pub enum LoadError {
         /// When it is worth trying again, in milliseconds.
         retry_after_ms: u64,
     },
+    /// Clients load the values of the class, and none has filled this one.
+    #[error("nobody has filled it: take its lease, load it and fill it")]
+    Unfilled,
     /// The task that loaded for others died before it had an answer.
     #[error("the load that this read waited for was lost")]
     Lost,
@@ -193,6 +196,7 @@ impl LoadError {
             Self::Refused(_) => "refused",
             Self::TooLarge { .. } => "too_large",
             Self::Shed { .. } => "shed",
+            Self::Unfilled => "unfilled",
             Self::Lost => "lost",
         }
     }

@@ -1,9 +1,12 @@
 //! Asking the source, once for all who wait.
 
 mod flight;
+mod leases;
 mod outbox;
 mod remote_counts;
 
 pub(crate) use flight::{Ending, Filled, Flight, Flights, Lead, Role};
+pub use leases::{BadLease, LEASES_MAX, LeaseId};
+pub(crate) use leases::{Claim, Leases};
 pub(crate) use outbox::{Fetched, Looked, Outbox, Place, Wanted};
 pub use remote_counts::{Delays, REMOTE_BOUNDS_US, RemoteCounts};

@@ -274,7 +274,7 @@ impl Ledger {
         let mut state = self.state.lock();
         let epochs = Epochs { source: self.hot.epoch.load(Ordering::Acquire), class: class_epoch };
         let hold = if self.epoch().is_some() { state.book.hold() } else { Err(Rejected::NoFloor) };
-        Load { ledger: Arc::clone(self), hold, epochs, started }
+        Load { ledger: Arc::clone(self), hold, epochs, started, applied: state.book.applied() }
     }
 
     /// Takes over a proof that another node settled (an entry read from the remote tier).
@@ -454,6 +454,7 @@ pub struct Load {
     hold: Result<Hold, Rejected>,
     epochs: Epochs,
     started: Nanos,
+    applied: Position,
 }
 
 impl Load {
@@ -461,6 +462,12 @@ impl Load {
     #[must_use]
     pub const fn started(&self) -> Nanos {
         self.started
+    }
+
+    /// What had been told when the load started: the position through which the feed was applied.
+    #[must_use]
+    pub const fn applied(&self) -> Position {
+        self.applied
     }
 
     /// The number of the class's catalogue when the load started.

@@ -9,12 +9,12 @@ use crate::{
     entry::{CacheValue, EpochId},
     env::{self, Clock},
     error::ReadError,
-    fill::{Flights, Outbox},
+    fill::{Flights, Leases, Outbox},
     guard::Budget,
     key::{CacheKey, Key, KeyForm},
     proof::{Ledger, Need, Standing, Token},
     receipt::Cached,
-    source::{Catalogue, Loader},
+    source::{Catalogue, LoadError, Loader},
     stats::ClassStats,
     tier::{Entry, MemoryConfig, MemoryTier, Policy},
     write::{Authoritative, LockingRead},
@@ -33,6 +33,7 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) tier: MemoryTier<Entry<V>>,
     pub(super) flights: Arc<Flights<V>>,
+    pub(super) leases: Leases,
     pub(super) budget: Budget,
     pub(super) outbox: Option<Arc<Outbox>>,
     pub(super) stats: Arc<ClassStats>,
@@ -286,9 +287,27 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K,
         let canonical = self.keys.iter().map(|key| form.key(key)).collect::<Result<Vec<_>, _>>()?;
         self.run_under(&canonical).await
     }
+
+    /// Reads keys of a class that its clients fill: `None` where none has.
+    ///
+    /// # Errors
+    /// [`ReadError`] for all, when one of the keys could not be read.
+    pub async fn run_filled(self) -> Result<Vec<Option<Cached<V>>>, ReadError> {
+        let form = &self.class.core.form;
+        let canonical = self.keys.iter().map(|key| form.key(key)).collect::<Result<Vec<_>, _>>()?;
+        self.filled_under(&canonical).await
+    }
 }
 
 impl<V: CacheValue> ReadMany<'_, Key, V> {
+    /// Reads keys that are in normal form already, of a class that its clients fill: `None` where none has.
+    ///
+    /// # Errors
+    /// [`ReadError`] for all, when one of the keys could not be read.
+    pub async fn run_filled(self) -> Result<Vec<Option<Cached<V>>>, ReadError> {
+        self.filled_under(self.keys).await
+    }
+
     /// Reads keys that are in normal form already.
     ///
     /// # Errors
@@ -299,13 +318,24 @@ impl<V: CacheValue> ReadMany<'_, Key, V> {
 }
 
 impl<K: Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
+    async fn filled_under(&self, canonical: &[Key]) -> Result<Vec<Option<Cached<V>>>, ReadError> {
+        let core = &self.class.core;
+        let need = core.need_of(self.token, self.max_staleness);
+        let filled = |answer| match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(ReadError::Load(LoadError::Unfilled)) => Ok(None),
+            Err(error) => Err(error),
+        };
+        core.each(self.keys, canonical, &need).await.into_iter().map(filled).collect()
+    }
+
     async fn run_under(&self, canonical: &[Key]) -> Result<Vec<Cached<V>>, ReadError> {
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
         if self.consistent {
             core.one_state(self.keys, canonical, &need).await
         } else {
-            core.each(self.keys, canonical, &need).await
+            core.each(self.keys, canonical, &need).await.into_iter().collect()
         }
     }
 }
@@ -342,6 +372,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             clock: parts.clock,
             tier: MemoryTier::new(&memory_of(&plan)),
             flights: Flights::new(),
+            leases: Leases::new(plan.hard_timeout),
             budget: Budget::new(plan.stampede.loads_max, plan.hard_timeout),
             outbox: parts.outbox.filter(|_| plan.l2.is_some()),
             stats: Arc::default(),
@@ -370,6 +401,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         /// Entries looked at in one go: about a millisecond.
         const BUDGET: usize = 10_000;
         let (now, epoch) = (self.clock.now(), self.ledger.epoch_number());
+        self.leases.purge(now);
         self.tier.purge(BUDGET, |entry| {
             let proof = entry.proof();
             proof.standing() == Standing::Discarded

@@ -74,6 +74,10 @@ where
             lead.end(Ending::Filled(filled));
             return;
         }
+        if self.is_aside() {
+            lead.end(Ending::Failed(LoadError::Unfilled));
+            return;
+        }
         // Whoever is ahead of the feed, or of a node that does not know how far the source is, is helped by the primary alone.
         let ending = match self.load(&lead, key, tiers).await {
             Ok(filled) => Ending::Filled(filled),
@@ -172,7 +176,7 @@ where
 
     /// Makes an entry of what was loaded; whether it may be kept, by the plan, if it may be by the proof. `primary` says where
     /// it was loaded.
-    fn judge_load(
+    pub(super) fn judge_load(
         &self,
         load: Load,
         key: Key,

@@ -40,7 +40,7 @@ where
         keys: &[K],
         canonical: &[Key],
         need: &Need,
-    ) -> Result<Vec<Cached<V>>, ReadError> {
+    ) -> Vec<Result<Cached<V>, ReadError>> {
         let mut answers: Vec<Option<Result<Cached<V>, ReadError>>> = Vec::with_capacity(keys.len());
         let mut asked = Vec::new();
         for (index, (key, name)) in keys.iter().zip(canonical).enumerate() {
@@ -95,6 +95,9 @@ where
     /// Fills several keys and ends their flights, whatever happens.
     async fn fill_all(self: Arc<Self>, led: Vec<Led<K, V>>) {
         let mut rest = self.fill_from_tiers(led).await;
+        if self.is_aside() {
+            rest.drain(..).for_each(|led| led.lead.end(Ending::Failed(LoadError::Unfilled)));
+        }
         match rest.len() {
             0 => {}
             1 => {

@@ -265,7 +265,7 @@ where
     }
 
     /// Whether an unproven entry may be served, labelled stale, if the source fails.
-    fn may_stand_in(&self, entry: &Entry<V>, need: &Need, now: Nanos) -> bool {
+    pub(super) fn may_stand_in(&self, entry: &Entry<V>, need: &Need, now: Nanos) -> bool {
         let Some(limit) = self.plan.serve_stale else { return false };
         let epochs = entry.proof().epochs();
         // A reader with a token was promised its own write; an entry of an older epoch or schema may be of another world.
@@ -283,7 +283,7 @@ where
         by_proof.max(entry.loaded())
     }
 
-    fn stale(&self, entry: &Arc<Entry<V>>, miss: Miss) -> Cached<V> {
+    pub(super) fn stale(&self, entry: &Arc<Entry<V>>, miss: Miss) -> Cached<V> {
         let age = self.clock.now().since(self.last_true(entry));
         let watermark = match entry.proof().standing() {
             Standing::Settled(proven_at) => proven_at,

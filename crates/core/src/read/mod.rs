@@ -1,5 +1,6 @@
 //! Reads: memory, the proof, and whoever has to be asked when those have no answer.
 
+mod aside;
 mod class;
 mod hit;
 mod inspect;
@@ -8,6 +9,7 @@ mod many;
 mod miss;
 mod verify;
 
+pub use aside::{Lease, Leased, tags_of_filled};
 pub use class::{Class, Read, ReadMany};
 pub(crate) use class::{ClassCore, ClassParts};
 pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};

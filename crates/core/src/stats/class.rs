@@ -16,7 +16,7 @@ use crate::{
 /// How a load can end, as labels of `load_duration_seconds`.
 const LOAD_OUTCOMES: [&str; 4] = ["value", "absent", "error", "timed_out"];
 /// Why a loaded value was not kept, as labels of `fills_rejected_total`.
-const REJECTIONS: [&str; 8] = [
+const REJECTIONS: [&str; 9] = [
     "missed_change",
     "changed_since",
     "interrupted",
@@ -25,6 +25,7 @@ const REJECTIONS: [&str; 8] = [
     "other_epoch",
     "too_large",
     "not_kept",
+    "lease_lost",
 ];
 
 /// What the online checker found.
@@ -95,7 +96,7 @@ pub struct ClassCounts {
     /// Duration of a sample of reads, in nanoseconds.
     pub reads: HistogramCounts,
     /// Loaded values that were answered and not kept, by reason.
-    pub rejected: [(&'static str, u64); 8],
+    pub rejected: [(&'static str, u64); 9],
     /// Verdicts of the online checker.
     pub checks: [(CheckVerdict, u64); 3],
 }
@@ -144,6 +145,10 @@ impl ClassStats {
     }
 
     pub(crate) fn failed(&self, error: &ReadError) {
+        if matches!(error, ReadError::Load(LoadError::Unfilled)) {
+            // Nothing went wrong: its client is to fill it.
+            return;
+        }
         add_one(&self.failures);
         if matches!(error, ReadError::Load(LoadError::Shed { .. })) {
             add_one(&self.shed);
@@ -199,6 +204,10 @@ impl ClassStats {
 
     pub(crate) fn rejected_by_plan(&self) {
         add_one(&self.rejected[7]);
+    }
+
+    pub(crate) fn rejected_lease(&self) {
+        add_one(&self.rejected[8]);
     }
 
     pub(crate) fn checked(&self, verdict: CheckVerdict) {

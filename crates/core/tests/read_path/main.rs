@@ -8,6 +8,7 @@
 )]
 
 mod age_bounded;
+mod aside;
 mod behaviours;
 mod check;
 mod flights;

@@ -6,7 +6,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use trueup_core::{error::ReadError, key::KeyError, source::LoadError};
+use trueup_core::{
+    error::{FillError, ReadError},
+    key::KeyError,
+    source::LoadError,
+};
 
 use super::limits::retry_after;
 use crate::node::{AskError, InvalidateError};
@@ -92,6 +96,7 @@ fn of_load(error: &LoadError, detail: String) -> Problem {
         LoadError::Refused(_) => (StatusCode::BAD_GATEWAY, "source-refused"),
         LoadError::TooLarge { .. } => (StatusCode::BAD_GATEWAY, "value-too-large"),
         LoadError::Shed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too-many-loads"),
+        LoadError::Unfilled => (StatusCode::NOT_FOUND, "unfilled"),
     };
     let mut problem = Problem::new(status, kind, detail);
     if let LoadError::Shed { retry_after_ms } = error {
@@ -112,6 +117,17 @@ impl From<InvalidateError> for Problem {
             InvalidateError::Ask(error) => error.into(),
             other => Self::new(StatusCode::CONFLICT, "not-invalidated", other.to_string()),
         }
+    }
+}
+
+impl From<FillError> for Problem {
+    fn from(error: FillError) -> Self {
+        let kind = match error {
+            FillError::Invalidated => "invalidated",
+            FillError::NotKept => "not-kept",
+            _ => "lease-lost",
+        };
+        Self::new(StatusCode::CONFLICT, kind, error.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use trueup::catalog::CatalogClass;
+use trueup::catalog::{Answer, CatalogClass};
 use trueup_core::key::{Key, KeyBodyForm};
 
 use super::{App, headers, problem::Problem};
@@ -24,16 +24,21 @@ pub(super) async fn read(State(app): State<App>, uri: Uri, asked: HeaderMap) -> 
         None => class.read(&key, demand).await?,
     };
     let evidence = headers::evidence(class, &answer, demand.token);
+    Ok(found(&asked, &answer, evidence))
+}
+
+/// An answer with its evidence.
+pub(super) fn found(asked: &HeaderMap, answer: &Answer, evidence: HeaderMap) -> Response {
     let Some(value) = answer.value() else {
         let mut absent =
             Problem::new(StatusCode::NOT_FOUND, "absent", "the source has no such row").into_response();
         absent.headers_mut().extend(evidence);
-        return Ok(absent);
+        return absent;
     };
-    if headers::reader_has(&asked, &headers::etag(answer.version())) {
-        return Ok((StatusCode::NOT_MODIFIED, evidence).into_response());
+    if headers::reader_has(asked, &headers::etag(answer.version())) {
+        return (StatusCode::NOT_MODIFIED, evidence).into_response();
     }
-    Ok((evidence, [(header::CONTENT_TYPE, JSON)], value.0.clone()).into_response())
+    (evidence, [(header::CONTENT_TYPE, JSON)], value.0.clone()).into_response()
 }
 
 /// The class that the path names. No class has a name that would have to be percent-encoded.
@@ -68,13 +73,11 @@ pub(super) fn key_of(class: &CatalogClass, uri: &Uri, asked: &HeaderMap) -> Resu
     Ok(class.form().parse(&text).map_err(|why| AskError::key(class, why))?)
 }
 
-/// The last two parts of `/v1/{class}/{key}` or `/v1/explain/{class}/{key}`, the key empty where there is none.
+/// The last two parts of `/v1/{class}/{key}`, `/v1/explain/{class}/{key}` or `/v1/lease/{class}/{key}`, the key empty where there is none.
 fn class_and_key(path: &str) -> (&str, &str) {
     let rest = path.strip_prefix("/v1/").unwrap_or(path);
-    let rest = match rest.strip_prefix("explain/") {
-        Some(inner) if inner.contains('/') => inner,
-        _ => rest,
-    };
+    let inner = rest.strip_prefix("explain/").or_else(|| rest.strip_prefix("lease/"));
+    let rest = inner.filter(|inner| inner.contains('/')).unwrap_or(rest);
     rest.split_once('/').unwrap_or((rest, ""))
 }
 
@@ -86,6 +89,7 @@ mod tests {
     fn the_key_is_taken_as_it_was_sent() {
         assert_eq!(class_and_key("/v1/user/a%2Cb"), ("user", "a%2Cb"));
         assert_eq!(class_and_key("/v1/explain/user/42"), ("user", "42"));
+        assert_eq!(class_and_key("/v1/lease/rate/42"), ("rate", "42"));
         assert_eq!(class_and_key("/v1/explain/42"), ("explain", "42"));
         assert_eq!(class_and_key("/v1/search"), ("search", ""));
     }

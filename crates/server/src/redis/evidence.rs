@@ -91,22 +91,13 @@ impl Commands {
         })
     }
 
-    /// `TRUEUP.LEASE`, `TRUEUP.FILL`: no class of this version is filled by its clients.
-    pub(super) fn lease(&self, class: &[u8], reply: &mut Reply<'_>) -> Outcome {
-        match self.class(class) {
-            Ok(class) => refusal::no_leases(reply, class.name()),
-            Err(error) => refusal::write(reply, &error),
-        }
-        Outcome::Done
-    }
-
-    fn class(&self, name: &[u8]) -> Result<&Arc<CatalogClass>, AskError> {
+    pub(super) fn class(&self, name: &[u8]) -> Result<&Arc<CatalogClass>, AskError> {
         // What is no text is no class either; the error shows neither.
         Ok(self.node.catalog().class(std::str::from_utf8(name).unwrap_or_default())?)
     }
 }
 
-fn key(class: &CatalogClass, text: &[u8]) -> Result<Key, AskError> {
+pub(super) fn key(class: &CatalogClass, text: &[u8]) -> Result<Key, AskError> {
     let text = std::str::from_utf8(text).map_err(|_| AskError::NotText)?;
     class.form().parse(text).map_err(|why| AskError::key(class, why))
 }
@@ -118,6 +109,11 @@ fn demand(options: &ReadOptions<'_>) -> Result<Demand, AskError> {
 
 fn evidence(reply: &mut Reply<'_>, answer: &Answer) {
     reply.array(4);
+    evidence_of(reply, answer);
+}
+
+/// The four elements themselves.
+pub(super) fn evidence_of(reply: &mut Reply<'_>, answer: &Answer) {
     value(reply, answer);
     reply.bulk(format!("{:016x}", answer.version()).as_bytes());
     reply.integer(i64::try_from(answer.age().as_millis()).unwrap_or(i64::MAX));

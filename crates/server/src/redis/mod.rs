@@ -7,9 +7,11 @@
 //! | `TTL`, `PTTL` | how long this node's memory may still serve the entry before it is renewed; -2 where memory holds no value |
 //! | `DEL`, `UNLINK` | invalidate by way of the source, on every node; answers how many this node held |
 //! | `SET` | refused: writes go to the database of record |
+//! | `TRUEUP.LEASE`, `TRUEUP.FILL` | fill a class whose values its clients load |
 //! | `TRUEUP.*` | reads with evidence, tokens, invalidation: see [`crate::resp::command`] |
 
 mod evidence;
+mod filled;
 mod keys;
 mod refusal;
 mod several;
@@ -17,6 +19,7 @@ mod several;
 use std::sync::Arc;
 
 use trueup::catalog::Demand;
+use trueup_core::{error::ReadError, source::LoadError};
 
 use crate::{
     node::{Node, find},
@@ -55,6 +58,8 @@ impl Commands {
             let answer = class.read(&key, Demand::default()).await;
             format.encode(|reply| match answer {
                 Ok(answer) => several::value(reply, &answer),
+                // Cache-aside as its clients know it: nil, and whoever wants to fill it takes a lease.
+                Err(ReadError::Load(LoadError::Unfilled)) => reply.nil(),
                 Err(error) => refusal::write(reply, &error.into()),
             })
         })
@@ -75,7 +80,8 @@ impl Service for Commands {
             Data::ReadMany(read) => self.read_many(session, read, reply),
             Data::Token => self.token(session),
             Data::Invalidate { tag } => self.invalidate(session, tag, reply),
-            Data::Lease { class, .. } | Data::Fill { class, .. } => self.lease(class, reply),
+            Data::Lease { class, key } => self.lease(session, class, key, reply),
+            Data::Fill { class, key, lease, value } => self.fill(class, key, lease, value, reply),
         }
     }
 

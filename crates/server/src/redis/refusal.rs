@@ -1,6 +1,9 @@
 //! Errors in the words of Redis clients: a code in capitals, then what is wrong and what to do.
 
-use trueup_core::{error::ReadError, source::LoadError};
+use trueup_core::{
+    error::{FillError, ReadError},
+    source::LoadError,
+};
 
 use crate::{
     node::{AskError, InvalidateError},
@@ -9,7 +12,7 @@ use crate::{
 
 const SET_REFUSED: &str = "ERR SET is refused: the values of this server come from its database of record; write there, \
     and the cache follows by itself";
-const NO_LEASES: &str = "its values are loaded from the source, so nobody may fill them; read it with GET";
+const NOT_FILLED: &str = "its values are loaded from the source, so nobody may fill them; read it with GET";
 
 /// The code that stands in front of `error`.
 fn code(error: &AskError) -> &'static str {
@@ -17,6 +20,7 @@ fn code(error: &AskError) -> &'static str {
         AskError::Token(_) | AskError::Read(ReadError::TokenUnknown) => "BADTOKEN",
         AskError::Read(ReadError::Load(error)) => match error {
             LoadError::Shed { .. } => "TRYAGAIN",
+            LoadError::Unfilled => "UNFILLED",
             LoadError::TimedOut { .. } => "TIMEOUT",
             LoadError::Unavailable(_) | LoadError::Lost => "UNAVAILABLE",
             LoadError::Refused(_) | LoadError::TooLarge { .. } => "ERR",
@@ -51,7 +55,18 @@ pub(super) fn set(reply: &mut Reply<'_>) -> Outcome {
     Outcome::Done
 }
 
-/// The answer to leases on a class that exists.
-pub(super) fn no_leases(reply: &mut Reply<'_>, class: &str) {
-    reply.error(format_args!("ERR class `{class}` is not filled by clients: {NO_LEASES}"));
+/// The answer to leases on a class that loads by itself.
+pub(super) fn not_filled(reply: &mut Reply<'_>, class: &str) -> Outcome {
+    reply.error(format_args!("ERR class `{class}` is not filled by clients: {NOT_FILLED}"));
+    Outcome::Done
+}
+
+/// Writes why a fill was not kept.
+pub(super) fn of_fill(reply: &mut Reply<'_>, error: &FillError) {
+    let code = match error {
+        FillError::LeaseLost => "LEASELOST",
+        FillError::Invalidated => "INVALIDATED",
+        _ => "ERR",
+    };
+    reply.error(format_args!("{code} {error}"));
 }

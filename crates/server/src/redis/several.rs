@@ -35,24 +35,22 @@ impl Several {
         self.answers.iter().all(Option::is_some)
     }
 
-    /// All answers; what memory did not have is read class by class, the keys of one class together.
-    pub(super) async fn read(mut self) -> Result<Vec<Answer>, AskError> {
-        while let Some(first) = self.answers.iter().position(Option::is_none) {
+    /// All answers; what memory did not have is read class by class, the keys of one class together. `None` where the
+    /// clients of a class have not filled it.
+    pub(super) async fn read(mut self) -> Result<Vec<Option<Answer>>, AskError> {
+        let mut missing: Vec<usize> = (0..self.keys.len()).filter(|&at| self.answers[at].is_none()).collect();
+        while let Some(&first) = missing.first() {
             let class = Arc::clone(&self.keys[first].0);
-            let missing: Vec<usize> = (first..self.keys.len())
-                .filter(|&at| self.answers[at].is_none() && Arc::ptr_eq(&self.keys[at].0, &class))
-                .collect();
-            let keys: Vec<Key> = missing.iter().map(|&at| self.keys[at].1.clone()).collect();
-            let answers = class.read_many(&keys, Demand::default(), false).await?;
-            for (at, answer) in missing.into_iter().zip(answers) {
-                self.answers[at] = Some(answer);
+            let (alike, others) = missing.into_iter().partition(|&at| Arc::ptr_eq(&self.keys[at].0, &class));
+            let alike: Vec<usize> = alike;
+            missing = others;
+            let keys: Vec<Key> = alike.iter().map(|&at| self.keys[at].1.clone()).collect();
+            let answers = class.read_filled(&keys, Demand::default()).await?;
+            for (at, answer) in alike.into_iter().zip(answers) {
+                self.answers[at] = answer;
             }
         }
-        Ok(self.into_answers())
-    }
-
-    pub(super) fn into_answers(self) -> Vec<Answer> {
-        self.answers.into_iter().flatten().collect()
+        Ok(self.answers)
     }
 }
 
@@ -60,13 +58,16 @@ impl Commands {
     pub(super) fn mget(&self, session: &Session, keys: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         self.of_several(session, keys, reply, |reply, answers| {
             reply.array(answers.len());
-            answers.iter().for_each(|answer| value(reply, answer));
+            answers.iter().for_each(|answer| match answer {
+                Some(answer) => value(reply, answer),
+                None => reply.nil(),
+            });
         })
     }
 
     pub(super) fn exists(&self, session: &Session, keys: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         self.of_several(session, keys, reply, |reply, answers| {
-            reply.integer(answers.iter().filter(|answer| answer.value().is_some()).count() as i64);
+            reply.integer(answers.iter().flatten().filter(|answer| answer.value().is_some()).count() as i64);
         })
     }
 
@@ -75,14 +76,14 @@ impl Commands {
         session: &Session,
         keys: Args<'_>,
         reply: &mut Reply<'_>,
-        write: fn(&mut Reply<'_>, &[Answer]),
+        write: fn(&mut Reply<'_>, &[Option<Answer>]),
     ) -> Outcome {
         let several = match Several::look_up(self, keys) {
             Ok(several) => several,
             Err(error) => return refusal::now(reply, &error),
         };
         if several.complete() {
-            write(reply, &several.into_answers());
+            write(reply, &several.answers);
             return Outcome::Done;
         }
         let format = session.format();

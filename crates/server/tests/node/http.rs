@@ -203,7 +203,7 @@ async fn status_counts_what_was_done() {
     assert_eq!(status["totals"]["served"]["l1"], 1);
     assert_eq!(status["totals"]["served"]["source"], 2);
     assert_eq!(status["totals"]["entries"], 1);
-    assert_eq!(status["classes"].as_array().unwrap().len(), 6);
+    assert_eq!(status["classes"].as_array().unwrap().len(), 7);
     assert!(status["feed"]["lag_ms"].is_f64());
     assert!(status["feed"]["position"].as_u64().unwrap() >= 2);
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod auth;
 mod bad_input;
+#[cfg(test)]
+mod filled;
 mod http;
 #[cfg(test)]
 mod limits;

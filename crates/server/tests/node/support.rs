@@ -38,7 +38,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 /// The classes: `user` (a table), `account` (scoped by tenant), `pair` (two parts), `search` (parameters), `news`
-/// (bounded by age), `authorisation` (a decision).
+/// (bounded by age), `rate` (filled by its clients), `authorisation` (a decision).
 fn plans() -> Vec<ClassPlan> {
     let mut page = Parameter::new("page", Kind::Number);
     page.default = Some("1".into());
@@ -60,6 +60,13 @@ fn plans() -> Vec<ClassPlan> {
             .age_bounded("desk", "comes from outside")
             .life(minute)
             .serve_stale(minute * 5),
+        ClassPlan::display("rate")
+            .external()
+            .key(["name"])
+            .same_for_everyone()
+            .age_bounded("treasury", "an API of somebody else's")
+            .life(minute)
+            .hard_timeout(minute),
         ClassPlan::decision("authorisation").table("authorisation").key(["id"]),
     ]
     .into_iter()

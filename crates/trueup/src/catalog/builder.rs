@@ -10,11 +10,15 @@ use trueup_core::{
     class::{ClassName, ClassPlan},
     entry::Raw,
     key::{Key, KeyForm},
-    proof::Tags,
+    proof::{Tag, Tags},
     source::Loader,
 };
 
-use super::{Catalog, CatalogClass, CatalogError, class::SourceOfAnswers, uncached::Uncached};
+use super::{
+    Catalog, CatalogClass, CatalogError,
+    class::{SourceOfAnswers, is_filled},
+    uncached::Uncached,
+};
 
 /// One class, ready to be opened.
 pub struct CatalogEntry {
@@ -47,7 +51,11 @@ impl CatalogBuilder {
     /// # Errors
     /// [`CatalogError`] when the engine refuses the class or its name is taken.
     pub fn class(mut self, entry: CatalogEntry) -> Result<Self, CatalogError> {
-        let CatalogEntry { plan, form, loader, whole } = entry;
+        let CatalogEntry { plan, form, loader, mut whole } = entry;
+        if is_filled(&plan) {
+            // Nothing of the database: only its name is there to be raised.
+            whole = std::iter::once(Tag::named(plan.name().as_str())).collect();
+        }
         let answers = match &plan {
             ClassPlan::Cacheable(cacheable) => SourceOfAnswers::Cached(self.cache.class_by_text(
                 cacheable.clone(),

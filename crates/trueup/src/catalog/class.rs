@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use trueup_core::{
-    class::{ClassName, ClassPlan},
+    LeaseId,
+    class::{ClassName, ClassPlan, Pattern},
     entry::Raw,
-    error::ReadError,
+    error::{FillError, ReadError},
     key::{Key, KeyForm},
     proof::{Tags, Token},
-    read::Class,
+    read::{Class, Leased, tags_of_filled},
     receipt::Cached,
     source::{LoadError, Loader},
 };
@@ -123,6 +124,53 @@ impl CatalogClass {
         Ok(read.run().await?.into_iter().map(Answer::from).collect())
     }
 
+    /// Whether its clients fill it, under leases.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        is_filled(&self.plan)
+    }
+
+    /// Reads several keys, as [`CatalogClass::read_many`] does; `None` where the class's clients have not filled one.
+    ///
+    /// # Errors
+    /// [`ReadError`] for all, when one of the keys could not be read.
+    pub async fn read_filled(&self, keys: &[Key], demand: Demand) -> Result<Vec<Option<Answer>>, ReadError> {
+        let Some(class) = self.cached().filter(|_| self.is_filled()) else {
+            return Ok(self.read_many(keys, demand, false).await?.into_iter().map(Some).collect());
+        };
+        let mut read = class.read_many_canonical(keys);
+        if let Some(token) = demand.token {
+            read = read.token(token);
+        }
+        if let Some(bound) = demand.max_staleness {
+            read = read.max_staleness(bound);
+        }
+        Ok(read.run_filled().await?.into_iter().map(|answer| answer.map(Answer::from)).collect())
+    }
+
+    /// The value under `key`, or the right to fill it.
+    ///
+    /// # Errors
+    /// [`ReadError`]; [`LoadError::Refused`] for a class that is not filled by its clients.
+    pub async fn lease(&self, key: &Key) -> Result<Leased<Raw>, ReadError> {
+        match self.cached() {
+            Some(class) => class.lease_canonical(key).await,
+            None => Err(LoadError::Refused("the class is never cached, so nobody may fill it".into()).into()),
+        }
+    }
+
+    /// Fills `key` with what the holder of `lease` has loaded; `None`: there is no such thing.
+    ///
+    /// # Errors
+    /// [`FillError`]; nothing was kept then.
+    pub fn fill(&self, key: &Key, lease: LeaseId, value: Option<Raw>) -> Result<(), FillError> {
+        match self.cached().filter(|_| self.is_filled()) {
+            Some(class) => class.fill_canonical(key, lease, value).map(drop),
+            // No lease of it was ever given.
+            None => Err(FillError::LeaseLost),
+        }
+    }
+
     /// The token of a session that has seen `answer`: with it the session never goes back in time.
     #[must_use]
     pub fn seen_token(&self, answer: &Answer) -> Option<Token> {
@@ -138,6 +186,9 @@ impl CatalogClass {
     /// # Errors
     /// [`LoadError`].
     pub async fn tags_of(&self, key: &Key) -> Result<Tags, LoadError> {
+        if self.is_filled() {
+            return Ok(tags_of_filled(self.name().as_str(), key));
+        }
         Ok(self.loader.load(key).await?.tags)
     }
 
@@ -146,6 +197,11 @@ impl CatalogClass {
     pub const fn whole(&self) -> &Tags {
         &self.whole
     }
+}
+
+/// Whether clients fill the class of that plan.
+pub(super) fn is_filled(plan: &ClassPlan) -> bool {
+    matches!(plan, ClassPlan::Cacheable(plan) if plan.pattern == Pattern::CacheAside)
 }
 
 impl std::fmt::Debug for CatalogClass {

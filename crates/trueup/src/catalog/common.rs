@@ -83,8 +83,3 @@ pub(super) fn refused(plan: &ClassPlan, why: &str) -> CatalogError {
 pub(super) fn only_in_rust(plan: &ClassPlan) -> CatalogError {
     refused(plan, "its loader is written in Rust, so only a Rust program can serve it")
 }
-
-/// It has no source.
-pub(super) fn no_source(plan: &ClassPlan) -> CatalogError {
-    refused(plan, "it has no source to load from, and filling by clients is not supported yet")
-}

@@ -11,6 +11,8 @@ mod class;
 mod common;
 mod error;
 mod form;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod outside;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]

@@ -14,10 +14,9 @@ use trueup_core::{
 
 use super::{
     CatalogBuilder, CatalogEntry, CatalogError,
-    common::{
-        check_key, declared_groups, groups_of, left_out, load_bytes_max, no_source, only_in_rust, spec,
-    },
+    common::{check_key, declared_groups, groups_of, left_out, load_bytes_max, only_in_rust, spec},
     key_form,
+    outside::{self, Outside},
 };
 use crate::{
     group::GroupSpec,
@@ -99,6 +98,8 @@ pub enum ClassLoader {
     Row(RowLoader),
     /// The answer of a query.
     Query(QueryLoader),
+    /// What clients fill.
+    Outside(Outside),
 }
 
 impl ClassLoader {
@@ -110,6 +111,7 @@ impl ClassLoader {
         match self {
             Self::Row(loader) => tx.reads(loader).read_locked(key).await,
             Self::Query(loader) => tx.reads(loader).read_locked(key).await,
+            Self::Outside(_) => Err(Outside::not_in_the_database()),
         }
     }
 }
@@ -119,6 +121,7 @@ impl Loader<Key, Raw> for ClassLoader {
         match self {
             Self::Row(loader) => loader.load(key),
             Self::Query(loader) => loader.load(key),
+            Self::Outside(loader) => loader.load(key),
         }
     }
 
@@ -126,6 +129,7 @@ impl Loader<Key, Raw> for ClassLoader {
         match self {
             Self::Row(loader) => loader.load_on_standby(key),
             Self::Query(loader) => loader.load_on_standby(key),
+            Self::Outside(_) => None,
         }
     }
 
@@ -133,6 +137,7 @@ impl Loader<Key, Raw> for ClassLoader {
         match self {
             Self::Row(loader) => loader.load_many(keys),
             Self::Query(loader) => loader.load_many(keys),
+            Self::Outside(loader) => loader.load_many(keys),
         }
     }
 
@@ -140,6 +145,7 @@ impl Loader<Key, Raw> for ClassLoader {
         match self {
             Self::Row(loader) => loader.catalogue(),
             Self::Query(loader) => loader.catalogue(),
+            Self::Outside(loader) => loader.catalogue(),
         }
     }
 }
@@ -175,7 +181,12 @@ pub async fn open(
         Origin::Table(name) => of_table(postgres, tables, plan, name).await,
         Origin::Query(sql) => of_query(postgres, tables, plan, sql).await,
         Origin::Loader => Err(only_in_rust(plan)),
-        Origin::External => Err(no_source(plan)),
+        Origin::External => Ok(PostgresClass {
+            form: outside::form_of(plan)?,
+            loader: ClassLoader::Outside(Outside),
+            // Set by the catalogue, for whatever clients fill.
+            whole: Tags::new(),
+        }),
     }
 }
 

@@ -14,10 +14,9 @@ use trueup_core::{
 
 use super::{
     CatalogBuilder, CatalogEntry, CatalogError,
-    common::{
-        check_key, declared_groups, groups_of, left_out, load_bytes_max, no_source, only_in_rust, spec,
-    },
+    common::{check_key, declared_groups, groups_of, left_out, load_bytes_max, only_in_rust, spec},
     key_form,
+    outside::{self, Outside},
 };
 use crate::{
     plan::{DiscoveredTable, Plan, Skipped},
@@ -86,6 +85,8 @@ pub enum ClassLoader {
     Row(RowLoader),
     /// The answer of a query.
     Query(QueryLoader),
+    /// What clients fill.
+    Outside(Outside),
 }
 
 impl ClassLoader {
@@ -97,6 +98,7 @@ impl ClassLoader {
         match self {
             Self::Row(loader) => tx.reads(loader).read_locked(key).await,
             Self::Query(loader) => tx.reads(loader).read_locked(key).await,
+            Self::Outside(_) => Err(Outside::not_in_the_database()),
         }
     }
 }
@@ -106,6 +108,7 @@ impl Loader<Key, Raw> for ClassLoader {
         match self {
             Self::Row(loader) => loader.load(key),
             Self::Query(loader) => loader.load(key),
+            Self::Outside(loader) => loader.load(key),
         }
     }
 
@@ -113,6 +116,7 @@ impl Loader<Key, Raw> for ClassLoader {
         match self {
             Self::Row(loader) => loader.load_many(keys),
             Self::Query(loader) => loader.load_many(keys),
+            Self::Outside(loader) => loader.load_many(keys),
         }
     }
 }
@@ -144,7 +148,12 @@ pub fn open(sqlite: &Sqlite, tables: &[TableInfo], plan: &ClassPlan) -> Result<S
         Origin::Table(name) => of_table(sqlite, tables, plan, name),
         Origin::Query(sql) => of_query(sqlite, tables, plan, sql),
         Origin::Loader => Err(only_in_rust(plan)),
-        Origin::External => Err(no_source(plan)),
+        Origin::External => Ok(SqliteClass {
+            form: outside::form_of(plan)?,
+            loader: ClassLoader::Outside(Outside),
+            // Set by the catalogue, for whatever clients fill.
+            whole: Tags::new(),
+        }),
     }
 }
 
