@@ -131,7 +131,7 @@ fn ceiling(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{Mark, Second, Series};
+    use crate::scenario::{Second, Series, series::Mark};
 
     #[test]
     fn a_picture_has_what_was_shown_and_is_well_formed() {
