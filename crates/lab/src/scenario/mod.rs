@@ -9,7 +9,7 @@ pub(crate) use self::{
     feed_outage::feed_outage,
     plot::svg,
     redis_killed::redis_killed,
-    series::{Mark, Second, Series},
+    series::{Second, Series},
 };
 use crate::{
     history::{Judge, Verdict},

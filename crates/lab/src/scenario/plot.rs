@@ -85,7 +85,7 @@ fn draw(out: &mut String, shown: &Shown) -> std::fmt::Result {
             "<line x1=\"{at:.1}\" y1=\"{top}\" x2=\"{at:.1}\" y2=\"{bottom}\" stroke=\"#333\" stroke-dasharray=\"4 3\"/>\
              <text x=\"{:.1}\" y=\"{}\">{}</text>",
             at + 4.0,
-            PANELS[1].0 - 6.0,
+            PANELS[0].1 + 14.0,
             mark.what
         )?;
     }
@@ -131,7 +131,7 @@ fn ceiling(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{Mark, Second, Series};
+    use crate::scenario::{Second, Series, series::Mark};
 
     #[test]
     fn a_picture_has_what_was_shown_and_is_well_formed() {

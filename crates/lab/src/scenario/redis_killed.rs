@@ -39,7 +39,12 @@ pub(crate) async fn redis_killed(world: &Arc<World>, rates: Rates) -> Result<Sho
     let back = clock.now();
     world.l2.redis(trueup_testbed::Redis::start_again)?;
     tokio::time::sleep(AFTER).await;
-    let unproven = unproven_s(world).await - unproven_before;
+    let unproven = match (unproven_before, unproven_s(world).await) {
+        (Some(before), Some(after)) => after - before,
+        _ => {
+            return Err(LabError::failed("reading the nodes' metrics", "one tells no seconds without proof"));
+        }
+    };
     let until = clock.now();
     let (log, checked) = end(world, load).await;
     let mut series = Series::new(&log, &loads.end(), origin, until);
@@ -62,8 +67,9 @@ pub(crate) async fn redis_killed(world: &Arc<World>, rates: Rates) -> Result<Sho
     Ok(Shown { title: "The remote tier is killed under load, and comes back empty", series, findings })
 }
 
-async fn unproven_s(world: &World) -> f64 {
-    world.counted().await.unproven_s.iter().flatten().sum()
+/// Of all nodes; none where one does not tell.
+async fn unproven_s(world: &World) -> Option<f64> {
+    world.counted().await.unproven_s.into_iter().sum()
 }
 
 fn failed(series: &Series) -> Finding {

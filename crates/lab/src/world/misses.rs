@@ -10,7 +10,7 @@ const REASON: &str = "reason=\"";
 /// The number of loads, by class and outcome.
 const LOADS: &str = "trueup_load_duration_seconds_count{";
 /// The counter of seconds without proof.
-const UNPROVEN: &str = "trueup_unproven_seconds_total ";
+const UNPROVEN: &str = "trueup_unproven_seconds_total";
 
 /// What nodes have counted.
 #[derive(Debug, Default)]
@@ -27,9 +27,7 @@ impl World {
         let mut counted = Counted::default();
         for node in &self.nodes {
             let text = node.get("/metrics").await.unwrap_or_default();
-            counted
-                .unproven_s
-                .push(text.lines().find_map(|line| line.strip_prefix(UNPROVEN)?.trim().parse().ok()));
+            counted.unproven_s.push(text.lines().find_map(unproven));
             let misses = &mut counted.misses;
             for (reason, count) in text.lines().filter_map(line) {
                 *misses.entry(reason.to_owned()).or_default() += count;
@@ -57,9 +55,21 @@ fn line(line: &str) -> Option<(&str, u64)> {
     Some((reason, count.trim().parse::<f64>().ok()? as u64))
 }
 
+fn unproven(line: &str) -> Option<f64> {
+    // The name may be followed by an empty set of labels.
+    line.strip_prefix(UNPROVEN)?.trim_start_matches("{}").trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{line, unproven};
+
+    #[test]
+    fn seconds_without_proof_are_read_with_and_without_labels() {
+        assert_eq!(unproven("trueup_unproven_seconds_total 1.5"), Some(1.5));
+        assert_eq!(unproven("trueup_unproven_seconds_total{} 0.0"), Some(0.0));
+        assert_eq!(unproven("# HELP trueup_unproven_seconds Time"), None);
+    }
 
     #[test]
     fn a_line_of_the_counter_gives_reason_and_count() {
