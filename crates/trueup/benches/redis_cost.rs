@@ -106,8 +106,7 @@ struct Item {
 /// A cache that keeps next to nothing in memory, so that each read in turn is answered by the remote tier.
 async fn node(path: &Path, url: &str, value_bytes: usize) -> Trueup {
     let database = rusqlite::Connection::open(path).expect("a database");
-    let schema =
-        "PRAGMA journal_mode = wal; CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL);";
+    let schema = "PRAGMA journal_mode = wal; CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL);";
     database.execute_batch(schema).expect("a table");
     for id in 0..KEYS {
         // Every text of its own, and one that cannot be packed away.
@@ -127,8 +126,12 @@ async fn node(path: &Path, url: &str, value_bytes: usize) -> Trueup {
 
 async fn gets(url: &str, value_bytes: usize) {
     let (tier, bare) = (tier(Redis::standalone(url)).await, bare(url).await);
-    let puts =
-        (0..KEYS).map(|n| RemotePut { key: key(n), envelope: envelope(n, value_bytes, 1), life: LIFE, age: Duration::ZERO });
+    let puts = (0..KEYS).map(|n| RemotePut {
+        key: key(n),
+        envelope: envelope(n, value_bytes, 1),
+        life: LIFE,
+        age: Duration::ZERO,
+    });
     assert!(tier.put_many(puts.collect()).await.iter().all(Result::is_ok));
     let folder = tempfile::tempdir().expect("a folder");
     let node = node(&folder.path().join("items.db"), url, value_bytes).await;
@@ -225,7 +228,12 @@ async fn puts(url: &str, value_bytes: usize) {
 async fn many(cluster: &Cluster) {
     let tier = tier(Redis::standalone(&cluster.url())).await;
     let keys: Arc<Vec<RemoteKey>> = Arc::new((0..MANY).map(key).collect());
-    let puts = (0..MANY).map(|n| RemotePut { key: key(n), envelope: envelope(n, 256, 1), life: LIFE, age: Duration::ZERO });
+    let puts = (0..MANY).map(|n| RemotePut {
+        key: key(n),
+        envelope: envelope(n, 256, 1),
+        life: LIFE,
+        age: Duration::ZERO,
+    });
     assert!(tier.put_many(puts.collect()).await.iter().all(Result::is_ok));
     let mut parts: BTreeMap<String, Vec<RemoteKey>> = BTreeMap::default();
     for key in keys.iter() {
@@ -294,7 +302,8 @@ fn main() {
         options = options.program(program);
     }
     let arguments: Vec<String> = std::env::args().collect();
-    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
+    let only =
+        arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let server = Server::start(&options).expect("a server");
     runtime.block_on(async {
