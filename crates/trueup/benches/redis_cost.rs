@@ -84,17 +84,12 @@ async fn bare(url: &str) -> redis::aio::MultiplexedConnection {
     client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection")
 }
 
-fn limits(prefer_newer: bool) -> RedisOptions {
-    RedisOptions {
-        get_timeout: PATIENCE,
-        put_timeout: PATIENCE,
-        prefer_newer,
-        ..RedisOptions::default()
-    }
+fn limits() -> RedisOptions {
+    RedisOptions { get_timeout: PATIENCE, put_timeout: PATIENCE, ..RedisOptions::default() }
 }
 
-async fn tier(redis: Redis, prefer_newer: bool) -> Arc<RedisTier> {
-    let tier = redis.options(limits(prefer_newer)).start(Clock::system()).expect("a tier");
+async fn tier(redis: Redis) -> Arc<RedisTier> {
+    let tier = redis.options(limits()).start(Clock::system()).expect("a tier");
     while tier.get_many(&(0..200).map(key).collect::<Vec<_>>()).await.iter().any(Result::is_err) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -111,8 +106,7 @@ struct Item {
 /// A cache that keeps next to nothing in memory, so that each read in turn is answered by the remote tier.
 async fn node(path: &Path, url: &str, value_bytes: usize) -> Trueup {
     let database = rusqlite::Connection::open(path).expect("a database");
-    let schema =
-        "PRAGMA journal_mode = wal; CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL);";
+    let schema = "PRAGMA journal_mode = wal; CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL);";
     database.execute_batch(schema).expect("a table");
     for id in 0..KEYS {
         // Every text of its own, and one that cannot be packed away.
@@ -123,7 +117,7 @@ async fn node(path: &Path, url: &str, value_bytes: usize) -> Trueup {
     }
     FeedPlan::new(path, &InstallOptions::default()).expect("a plan").apply().expect("a feed");
     let keys = KeyRing::parse(&"5a01".repeat(16)).expect("the bench's own secret");
-    let l2 = Redis::standalone(url).options(limits(true)).secret(keys);
+    let l2 = Redis::standalone(url).options(limits()).secret(keys);
     let plan = "[defaults]\nl1_capacity = \"16KiB\"\nvalue_bytes_max = \"12KiB\"\n";
     let plan = Plan::parse("bench", plan, &[]).expect("a plan");
     let source = Sqlite::open(path, SqliteOptions::default()).expect("a source");
@@ -131,9 +125,13 @@ async fn node(path: &Path, url: &str, value_bytes: usize) -> Trueup {
 }
 
 async fn gets(url: &str, value_bytes: usize) {
-    let (tier, bare) = (tier(Redis::standalone(url), true).await, bare(url).await);
-    let puts =
-        (0..KEYS).map(|n| RemotePut { key: key(n), envelope: envelope(n, value_bytes, 1), life: LIFE });
+    let (tier, bare) = (tier(Redis::standalone(url)).await, bare(url).await);
+    let puts = (0..KEYS).map(|n| RemotePut {
+        key: key(n),
+        envelope: envelope(n, value_bytes, 1),
+        life: LIFE,
+        age: Duration::ZERO,
+    });
     assert!(tier.put_many(puts.collect()).await.iter().all(Result::is_ok));
     let folder = tempfile::tempdir().expect("a folder");
     let node = node(&folder.path().join("items.db"), url, value_bytes).await;
@@ -180,23 +178,23 @@ async fn gets(url: &str, value_bytes: usize) {
 }
 
 async fn puts(url: &str, value_bytes: usize) {
-    let (newer, plain) =
-        (tier(Redis::standalone(url), true).await, tier(Redis::standalone(url), false).await);
+    let tier = tier(Redis::standalone(url)).await;
+    let (in_time, late) = (Duration::ZERO, Duration::from_secs(10));
     let envelopes: Arc<Vec<Bytes>> = Arc::new((0..KEYS).map(|n| envelope(n, value_bytes, 2)).collect());
-    let one = |tier: &Arc<RedisTier>, tasks: u32, task: u32| {
-        let (tier, envelopes) = (Arc::clone(tier), Arc::clone(&envelopes));
+    let one = |age: Duration, tasks: u32, task: u32| {
+        let (tier, envelopes) = (Arc::clone(&tier), Arc::clone(&envelopes));
         async move {
             for number in numbers(task, tasks) {
                 let envelope = envelopes[number as usize].clone();
-                let put = RemotePut { key: key(number), envelope, life: LIFE };
+                let put = RemotePut { key: key(number), envelope, life: LIFE, age };
                 assert_eq!(tier.put(put).await, Ok(()));
             }
         }
     };
     for tasks in [1, 64] {
         let ways = [
-            Way::tasks("plain SET", tasks, |task| one(&plain, tasks, task)),
-            Way::tasks("SET unless newer is there", tasks, |task| one(&newer, tasks, task)),
+            Way::tasks("an entry in time: SET", tasks, |task| one(in_time, tasks, task)),
+            Way::tasks("a late one: SET unless newer is there", tasks, |task| one(late, tasks, task)),
         ];
         report(
             &format!("SET of {value_bytes} B, {tasks} tasks"),
@@ -204,22 +202,23 @@ async fn puts(url: &str, value_bytes: usize) {
         );
     }
     // As the engine writes: in the background, by batches.
-    let batch = |tier: &Arc<RedisTier>| {
-        let (tier, envelopes) = (Arc::clone(tier), Arc::clone(&envelopes));
+    let batch = |age: Duration| {
+        let (tier, envelopes) = (Arc::clone(&tier), Arc::clone(&envelopes));
         async move {
             for _ in 0..MANY_CALLS {
                 let put = |n: u32| RemotePut {
                     key: key(n),
                     envelope: envelopes[n as usize].clone(),
                     life: LIFE,
+                    age,
                 };
                 assert!(tier.put_many((0..BATCH).map(put).collect()).await.iter().all(Result::is_ok));
             }
         }
     };
     let ways = [
-        Way::tasks("plain SET", 1, |_| batch(&plain)),
-        Way::tasks("SET unless newer is there", 1, |_| batch(&newer)),
+        Way::tasks("entries in time: SET", 1, |_| batch(in_time)),
+        Way::tasks("late ones: SET unless newer is there", 1, |_| batch(late)),
     ];
     let took = in_turns(TURNS, MANY_CALLS * BATCH, &ways).await;
     report(&format!("SET of {value_bytes} B, batches of {BATCH}, by entry"), &took);
@@ -227,9 +226,14 @@ async fn puts(url: &str, value_bytes: usize) {
 
 /// One multi-get over all shards, against the slowest shard's own part, asked by the client alone.
 async fn many(cluster: &Cluster) {
-    let tier = tier(Redis::standalone(&cluster.url()), true).await;
+    let tier = tier(Redis::standalone(&cluster.url())).await;
     let keys: Arc<Vec<RemoteKey>> = Arc::new((0..MANY).map(key).collect());
-    let puts = (0..MANY).map(|n| RemotePut { key: key(n), envelope: envelope(n, 256, 1), life: LIFE });
+    let puts = (0..MANY).map(|n| RemotePut {
+        key: key(n),
+        envelope: envelope(n, 256, 1),
+        life: LIFE,
+        age: Duration::ZERO,
+    });
     assert!(tier.put_many(puts.collect()).await.iter().all(Result::is_ok));
     let mut parts: BTreeMap<String, Vec<RemoteKey>> = BTreeMap::default();
     for key in keys.iter() {
@@ -298,7 +302,8 @@ fn main() {
         options = options.program(program);
     }
     let arguments: Vec<String> = std::env::args().collect();
-    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
+    let only =
+        arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     let server = Server::start(&options).expect("a server");
     runtime.block_on(async {

@@ -18,7 +18,7 @@ use crate::{
         Body, EncodeError, Envelope, EnvelopeError, EnvelopeRef, Expected, Header, KeyRing,
         LIFE_UNBOUNDED_MS, compress,
     },
-    env::{self, Clock, Task, unix_ms},
+    env::{self, Clock, Nanos, Task, unix_ms},
     proof::{Ledger, Position, Proof, Rejected, Standing, Tag, Tags},
     tier::{RemoteError, RemoteKey, RemotePlace, RemotePut, RemoteResult, RemoteServer, RemoteTier},
 };
@@ -53,6 +53,7 @@ struct Sharing {
     value: Option<Bytes>,
     at_rest: AtRest,
     life: Duration,
+    loaded: Nanos,
 }
 
 /// Where an entry belongs in the remote tier, how it lies there, and for how long.
@@ -64,6 +65,8 @@ pub(crate) struct Place<'a> {
     pub(crate) life: Duration,
     /// How long a node may keep it, from now on; none if only its proof bounds it.
     pub(crate) hard_life: Option<Duration>,
+    /// When its load began.
+    pub(crate) loaded: Nanos,
 }
 
 /// What a class takes from the remote tier.
@@ -171,8 +174,8 @@ impl Outbox {
             row_version: Some(version),
         };
         let tags = proof.tags().iter().map(|tag| tag.0).collect();
-        let (key, at_rest, life) = (place.key.clone(), place.at_rest, place.life);
-        self.queue(Sharing { key, header, tags, value, at_rest, life });
+        let (key, at_rest, life, loaded) = (place.key.clone(), place.at_rest, place.life, place.loaded);
+        self.queue(Sharing { key, header, tags, value, at_rest, life, loaded });
     }
 
     fn queue(&self, sharing: Sharing) {
@@ -308,12 +311,14 @@ impl Outbox {
     /// As many envelopes as one call takes.
     fn seal_batch(&self, waiting: &mut impl Iterator<Item = Sharing>) -> Vec<RemotePut> {
         let (mut batch, mut bytes) = (Vec::with_capacity(BATCH_MAX), 0);
+        let now = self.clock.now();
         for sharing in waiting {
             self.waiting_bytes.fetch_sub(sharing.bytes(), Ordering::Relaxed);
             match sharing.seal(&self.keys) {
                 Ok(envelope) => {
                     bytes += envelope.len();
-                    batch.push(RemotePut { key: sharing.key, envelope, life: sharing.life });
+                    let age = now.since(sharing.loaded);
+                    batch.push(RemotePut { key: sharing.key, envelope, life: sharing.life, age });
                 }
                 Err(error) => {
                     add(&self.counts.not_sealed, 1);
@@ -381,8 +386,14 @@ mod tests {
         assert_eq!(kept, Ok(()));
         let key = RemoteKey::new("item", [0; 32]);
         let life = Duration::from_secs(1);
-        let place =
-            Place { key: &key, class_digest: [0; 16], at_rest: AtRest::Sealed, life, hard_life: None };
+        let place = Place {
+            key: &key,
+            class_digest: [0; 16],
+            at_rest: AtRest::Sealed,
+            life,
+            hard_life: None,
+            loaded: clock.now(),
+        };
         for (shared, next) in [(true, [2; 16]), (false, [3; 16])] {
             outbox.share(&place, &ledger, &entry.0, Some(Bytes::from_static(b"value")), 1);
             tokio::task::yield_now().await;

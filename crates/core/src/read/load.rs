@@ -56,6 +56,7 @@ impl<V: CacheValue> Carrier for Settling<V> {
                 at_rest: share.l2.at_rest,
                 life: share.l2.life,
                 hard_life: Some(share.hard_life),
+                loaded: self.entry.loaded(),
             };
             let entry = &self.entry;
             share.outbox.share(&place, &share.ledger, entry.proof(), share.value.clone(), entry.version());

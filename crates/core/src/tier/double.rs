@@ -377,7 +377,8 @@ mod tests {
     }
 
     fn put(number: u8, text: &'static str) -> RemotePut {
-        RemotePut { key: key(number), envelope: Bytes::from_static(text.as_bytes()), life: LIFE }
+        let envelope = Bytes::from_static(text.as_bytes());
+        RemotePut { key: key(number), envelope, life: LIFE, age: Duration::ZERO }
     }
 
     fn double() -> (RemoteDouble, Clock) {

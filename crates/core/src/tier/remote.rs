@@ -89,6 +89,8 @@ pub struct RemotePut {
     pub envelope: Bytes,
     /// After this time the tier may forget it; it may do so earlier, or later.
     pub life: Duration,
+    /// How long ago the load began that brought it: the longer, the likelier that a newer one lies there by now.
+    pub age: Duration,
 }
 
 /// Why a remote tier has no answer. None of these says anything about the value: the caller goes on to the source.

@@ -62,11 +62,7 @@ impl AsText {
 }
 
 impl ToSql for AsText {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         Ok(match &self.0 {
             None => IsNull::Yes,
             Some(text) => {
@@ -128,7 +124,8 @@ mod tests {
         assert_eq!(read(&wire(0, &[10, 10])).as_deref(), Some("10:10:"));
         assert_eq!(read(&wire(2, &[10, 15, 11, 13])).as_deref(), Some("10:15:11,13"));
         // Fewer or more ids than announced, a byte too many, and what no snapshot is.
-        for (count, ids) in [(1, &[10, 15][..]), (0, &[10, 15, 11]), (0, &[10]), (2, &[10, 15, 13, 11]), (0, &[2, 1])]
+        for (count, ids) in
+            [(1, &[10, 15][..]), (0, &[10, 15, 11]), (0, &[10]), (2, &[10, 15, 13, 11]), (0, &[2, 1])]
         {
             assert_eq!(read(&wire(count, ids)), None, "{count} {ids:?}");
         }

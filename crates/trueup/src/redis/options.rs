@@ -23,8 +23,12 @@ pub struct RedisOptions {
     pub pause_max: Duration,
     /// Largest envelope that is written or taken, in bytes.
     pub envelope_bytes_max: usize,
-    /// Whether a write first looks whether the server holds a newer entry.
+    /// Whether a write that comes late (see [`RedisOptions::late_from`]) first looks whether the server holds a newer entry.
     pub prefer_newer: bool,
+    /// An entry whose load began longer ago than this comes late: the node follows the feed slowly, was paused, or writes
+    /// slowly. The look costs the server four times what the write does; in time, hardly ever is a newer entry there, and
+    /// replacing it costs a load and no more.
+    pub late_from: Duration,
     /// What to trust, and how to introduce oneself, where the address asks for TLS.
     pub tls: Tls,
 }
@@ -41,6 +45,7 @@ impl Default for RedisOptions {
             pause_max: Duration::from_secs(5),
             envelope_bytes_max: 64 << 20,
             prefer_newer: true,
+            late_from: Duration::from_millis(500),
             tls: Tls::default(),
         }
     }

@@ -186,7 +186,7 @@ impl RedisTier {
     async fn write_one(&self, put: &RemotePut) -> RemoteResult<()> {
         let (operation, deadline) = (RemoteOperation::Put, self.deadline(RemoteOperation::Put));
         self.fits(put)?;
-        let job = self.job(0, &put.key, how(put));
+        let job = self.job(0, &put.key, self.how(put));
         let slot = job.slot;
         self.written(self.servers.run_one(job, operation, &deadline).await?, slot)
     }
@@ -195,7 +195,7 @@ impl RedisTier {
         let (operation, deadline) = (RemoteOperation::Put, self.deadline(RemoteOperation::Put));
         let mut jobs = Vec::with_capacity(puts.len());
         for (index, put) in puts.iter().filter(|put| self.fits(put).is_ok()).enumerate() {
-            jobs.push(self.job(index, &put.key, how(put)));
+            jobs.push(self.job(index, &put.key, self.how(put)));
         }
         let slots: Vec<u16> = jobs.iter().map(|job| job.slot).collect();
         let mut answers = self.servers.run(jobs, operation, &deadline).await.into_iter().zip(slots);
@@ -208,6 +208,12 @@ impl RedisTier {
             }
         };
         puts.iter().map(outcome).collect()
+    }
+
+    fn how<'a>(&self, put: &'a RemotePut) -> Ask<'a> {
+        let is_late = put.age > self.servers.shared().options.late_from;
+        let how = if is_late { PutHow::Digest } else { PutHow::Plain };
+        Ask::Put { envelope: &put.envelope, life: put.life, how }
     }
 
     fn fits(&self, put: &RemotePut) -> RemoteResult<()> {
@@ -239,10 +245,6 @@ impl RedisTier {
             other => Err(self.nonsense(operation, &other, slot)),
         }
     }
-}
-
-fn how(put: &RemotePut) -> Ask<'_> {
-    Ask::Put { envelope: &put.envelope, life: put.life, how: PutHow::Digest }
 }
 
 impl RemoteTier for RedisTier {

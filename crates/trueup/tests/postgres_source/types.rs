@@ -50,8 +50,7 @@ async fn a_row_is_the_whole_row_whatever_its_columns_are_called_and_a_row_of_nul
     let postgres = connect(&server).await;
     let loader = rows(&postgres, "t").await;
     for id in ["1", "2"] {
-        let expected =
-            server.query(&format!("SELECT to_jsonb(t.*)::text FROM t WHERE id = {id}")).unwrap();
+        let expected = server.query(&format!("SELECT to_jsonb(t.*)::text FROM t WHERE id = {id}")).unwrap();
         assert_eq!(text(&load(&loader, id).await.unwrap()), Some(expected.as_str()));
         let many = loader.load_many(&[key(&loader, id), key(&loader, "3")]).await.unwrap();
         let texts: Vec<Option<&[u8]>> =

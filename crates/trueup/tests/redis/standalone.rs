@@ -10,7 +10,7 @@ use trueup_core::{
 };
 
 use super::support::{
-    blocking, envelope, envelope_of, key, options, patient, put, server, tier, until, works,
+    LATE, blocking, envelope, envelope_of, key, options, patient, put, server, tier, until, works,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +48,7 @@ async fn an_older_entry_does_not_replace_a_newer_one() {
     let key = key(1);
     let stored = |upper, proven_at| {
         let envelope = envelope(&key, format!("{upper} {proven_at}").as_bytes(), upper, proven_at);
-        RemotePut { key: key.clone(), envelope, life: Duration::from_secs(60) }
+        RemotePut { key: key.clone(), envelope, life: Duration::from_secs(60), age: LATE }
     };
     // Each pair: what lies there, what is written, and whether it replaces the former. Positions beyond 2^53 and
     // across the 32-bit halves, where numbers of Lua would go wrong.
@@ -71,6 +71,12 @@ async fn an_older_entry_does_not_replace_a_newer_one() {
         assert_eq!(tier.get(&key).await, Ok(Some(stored(held.0, held.1).envelope)), "{old:?} then {new:?}");
     }
     assert_eq!(tier.stats().newer_kept, 5);
+    // An entry that comes in time replaces whatever is there.
+    let in_time = RemotePut { age: Duration::from_millis(20), ..stored(1, 1) };
+    tier.put(stored(9, 9)).await.unwrap();
+    assert!(tier.put_many(vec![stored(8, 8), in_time.clone()]).await.iter().all(Result::is_ok));
+    assert_eq!(tier.get(&key).await, Ok(Some(in_time.envelope)));
+    assert_eq!(tier.stats().newer_kept, 6);
     // What can't be compared is replaced: another epoch, and what is no envelope at all.
     let other = RemotePut { envelope: envelope_of([9; 16], &key, b"other", 1, 1), ..stored(1, 1) };
     tier.put(other.clone()).await.unwrap();

@@ -105,11 +105,14 @@ pub(crate) fn envelope_of(
     envelope.encode(key.digest(), keys.sealing()).unwrap()
 }
 
+/// How long entries of tests were under way, so that writing them takes all that a write may take.
+pub(crate) const LATE: Duration = Duration::from_secs(10);
+
 /// An envelope to be stored for a minute.
 pub(crate) fn put(number: u32, value: &[u8], position: u64) -> RemotePut {
     let key = key(number);
     let envelope = envelope(&key, value, position, position);
-    RemotePut { key, envelope, life: Duration::from_secs(60) }
+    RemotePut { key, envelope, life: Duration::from_secs(60), age: LATE }
 }
 
 /// Stores and finds an entry: the tier is of use for this key.
