@@ -1,9 +1,12 @@
 //! Asking the source, once for all who wait.
 
+mod filter;
 mod flight;
 mod outbox;
 mod remote_counts;
 
+pub(crate) use filter::{Absence, FilterBudget, KeeperParts, Share};
+pub use filter::{FILTER_BYTES_MAX_DEFAULT, FilterState, FilterStatus};
 pub(crate) use flight::{Ending, Filled, Flight, Flights, Lead, Role};
 pub(crate) use outbox::{Fetched, Looked, Outbox, Place, Wanted};
 pub use remote_counts::{Delays, REMOTE_BOUNDS_US, RemoteCounts};
