@@ -35,15 +35,15 @@ impl Bloom {
     }
 }
 
-/// Which keys are kept, where there is no end of keys: those that are asked for often enough. The others are loaded once
-/// for all who wait, answered, and kept in no tier.
+/// Which keys are kept, where there is no end of keys: once memory is full, those that are asked for often enough. The others
+/// are loaded once for all who wait, answered, and kept in no tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionPlan {
-    /// A key is kept once it was asked for so often lately, 2 to 15.
+    /// A key takes the place of another once it was asked for so often lately, 2 to 15.
     pub seen: u8,
     /// Most keys kept in memory.
     pub keys_max: NonZeroU32,
-    /// A file of keys that are kept at once: see `docs/guide/load.md`.
+    /// A file of keys that are kept at once: see `docs/guide/absent.md`.
     pub hot_keys: Option<PathBuf>,
 }
 

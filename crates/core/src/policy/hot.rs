@@ -2,7 +2,7 @@
 //!
 //! One pattern a line, in the normal form of the class's keys; `*` stands for any run of characters. A count may stand in
 //! front, followed by a tab: it is for people. Lines that are empty or begin with `#` say nothing. See
-//! `docs/guide/load.md`.
+//! `docs/guide/absent.md`.
 
 use std::collections::HashSet;
 

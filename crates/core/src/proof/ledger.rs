@@ -283,6 +283,7 @@ impl Ledger {
         let epoch = self.epoch()?;
         let (number, applied) = (self.hot.epoch.load(Ordering::Acquire), state.book.applied());
         listener.begun(epoch, number, applied);
+        state.listeners.retain(|listener| listener.strong_count() > 0);
         let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(listener) as Arc<dyn Listener>));
         state.listeners.push(listener);
         Some(Listening { epoch, number, applied })

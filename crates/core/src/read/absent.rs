@@ -70,9 +70,12 @@ where
         }
     }
 
-    /// Whether a key is not asked for often enough to be kept.
+    /// Whether a key is not asked for often enough to take the place of another. While there is room, none is.
     pub(super) fn refused_by_admission(&self, key: &Key) -> bool {
-        let refused = self.admission.as_ref().is_some_and(|admission| !admission.admits(key.as_str()));
+        let refused = self
+            .admission
+            .as_ref()
+            .is_some_and(|admission| !admission.admits(key.as_str()) && !self.tier.has_room());
         if refused {
             self.stats.rejected_by_admission();
         }

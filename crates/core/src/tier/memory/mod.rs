@@ -228,6 +228,12 @@ impl<E: Weighed> MemoryTier<E> {
         self.capacity
     }
 
+    /// Whether the lightest entry could be stored without another one's having to go.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.weight() + self.weigher.weight_min <= self.capacity
+    }
+
     /// The policy this tier evicts by.
     #[must_use]
     pub const fn policy(&self) -> Policy {
