@@ -10,10 +10,11 @@ use crate::{
     entry::{CacheValue, KeyRing},
     env::{self, Clock, Task},
     error::ClassError,
-    fill::{Outbox, RemoteCounts},
+    fill::{FILTER_BYTES_MAX_DEFAULT, FilterBudget, Outbox, RemoteCounts, Share},
     key::{CacheKey, Key, KeyForm},
     limits,
-    proof::{Ledger, Position, Status, Tag, Token},
+    policy::{Admission, HotKeys},
+    proof::{Ledger, Position, Status, Tag, Token, filter_bytes},
     read::{Class, ClassCore, ClassParts},
     source::{LoadError, Loader, Source},
     tier::{RemoteServer, RemoteTier},
@@ -30,6 +31,7 @@ pub struct CacheBuilder {
     buckets: usize,
     recent_max: usize,
     online_checks: bool,
+    filter_bytes_max: usize,
 }
 
 impl CacheBuilder {
@@ -43,6 +45,7 @@ impl CacheBuilder {
             buckets: limits::BUCKETS_DEFAULT,
             recent_max: limits::RECENT_CHANGES_MAX_DEFAULT,
             online_checks: false,
+            filter_bytes_max: FILTER_BYTES_MAX_DEFAULT,
         }
     }
 
@@ -82,6 +85,13 @@ impl CacheBuilder {
         self
     }
 
+    /// Most bytes of all filters of the keys there are (see the plan's `bloom`). Default [`FILTER_BYTES_MAX_DEFAULT`].
+    #[must_use]
+    pub const fn filter_bytes_max(mut self, bytes: usize) -> Self {
+        self.filter_bytes_max = bytes;
+        self
+    }
+
     /// Starts following the source's feed, on the current tokio runtime.
     #[must_use]
     pub fn start(self) -> Cache {
@@ -103,6 +113,7 @@ impl CacheBuilder {
                 clock: self.clock,
                 outbox,
                 online_checks: self.online_checks,
+                filters: FilterBudget::new(self.filter_bytes_max),
                 tasks: Mutex::new(tasks),
             }),
         }
@@ -123,6 +134,7 @@ struct Inner {
     clock: Clock,
     outbox: Option<Arc<Outbox>>,
     online_checks: bool,
+    filters: Arc<FilterBudget>,
     tasks: Mutex<Vec<Task>>,
 }
 
@@ -177,6 +189,8 @@ impl Cache {
     {
         check_supported(&plan)?;
         let inner = &self.inner;
+        let share = filter_share(&plan, &*loader, &inner.filters)?;
+        let admission = admission(&plan)?;
         if plan.is_provable() {
             inner.feed_stats.unproven.serve(plan.max_staleness);
         }
@@ -189,10 +203,12 @@ impl Cache {
             clock: inner.clock.clone(),
             outbox: inner.outbox.clone(),
             online_checks: inner.online_checks,
+            admission,
         });
         let mut tasks = inner.tasks.lock();
         tasks.push(core.purge_every(PURGE_EVERY));
         tasks.extend(samples.map(|samples| samples.check_all(&core)));
+        tasks.extend(core.keep_filter(&inner.filters, share));
         Ok(Class::new(core))
     }
 
@@ -302,6 +318,46 @@ impl Cache {
             task.ended().await;
         }
     }
+}
+
+/// The memory of the filter that a plan asks for, if it asks for one and can have it.
+fn filter_share<K: 'static, V: 'static>(
+    plan: &CacheablePlan,
+    loader: &dyn Loader<K, V>,
+    budget: &Arc<FilterBudget>,
+) -> Result<Option<Share>, ClassError> {
+    let Some(bloom) = plan.bloom else { return Ok(None) };
+    let refuse = |why| ClassError::Bloom { class: plan.name.clone(), why };
+    loader.key_set().map_err(|why| refuse(format!("{why}; remove it")))?;
+    let bytes = filter_bytes(bloom.entries.get(), bloom.error);
+    let share = budget.take(bytes).map_err(|left| {
+        refuse(format!(
+            "{} entries take {} MiB, and {} MiB are left of the memory for filters; raise `bloom_max` under [memory], or \
+             declare fewer entries",
+            bloom.entries,
+            bytes >> 20,
+            left >> 20
+        ))
+    })?;
+    Ok(Some(share))
+}
+
+/// What decides which keys are kept, if the plan asks for that.
+fn admission(plan: &CacheablePlan) -> Result<Option<Admission>, ClassError> {
+    let Some(admission) = &plan.admission else { return Ok(None) };
+    let hot = match &admission.hot_keys {
+        None => HotKeys::default(),
+        Some(path) => {
+            let refuse = |why: String| ClassError::HotKeys {
+                class: plan.name.clone(),
+                path: path.display().to_string(),
+                why,
+            };
+            let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+            HotKeys::parse(&text).map_err(|bad| refuse(bad.to_string()))?
+        }
+    };
+    Ok(Some(Admission::new(admission.seen, admission.keys_max.get(), hot)))
 }
 
 /// What to write instead of the patterns that are not supported.

@@ -69,4 +69,22 @@ pub enum ClassError {
         /// What to do instead.
         instead: &'static str,
     },
+    /// The class asks for a filter of the keys there are and cannot have one.
+    #[error("class `{class}`: `bloom`: {why}")]
+    Bloom {
+        /// The class.
+        class: ClassName,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// The list of keys that are kept at once cannot be read.
+    #[error("class `{class}`: `hot_keys`: {path}: {why}")]
+    HotKeys {
+        /// The class.
+        class: ClassName,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }

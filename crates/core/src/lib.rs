@@ -3,7 +3,7 @@
 //! This crate is pure of outside systems: it names no database, no socket and no HTTP type. Adapters (SQLite,
 //! PostgreSQL, Redis) live in the `trueup` crate and speak to the traits of [`source`] and [`tier`].
 //!
-//! Rooms, in order of what may import what: [`limits`], [`mod@env`] < [`key`], [`entry`], [`class`] < [`proof`] < [`tier`] <
+//! Rooms, in order of what may import what: [`limits`], [`mod@env`] < [`key`], [`entry`], [`class`] < [`proof`], [`policy`] < [`tier`] <
 //! [`apply`], [`receipt`] < [`source`] < [`error`], [`guard`], `fill` < [`stats`], [`mod@write`] < [`read`] < [`cache`].
 #![warn(missing_docs)]
 
@@ -17,6 +17,7 @@ mod fill;
 pub mod guard;
 pub mod key;
 pub mod limits;
+pub mod policy;
 pub mod proof;
 pub mod read;
 pub mod receipt;
@@ -25,4 +26,7 @@ pub mod stats;
 pub mod tier;
 pub mod write;
 
-pub use fill::{BadLease, Delays, LEASES_MAX, LeaseId, REMOTE_BOUNDS_US, RemoteCounts};
+pub use fill::{
+    BadLease, Delays, FILTER_BYTES_MAX_DEFAULT, FilterState, FilterStatus, LEASES_MAX, LeaseId, REMOTE_BOUNDS_US,
+    RemoteCounts,
+};

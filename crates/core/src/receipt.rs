@@ -20,11 +20,13 @@ pub enum ServedBy {
     Source,
     /// A value that could not be proven, because the source failed and the class allows that.
     Stale,
+    /// The filter of the keys there are, in memory of this process: absent, proven.
+    Filter,
 }
 
 impl ServedBy {
     /// All of them, in the order of their metrics.
-    pub const ALL: [Self; 4] = [Self::L1, Self::L2, Self::Source, Self::Stale];
+    pub const ALL: [Self; 5] = [Self::L1, Self::L2, Self::Source, Self::Stale, Self::Filter];
 
     /// The name in metrics, receipts and protocols.
     #[must_use]
@@ -34,6 +36,7 @@ impl ServedBy {
             Self::L2 => "l2",
             Self::Source => "source",
             Self::Stale => "stale",
+            Self::Filter => "filter",
         }
     }
 }

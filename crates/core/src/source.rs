@@ -2,17 +2,22 @@
 //!
 //! An adapter implements [`Source`] once, and a [`Loader`] for each way of loading a class.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 
 use crate::{
     apply::Feed,
+    entry::EpochId,
     env::BoxFuture,
-    proof::{Seen, Tag, Tags, Token},
+    key::OwnedSqlValue,
+    proof::{Position, Seen, TableTags, Tag, Tags, Token},
 };
 
 /// What a load returned, and what it saw.
@@ -64,6 +69,54 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     fn catalogue(&self) -> Arc<Catalogue> {
         Arc::default()
     }
+
+    /// All keys that there are, for classes whose values are rows of one plain table, each named by its row's tag. What
+    /// comes back is of the table's shape as it is now: it is asked for again when the shape has moved.
+    ///
+    /// # Errors
+    /// Why the keys cannot be told; the class has no filter of the keys there are, then.
+    fn key_set(&self) -> Result<Arc<dyn KeySet<K>>, Cow<'static, str>> {
+        Err("its loader cannot tell which keys there are".into())
+    }
+}
+
+/// Where a page of keys ended, as its [`KeySet`] reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PageEnd(pub Vec<OwnedSqlValue>);
+
+/// Some of the keys there are.
+#[derive(Clone, Debug)]
+pub struct KeyPage {
+    /// The tags of their rows.
+    pub tags: Vec<Tag>,
+    /// Where the next page begins; none after the last.
+    pub end: Option<PageEnd>,
+    /// A position read after the page: nothing that ends later can have been seen.
+    pub upper: Position,
+    /// The epoch of the source that answered.
+    pub epoch: EpochId,
+}
+
+/// The keys of one table, in one shape of it.
+pub trait KeySet<K>: Send + Sync {
+    /// The tag of the row that `key` names; none where the key names none by itself. The very tag that the feed raises for
+    /// that row, and that [`KeySet::page`] tells of it.
+    fn tag(&self, key: &K) -> Option<Tag>;
+
+    /// What tells of the table's changes.
+    fn table(&self) -> TableTags;
+
+    /// The next keys after `after`, at most `rows_max`, in any order that is the same for all pages: a row that stays where
+    /// it is while all pages are read is in one of them. Read on the primary, in one snapshot taken after the call. A change
+    /// of a row's place in the order must be a change of its key.
+    ///
+    /// # Errors
+    /// [`LoadError`], also where a row has no tag of its own, or the table has another shape by now.
+    fn page<'a>(
+        &'a self,
+        after: Option<&'a PageEnd>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<KeyPage, LoadError>>;
 }
 
 /// The shape of the relations that a class reads: their columns, keys, policies, and whether their changes are told.

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, time::Duration};
 use compact_str::CompactString;
 
 use super::{
-    AtRest, ClassPlan, ColdStart, Eviction, Invalidation, Measurement, Origin, Parameter, Pattern,
-    PlanErrors, Purpose, Rows, Stampede, Strategy, Tags, Unicode, Unknown, check,
+    AdmissionPlan, AtRest, Bloom, ClassPlan, ColdStart, Eviction, Invalidation, Measurement, Origin,
+    Parameter, Pattern, PlanErrors, Purpose, Rows, Stampede, Strategy, Tags, Unicode, Unknown, check,
 };
 
 /// A class plan in the making. What is not stated gets a safe default; what has none is demanded by
@@ -64,6 +64,8 @@ pub struct ClassPlanBuilder {
     pub(super) l2: bool,
     pub(super) l2_life: Option<Duration>,
     pub(super) at_rest: Option<AtRest>,
+    pub(super) bloom: Option<Bloom>,
+    pub(super) admission: Option<AdmissionPlan>,
 }
 
 fn names<I: IntoIterator<Item: Into<CompactString>>>(items: I) -> Vec<CompactString> {
@@ -121,6 +123,8 @@ impl ClassPlanBuilder {
             l2: false,
             l2_life: None,
             at_rest: None,
+            bloom: None,
+            admission: None,
         }
     }
 
@@ -309,6 +313,10 @@ impl ClassPlanBuilder {
         l1_life: Duration;
         /// Who can read the class's entries in the remote tier.
         at_rest: AtRest;
+        /// A filter of the keys there are, so that absent ones are answered without asking the source.
+        bloom: Bloom;
+        /// Which keys are kept, where there is no end of keys.
+        admission: AdmissionPlan;
     }
 
     /// Checks everything at once.

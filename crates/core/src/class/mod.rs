@@ -5,6 +5,7 @@
 //! checked as a whole, and immutable afterwards. What must never be cached is a [`DecisionPlan`], a type of its own:
 //! an engine that takes a [`CacheablePlan`] cannot be given one.
 
+mod absent;
 mod builder;
 mod check;
 mod choices;
@@ -19,6 +20,10 @@ mod query;
 mod secret;
 pub mod units;
 
+pub use absent::{
+    ADMISSION_SEEN_DEFAULT, ADMISSION_SEEN_MAX, AdmissionPlan, BLOOM_ENTRIES_MAX, BLOOM_ERROR_DEFAULT,
+    BLOOM_ERROR_MAX, BLOOM_ERROR_MIN, Bloom,
+};
 pub use builder::ClassPlanBuilder;
 pub use check::{
     FAILURE_BACKOFF_DEFAULT, HARD_AGE_DEFAULT, HARD_TIMEOUT_DEFAULT, JITTER_DEFAULT,

@@ -5,8 +5,8 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use compact_str::CompactString;
 
 use super::{
-    ClassName, ClassPlanBuilder, ColdStart, Invalidation, KeyPlan, L1Plan, L2Plan, Measurement, NeverCache,
-    Origin, Pattern, PlanError, Purpose, Rows, Stampede, digest,
+    AdmissionPlan, Bloom, ClassName, ClassPlanBuilder, ColdStart, Invalidation, KeyPlan, L1Plan, L2Plan,
+    Measurement, NeverCache, Origin, Pattern, PlanError, Purpose, Rows, Stampede, digest,
 };
 
 /// Fingerprint of whatever changes the meaning of stored bytes.
@@ -85,6 +85,10 @@ pub struct Settings {
     pub l1: L1Plan,
     /// Entries in the remote tier; `None`: memory only.
     pub l2: Option<L2Plan>,
+    /// The filter of the keys there are; `None`: absences are kept one by one.
+    pub bloom: Option<Bloom>,
+    /// Which keys are kept; `None`: all.
+    pub admission: Option<AdmissionPlan>,
 }
 
 /// Everything decided about a class that is never cached.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Ledger, Position, Proof, Standing};
+use super::{Ledger, Position, Proof, RowFilter, Standing, Tag};
 use crate::env::{Clock, Nanos};
 
 /// What a reader asks of an answer.
@@ -87,7 +87,49 @@ impl Unproven {
     }
 }
 
+/// Why a row may exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is among those that the table may have.
+    MayExist,
+    /// The rows that the table may have are not all known, or not recently enough for the reader.
+    Unproven,
+}
+
 impl Ledger {
+    /// Whether there is surely no row with `tag`, by the rows that its table may have: under the rules, and in the order, of
+    /// [`Ledger::check`].
+    ///
+    /// # Errors
+    /// [`Doubt`]; nothing is known of the row then.
+    pub fn check_absent(
+        &self,
+        filter: &RowFilter,
+        tag: Tag,
+        class_epoch: &AtomicU64,
+        need: &Need,
+        clock: &Clock,
+    ) -> Result<Proven, Doubt> {
+        let epoch = self.hot.epoch.load(Ordering::Acquire);
+        if filter.epoch() != epoch {
+            return Err(Doubt::Unproven);
+        }
+        let confirmed = self.hot.confirmed.load(Ordering::Acquire);
+        let moment = Nanos(self.hot.moment.load(Ordering::Acquire));
+        let applied = Position(self.hot.applied.load(Ordering::Acquire));
+        // After the applied position: whatever it covers, the filter has been told before.
+        if class_epoch.load(Ordering::Acquire) != filter.class_epoch() || !filter.answers_at(applied) {
+            return Err(Doubt::Unproven);
+        }
+        if filter.may_hold(tag) {
+            return Err(Doubt::MayExist);
+        }
+        if self.hot.epoch.load(Ordering::Acquire) != epoch {
+            return Err(Doubt::Unproven);
+        }
+        self.check_fresh(need, applied, confirmed, moment, clock).map_err(|_| Doubt::Unproven)
+    }
+
     /// Whether an entry reflects every change that this node has applied, and how fresh that knowledge is.
     ///
     /// The order is the rule: moment first, then the applied position, then the tags, then the clock. A moment taken

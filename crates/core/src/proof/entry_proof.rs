@@ -69,6 +69,11 @@ impl Proof {
         proof
     }
 
+    /// The proof of an absence that was shown at `at`, which is all that it reflects.
+    pub(crate) fn absent(tags: Tags, epochs: Epochs, at: Position, moment: Nanos) -> Self {
+        Self::settled(tags, at, epochs, at, moment)
+    }
+
     /// Where the entry stands.
     #[inline]
     #[must_use]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,8 +13,8 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::{
-    Ask, Barrier, Book, Buckets, Change, Epochs, Hold, Known, Position, Proof, Refused, Rejected,
-    SavedLedger, Snapshot, Standing, Tag, Tags, Transaction,
+    Ask, Barrier, Book, Buckets, Change, Epochs, Hold, Known, Listener, Listening, Position, Proof, Refused,
+    Rejected, SavedLedger, Snapshot, Standing, Tag, Tags, Transaction,
 };
 use crate::{entry::EpochId, env::Nanos, limits};
 
@@ -98,6 +98,7 @@ struct State {
     connection: Option<u64>,
     next_number: u64,
     unsettled: BTreeMap<(Position, u64), Waiting>,
+    listeners: Vec<Weak<dyn Listener>>,
 }
 
 struct Waiting {
@@ -134,6 +135,7 @@ impl Ledger {
                 connection: None,
                 next_number: 1,
                 unsettled: BTreeMap::new(),
+                listeners: Vec::new(),
             }),
             recent_max,
         })
@@ -171,6 +173,9 @@ impl Ledger {
         state.start = saved.map_or(applied, |saved| saved.start);
         // Whoever counts connections may count from one again: the first message discards what was loaded before it.
         state.connection = None;
+        let number = self.hot.epoch.load(Ordering::Acquire);
+        state.listeners.retain(|listener| listener.strong_count() > 0);
+        state.tell(|listener| listener.begun(id, number, applied));
         self.epoch.store(Some(Arc::new(id)));
     }
 
@@ -222,7 +227,9 @@ impl Ledger {
                     self.buckets.raise(tag, transaction.end);
                     state.book.record(Change { tag, xid: transaction.xid, end: transaction.end });
                 }
+                state.tell(|listener| listener.told(transaction));
             }
+            state.tell(|listener| listener.reached(message.end));
             if state.book.discards() != discards {
                 state.drop_unsettled();
             }
@@ -263,9 +270,23 @@ impl Ledger {
     pub fn freeze(&self, barrier: Barrier) {
         let mut state = self.state.lock();
         state.book.freeze(barrier);
+        state.tell(|listener| listener.frozen());
         // What another node proved before may rest on changes that this one was not told: only its own entries are spared.
         state.start = state.start.max(state.book.applied());
         state.drop_unsettled();
+    }
+
+    /// From here on `listener` hears every change before it is covered by the applied position, as long as it lives; it
+    /// is told of the present epoch first. None while the node is in no epoch: nothing is heard then.
+    pub fn listen(&self, listener: &Arc<impl Listener + 'static>) -> Option<Listening> {
+        let mut state = self.state.lock();
+        let epoch = self.epoch()?;
+        let (number, applied) = (self.hot.epoch.load(Ordering::Acquire), state.book.applied());
+        listener.begun(epoch, number, applied);
+        state.listeners.retain(|listener| listener.strong_count() > 0);
+        let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(listener) as Arc<dyn Listener>));
+        state.listeners.push(listener);
+        Some(Listening { epoch, number, applied })
     }
 
     /// Begins a load that may be kept. Call BEFORE the query is sent.
@@ -412,6 +433,10 @@ fn check_order(message: &Message, applied: Position) -> Result<(), Refused> {
 }
 
 impl State {
+    fn tell(&self, tell: impl Fn(&dyn Listener)) {
+        self.listeners.iter().filter_map(Weak::upgrade).for_each(|listener| tell(&*listener));
+    }
+
     fn drop_unsettled(&mut self) {
         for (_, waiting) in std::mem::take(&mut self.unsettled) {
             waiting.carrier.proof().discard();

@@ -47,6 +47,13 @@ impl Tag {
         Self::hash("named", name, [])
     }
 
+    /// Raised together with tags that are raised by name and not by a change of a row: whoever keeps the rows that a table
+    /// may have takes those tags for rows, too.
+    #[must_use]
+    pub fn by_name() -> Self {
+        Self::named("")
+    }
+
     fn hash<'a>(kind: &str, table: &str, parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut hasher = Xxh3Default::new();
         let mut add = |part: &str| {

@@ -9,9 +9,10 @@ use crate::{
     entry::{CacheValue, EpochId},
     env::{self, Clock},
     error::ReadError,
-    fill::{Flights, Leases, Outbox},
+    fill::{Absence, FilterBudget, FilterStatus, Flights, KeeperParts, Leases, Outbox, Share},
     guard::Budget,
     key::{CacheKey, Key, KeyForm},
+    policy::Admission,
     proof::{Ledger, Need, Standing, Token},
     receipt::Cached,
     source::{Catalogue, LoadError, Loader},
@@ -38,6 +39,10 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) outbox: Option<Arc<Outbox>>,
     pub(super) stats: Arc<ClassStats>,
     pub(super) remembered: super::load::Remembered,
+    /// The keys there are, if the plan wants them known.
+    pub(super) absence: Option<Arc<Absence<K>>>,
+    /// Which keys are kept, if not all.
+    pub(super) admission: Option<Admission>,
     pub(super) checker: Option<Checker<K>>,
     pub(super) need: Need,
     pub(super) provable: bool,
@@ -53,6 +58,7 @@ pub(crate) struct ClassParts<K, V> {
     pub(crate) clock: Clock,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) online_checks: bool,
+    pub(crate) admission: Option<Admission>,
 }
 
 /// A class of values, keyed by `K`: the typed way to read.
@@ -95,6 +101,13 @@ impl<K, V: CacheValue> Class<K, V> {
     #[must_use]
     pub fn memory(&self) -> &MemoryTier<Entry<V>> {
         &self.core.tier
+    }
+
+    /// How the filter of the keys there are is; none where the plan asks for none.
+    #[must_use]
+    pub fn filter(&self) -> Option<FilterStatus> {
+        let core = &self.core;
+        core.absence.as_ref().map(|absence| absence.status(&core.ledger, core.catalogue.number()))
     }
 
     /// The token of a session that has seen `answer`: with it the session never goes back in time.
@@ -377,12 +390,36 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             outbox: parts.outbox.filter(|_| plan.l2.is_some()),
             stats: Arc::default(),
             remembered: super::load::Remembered::new(),
+            absence: plan.bloom.map(Absence::new),
+            admission: parts.admission,
             checker,
             need: Need { max_staleness: plan.max_staleness, token: None },
             provable: plan.is_provable(),
             plan,
         });
         (core, samples)
+    }
+
+    /// Builds the filter of the keys there are, and keeps it, if the plan asks for one. `share` is its memory.
+    pub(crate) fn keep_filter(
+        self: &Arc<Self>,
+        budget: &Arc<FilterBudget>,
+        share: Option<Share>,
+    ) -> Option<env::Task> {
+        let (absence, share) = (self.absence.as_ref()?, share?);
+        let loader = Arc::clone(&self.loader);
+        let keeper = KeeperParts {
+            class: self.plan.name.clone(),
+            absence: Arc::clone(absence),
+            ledger: Arc::clone(&self.ledger),
+            feed: self.feed.clone(),
+            clock: self.clock.clone(),
+            catalogue: Arc::clone(&self.catalogue),
+            key_set: Box::new(move || loader.key_set()),
+            budget: Arc::clone(budget),
+            share,
+        };
+        Some(keeper.keep())
     }
 
     /// Gives back, now and then, the memory of entries that can never be served again.
@@ -421,5 +458,9 @@ fn memory_of(plan: &CacheablePlan) -> MemoryConfig {
         Eviction::Fifo => Policy::Fifo,
         Eviction::Sieve => Policy::Sieve,
     };
-    MemoryConfig::new(plan.l1.capacity_bytes).with_policy(policy)
+    let config = MemoryConfig::new(plan.l1.capacity_bytes).with_policy(policy);
+    match &plan.admission {
+        Some(admission) => config.with_entries_max(admission.keys_max.get() as usize),
+        None => config,
+    }
 }

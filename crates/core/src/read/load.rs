@@ -121,6 +121,7 @@ where
         let took = self.clock.now().since(started);
         self.stats.loaded(result.as_ref().map(|loaded| loaded.value.is_some()), took);
         let Loaded { value, tags, seen } = result?;
+        self.note_found(value.is_some());
         let entry = self.admit(load, lead.key().clone(), value, tags, seen, took);
         Ok(Filled { entry, from: ServedBy::Source, at_once: true })
     }
@@ -189,7 +190,8 @@ where
         let encoded = value.as_ref().map(encode);
         let bytes = encoded.as_ref().map_or(0, |encoded| encoded.as_ref().map_or(0, Bytes::len));
         let version = version_of_bytes(&encoded);
-        let refused = self.refused_by_plan(value.is_none(), &encoded, bytes);
+        let refused =
+            self.refused_by_plan(value.is_none(), &encoded, bytes) || self.refused_by_admission(&key);
         let absent = value.is_none();
         let mut stay = self.stay(load.started(), took, absent);
         if !primary {

@@ -51,6 +51,11 @@ where
                 }
                 Err(missed) => missed,
             };
+            if let Some(absent) = self.surely_absent(key, name, need) {
+                answers.push(Some(Ok(absent)));
+                continue;
+            }
+            self.note_asked(name);
             match self.ask(need, missed) {
                 Ok(asking) => {
                     answers.push(None);
@@ -146,6 +151,7 @@ where
         }
         keys.iter().for_each(|_| self.stats.missed(Miss::Bypass));
         self.wish(need);
+        canonical.iter().for_each(|name| self.note_asked(name));
         let result = self.load_one_state(keys, canonical, need).await;
         if let Err(error) = &result {
             keys.iter().for_each(|_| self.stats.failed(error));

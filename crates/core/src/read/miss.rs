@@ -64,6 +64,10 @@ where
         need: &Need,
         missed: Missed<V>,
     ) -> Result<Cached<V>, ReadError> {
+        if let Some(absent) = self.surely_absent(key, canonical, need) {
+            return Ok(absent);
+        }
+        self.note_asked(canonical);
         match self.ask(need, missed) {
             Ok(asking) => {
                 let boarded = self.board(key, canonical, &asking);

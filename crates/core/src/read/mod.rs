@@ -1,5 +1,6 @@
 //! Reads: memory, the proof, and whoever has to be asked when those have no answer.
 
+mod absent;
 mod aside;
 mod class;
 mod hit;

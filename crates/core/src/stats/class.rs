@@ -16,7 +16,7 @@ use crate::{
 /// How a load can end, as labels of `load_duration_seconds`.
 const LOAD_OUTCOMES: [&str; 4] = ["value", "absent", "error", "timed_out"];
 /// Why a loaded value was not kept, as labels of `fills_rejected_total`.
-const REJECTIONS: [&str; 9] = [
+const REJECTIONS: [&str; 10] = [
     "missed_change",
     "changed_since",
     "interrupted",
@@ -26,6 +26,7 @@ const REJECTIONS: [&str; 9] = [
     "too_large",
     "not_kept",
     "lease_lost",
+    "admission",
 ];
 
 /// What the online checker found.
@@ -58,7 +59,7 @@ impl CheckVerdict {
 #[derive(Debug)]
 pub struct ClassStats {
     hits: Stripes,
-    served: [AtomicU64; 3],
+    served: [AtomicU64; 4],
     absent: AtomicU64,
     misses: [AtomicU64; 6],
     failures: AtomicU64,
@@ -76,7 +77,7 @@ pub struct ClassStats {
 #[derive(Clone, Debug)]
 pub struct ClassCounts {
     /// Answers by where they came from.
-    pub served: [(ServedBy, u64); 4],
+    pub served: [(ServedBy, u64); 5],
     /// Answers, among those, that said "absent" without asking the source.
     pub absent: u64,
     /// Reads that memory could not answer, by reason.
@@ -96,7 +97,7 @@ pub struct ClassCounts {
     /// Duration of a sample of reads, in nanoseconds.
     pub reads: HistogramCounts,
     /// Loaded values that were answered and not kept, by reason.
-    pub rejected: [(&'static str, u64); 9],
+    pub rejected: [(&'static str, u64); 10],
     /// Verdicts of the online checker.
     pub checks: [(CheckVerdict, u64); 3],
 }
@@ -137,6 +138,7 @@ impl ClassStats {
             ServedBy::L2 => add_one(&self.served[0]),
             ServedBy::Source => add_one(&self.served[1]),
             ServedBy::Stale => add_one(&self.served[2]),
+            ServedBy::Filter => add_one(&self.served[3]),
         }
     }
 
@@ -210,6 +212,10 @@ impl ClassStats {
         add_one(&self.rejected[8]);
     }
 
+    pub(crate) fn rejected_by_admission(&self) {
+        add_one(&self.rejected[9]);
+    }
+
     pub(crate) fn checked(&self, verdict: CheckVerdict) {
         add_one(&self.checks[verdict as usize]);
     }
@@ -224,6 +230,7 @@ impl ClassStats {
                 (ServedBy::L2, get(&self.served[0])),
                 (ServedBy::Source, get(&self.served[1])),
                 (ServedBy::Stale, get(&self.served[2])),
+                (ServedBy::Filter, get(&self.served[3])),
             ],
             absent: get(&self.absent),
             misses: std::array::from_fn(|i| (Miss::LABELS[i], get(&self.misses[i]))),
@@ -251,7 +258,7 @@ impl ClassCounts {
     #[must_use]
     pub fn hit_rate(&self) -> Option<f64> {
         let total = self.reads_total();
-        let cached = self.served[0].1 + self.served[1].1;
+        let cached = self.served[0].1 + self.served[1].1 + self.served[4].1;
         (total > 0).then(|| cached as f64 / total as f64)
     }
 }

@@ -14,16 +14,16 @@ use super::source::Kind;
 /// Histories of each kind of database.
 const SEEDS: u64 = 40;
 
-fn run(kind: Kind, seed: u64) -> checker::History {
+fn run(kind: Kind, seed: u64, filtered: bool) -> checker::History {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(actors::play(kind, seed))
+    runtime.block_on(actors::play(kind, seed, filtered))
 }
 
 fn check_all(kind: Kind) {
     let mut from_memory = 0;
     for seed in 0..SEEDS {
-        let history = run(kind, seed);
+        let history = run(kind, seed, false);
         if let Err(wrong) = history.check() {
             panic!("{kind:?}, seed {seed}: {wrong}");
         }
@@ -43,11 +43,26 @@ fn random_histories_with_commits_delivered_before_they_are_visible_keep_the_prom
 }
 
 #[test]
+fn what_the_keys_there_are_say_is_absent_is_absent_in_random_histories() {
+    for kind in [Kind::Sequence, Kind::Xids] {
+        let mut from_filter = 0;
+        for seed in 0..SEEDS {
+            let history = run(kind, seed, true);
+            if let Err(wrong) = history.check() {
+                panic!("{kind:?}, seed {seed}: {wrong}");
+            }
+            from_filter += history.count_from_filter();
+        }
+        assert!(from_filter > 1_000, "{kind:?}: only {from_filter} answers came from the filter");
+    }
+}
+
+#[test]
 fn determinism_histories() {
     let mut digest = Sha256::new();
     for kind in [Kind::Sequence, Kind::Xids] {
         for seed in 0..4 {
-            digest.update(run(kind, seed).lines());
+            digest.update(run(kind, seed, false).lines());
         }
     }
     let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -7,6 +7,8 @@
     reason = "helpers of tests fail their test"
 )]
 
+mod absent;
+mod admission;
 mod age_bounded;
 mod aside;
 mod behaviours;

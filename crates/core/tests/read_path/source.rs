@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -14,10 +14,12 @@ use trueup_core::{
     apply::Feed,
     entry::EpochId,
     env::{BoxFuture, Clock},
+    key::OwnedSqlValue,
     proof::{
-        Ask, Barrier, Message, Position, Seen, Snapshot, Tag, Tags, Token, Transaction, Xid, XidSnapshot,
+        Ask, Barrier, Message, Position, Seen, Snapshot, TableTags, Tag, Tags, Token, Transaction, Xid,
+        XidSnapshot,
     },
-    source::{Catalogue, LoadError, Loaded, LoadedMany, Loader, Source},
+    source::{Catalogue, KeyPage, KeySet, LoadError, Loaded, LoadedMany, Loader, PageEnd, Source},
     write::LockingRead,
 };
 
@@ -93,6 +95,9 @@ pub(crate) struct Database {
     batches: AtomicUsize,
     standby_loads: AtomicUsize,
     pub(crate) catalogue: Arc<Catalogue>,
+    /// Pages of keys that were read.
+    pages: AtomicUsize,
+    itself: Weak<Self>,
 }
 
 /// What a query waits for before it reads, and again before it answers.
@@ -104,6 +109,11 @@ pub(crate) fn row_tag(key: i64) -> Tag {
 
 pub(crate) fn wide_tag() -> Tag {
     Tag::wide("item")
+}
+
+/// What a change of rows raises.
+fn tags_of(writes: &[(i64, Option<&str>)]) -> Vec<Tag> {
+    writes.iter().map(|(key, _)| row_tag(*key)).chain([Tag::any("item")]).collect()
 }
 
 fn epoch_id(number: u8) -> EpochId {
@@ -127,7 +137,9 @@ impl Database {
             replayed: None,
             standby_acts: VecDeque::new(),
         };
-        Arc::new(Self {
+        Arc::new_cyclic(|itself| Self {
+            pages: AtomicUsize::new(0),
+            itself: Weak::clone(itself),
             kind,
             clock,
             state: Mutex::new(state),
@@ -143,14 +155,19 @@ impl Database {
 
     /// Commits and acknowledges; the feed has not delivered it yet. Returns the writer's token.
     pub(crate) fn commit(&self, writes: &[(i64, Option<&str>)]) -> Token {
-        self.append(writes, false, writes.iter().map(|(key, _)| row_tag(*key)).collect())
+        self.append(writes, false, tags_of(writes))
+    }
+
+    /// Commits in a way that the feed tells for the table as a whole.
+    pub(crate) fn commit_in_bulk(&self, writes: &[(i64, Option<&str>)]) -> Token {
+        self.append(writes, false, vec![wide_tag(), Tag::any("item")])
     }
 
     /// Writes the commit record and not more: the feed may deliver it, no reader sees it, and nobody was told that it
     /// succeeded. Returns what [`Database::show`] takes.
     pub(crate) fn commit_hidden(&self, writes: &[(i64, Option<&str>)]) -> Xid {
         assert_eq!(self.kind, Kind::Xids, "SQLite has no such state");
-        self.append(writes, true, writes.iter().map(|(key, _)| row_tag(*key)).collect());
+        self.append(writes, true, tags_of(writes));
         self.state.lock().commits.last().unwrap().xid
     }
 
@@ -273,6 +290,14 @@ impl Database {
         self.tell(|feed| feed.begin_epoch(epoch, end, Some(Barrier { xid, end })));
     }
 
+    /// Changes up to now may have gone untold.
+    pub(crate) fn freeze(&self) {
+        let state = self.state.lock();
+        let barrier = Barrier { xid: Xid(FIRST_XID + state.commits.len() as u64), end: state.end };
+        drop(state);
+        self.tell(|feed| feed.freeze(barrier));
+    }
+
     /// From now on no load and no question is answered.
     pub(crate) fn go_down(&self) {
         self.state.lock().down = true;
@@ -334,6 +359,11 @@ impl Database {
     /// Loads on the standby.
     pub(crate) fn standby_loads(&self) -> usize {
         self.standby_loads.load(Ordering::SeqCst)
+    }
+
+    /// Pages of keys that were read.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.load(Ordering::SeqCst)
     }
 
     fn tell(&self, tell: impl FnMut(&Feed)) {
@@ -480,6 +510,11 @@ impl Loader<i64, String> for Database {
         Arc::clone(&self.catalogue)
     }
 
+    fn key_set(&self) -> Result<Arc<dyn KeySet<i64>>, std::borrow::Cow<'static, str>> {
+        let this = self.itself.upgrade().ok_or("the database is gone")?;
+        Ok(Arc::new(AllKeys(this)))
+    }
+
     fn load_many<'a>(&'a self, keys: &'a [i64]) -> BoxFuture<'a, Result<LoadedMany<String>, LoadError>> {
         self.batches.fetch_add(1, Ordering::SeqCst);
         Box::pin(self.query(keys))
@@ -514,5 +549,49 @@ impl Source for Database {
 impl LockingRead<i64, String> for Database {
     fn read_locked<'a>(&'a self, key: &'a i64) -> BoxFuture<'a, Result<Option<String>, LoadError>> {
         Box::pin(async { Ok(self.state.lock().value(*key)) })
+    }
+}
+
+/// The keys of all rows there are, in their order.
+struct AllKeys(Arc<Database>);
+
+impl KeySet<i64> for AllKeys {
+    fn tag(&self, key: &i64) -> Option<Tag> {
+        Some(row_tag(*key))
+    }
+
+    fn table(&self) -> TableTags {
+        TableTags { any: Tag::any("item"), wide: wide_tag() }
+    }
+
+    fn page<'a>(
+        &'a self,
+        after: Option<&'a PageEnd>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<KeyPage, LoadError>> {
+        Box::pin(async move {
+            self.0.pages.fetch_add(1, Ordering::SeqCst);
+            let first = match after.map(|end| &end.0[0]) {
+                Some(OwnedSqlValue::Int(last)) => last + 1,
+                _ => i64::MIN,
+            };
+            let (page, down) = {
+                let state = self.0.state.lock();
+                let mut rows: BTreeMap<i64, bool> = BTreeMap::new();
+                let visible = state.commits.iter().filter(|commit| !state.hidden.contains(&commit.xid.0));
+                for (key, value) in visible.flat_map(|commit| &commit.writes) {
+                    rows.insert(*key, value.is_some());
+                }
+                let mut keys: Vec<i64> =
+                    rows.range(first..).filter(|(_, is_there)| **is_there).map(|(key, _)| *key).collect();
+                keys.truncate(rows_max);
+                let end =
+                    (keys.len() == rows_max).then(|| PageEnd(vec![OwnedSqlValue::Int(keys[rows_max - 1])]));
+                let tags = keys.iter().map(|key| row_tag(*key)).collect();
+                (KeyPage { tags, end, upper: state.end, epoch: epoch_id(state.epoch) }, state.down)
+            };
+            self.0.pass_gate().await;
+            if down { Err(LoadError::Unavailable("the database is down".into())) } else { Ok(page) }
+        })
     }
 }

@@ -78,6 +78,7 @@ pub(super) fn database(plan: &Plan) -> Result<&SourceSettings, Failure> {
 pub(super) async fn catalog(plan: &Plan, database: &Database) -> Result<Catalog, Failure> {
     let cache = CacheBuilder::new(database.source())
         .buckets(plan.memory.buckets)
+        .filter_bytes_max(plan.memory.bloom_max)
         .recent_changes_max(plan.memory.recent_max)
         .online_checks(true);
     let cache = remote::join(cache, plan, database.sealing_keys().await?)?.start();

@@ -104,6 +104,7 @@ fn cache_status(class: &CatalogClass, answer: &Answer) -> String {
     match (answer.served_by(), answer.miss()) {
         (ServedBy::Stale, _) => "trueup; hit; detail=stale".to_owned(),
         (ServedBy::L2, _) => "trueup; hit; detail=l2".to_owned(),
+        (ServedBy::Filter, _) => "trueup; hit; detail=filter".to_owned(),
         (ServedBy::L1, _) | (ServedBy::Source, None) => "trueup; hit".to_owned(),
         (ServedBy::Source, Some(miss)) => {
             let forward = match miss {

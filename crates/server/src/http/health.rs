@@ -19,7 +19,7 @@ pub(super) async fn livez() -> impl IntoResponse {
 
 pub(super) async fn readyz(State(app): State<App>) -> Response {
     match app.node.not_ready() {
-        None => (NO_STORE, "ready\n").into_response(),
+        None => (NO_STORE, format!("ready\n{}", app.node.filters_in_the_making())).into_response(),
         Some(reason) => {
             let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", reason);
             (retry_after(1), problem).into_response()

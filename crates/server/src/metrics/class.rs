@@ -5,7 +5,7 @@ use std::fmt;
 use trueup::catalog::{SourceOfAnswers, UncachedCounts};
 use trueup_core::{receipt::ServedBy, stats::ClassCounts, tier::memory::Departures};
 
-use super::writer::Writer;
+use super::{absent, writer::Writer};
 use crate::node::Node;
 
 /// Units in a second, as reads are timed.
@@ -85,6 +85,7 @@ pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
     write_reads(&copy, out)?;
     write_loads(&copy, out)?;
     write_memory(&copy, out)?;
+    absent::write(node, out)?;
     out.counter(
         "checks",
         "Answers compared with the source, by verdict; stale breaks a promise",

@@ -1,5 +1,6 @@
 //! `/metrics`: what the node has counted, as Prometheus reads it. Keys never become labels.
 
+mod absent;
 mod class;
 mod node;
 mod remote;

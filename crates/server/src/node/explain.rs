@@ -13,7 +13,7 @@ use trueup_core::{
     tier::Entry,
 };
 
-use super::{Node, RemoteFacts, remote};
+use super::{FilterFacts, Node, RemoteFacts, remote};
 
 /// What is known about one key of one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Explanation {
     pub entry: Option<EntryFacts>,
     /// What the remote tier holds; none where the class has no part of one.
     pub remote: Option<RemoteFacts>,
+    /// The filter of the keys there are; none where the class has none.
+    #[serde(default)]
+    pub filter: Option<FilterFacts>,
     /// The node.
     pub node: NodeFacts,
 }
@@ -88,6 +91,7 @@ pub struct NodeFacts {
 /// What is known about `key`. Asks the remote tier, and reads nothing from the source.
 pub async fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanation {
     let held = class.cached().and_then(|class| class.inspect(key));
+    let absent = class.cached().and_then(|class| class.is_surely_absent(key)) == Some(true);
     let remote = match class.cached() {
         Some(class) => remote::facts(class, key).await,
         None => None,
@@ -100,10 +104,11 @@ pub async fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanatio
         class: class.name().to_string(),
         purpose: class.plan().purpose().to_string(),
         canonical_key: key.as_str().to_owned(),
-        verdict: verdict(class, held.as_ref().map(|held| &held.verdict), remote.as_ref()),
+        verdict: verdict(class, held.as_ref().map(|held| &held.verdict), absent, remote.as_ref()),
         max_staleness,
         entry: held.map(|held| facts(node, &held.entry, held.verdict)),
         remote,
+        filter: FilterFacts::of(class),
         node: node_facts(node),
     }
 }
@@ -111,6 +116,7 @@ pub async fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanatio
 fn verdict(
     class: &CatalogClass,
     judged: Option<&Result<Receipt, Unproven>>,
+    absent: bool,
     remote: Option<&RemoteFacts>,
 ) -> String {
     if let Some(reason) = class.plan().purpose().never_reason() {
@@ -118,6 +124,7 @@ fn verdict(
     }
     let from_remote = remote.is_some_and(|remote| remote.served);
     match judged {
+        None | Some(Err(_)) if absent => "absent: by the keys there are, no such row exists".to_owned(),
         None if from_remote => {
             "taken over from the remote tier: memory holds nothing under this key".to_owned()
         }

@@ -1,5 +1,6 @@
 //! What both protocols share: the classes, how keys are found in a client's words, and how the node is.
 
+mod absent;
 mod ask;
 pub mod explain;
 mod invalidate;
@@ -15,6 +16,7 @@ use trueup::catalog::Catalog;
 use trueup_core::env::{Clock, Nanos};
 
 pub use self::{
+    absent::FilterFacts,
     ask::{AskError, KEYS_PER_READ_MAX, check_count, find, fold_scope, parse_token},
     invalidate::{InvalidateError, Target},
     remote::{RemoteEntryFacts, RemoteFacts, RemoteServerStatus, RemoteStatus},

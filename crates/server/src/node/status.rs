@@ -6,7 +6,7 @@ use serde::Serialize;
 use trueup::catalog::{CatalogClass, SourceOfAnswers};
 use trueup_core::{apply::FeedStats, receipt::ServedBy};
 
-use super::{Node, RemoteStatus};
+use super::{FilterFacts, Node, RemoteStatus};
 
 /// How the node is, at one time. Counters count since the start.
 #[derive(Clone, Debug, Serialize)]
@@ -109,6 +109,8 @@ pub struct ClassStatus {
     pub purpose: String,
     /// Whether it is cached at all.
     pub cached: bool,
+    /// The filter of the keys there are; none where the class has none.
+    pub filter: Option<FilterFacts>,
     /// What was counted.
     #[serde(flatten)]
     pub counts: Totals,
@@ -186,6 +188,7 @@ fn class_status(class: &CatalogClass) -> ClassStatus {
         name: class.name().to_string(),
         purpose: class.plan().purpose().to_string(),
         cached: class.cached().is_some(),
+        filter: FilterFacts::of(class),
         counts,
     }
 }
@@ -226,8 +229,10 @@ impl Totals {
         self.entries += class.entries;
         self.bytes += class.bytes;
         self.capacity_bytes += class.capacity_bytes;
-        let cached: u64 =
-            [ServedBy::L1, ServedBy::L2].iter().filter_map(|by| self.served.get(by.as_str())).sum();
+        let cached: u64 = [ServedBy::L1, ServedBy::L2, ServedBy::Filter]
+            .iter()
+            .filter_map(|by| self.served.get(by.as_str()))
+            .sum();
         self.hit_rate = (self.reads > 0).then(|| cached as f64 / self.reads as f64);
     }
 }

@@ -98,3 +98,46 @@ fn a_configuration_that_no_longer_holds_leaves_the_old_one_in_force() {
     let ended = server.ends();
     assert_eq!(ended.code, 0, "{ended:?}");
 }
+
+#[test]
+fn a_class_that_knows_its_keys_answers_for_absent_ones_and_says_how() {
+    let shop = Shop::new();
+    let filtered = "[server]\nresp = \"127.0.0.1:0\"\n[class.product]\ntable = \"product\"\nkey = \"id\"\n\
+        bloom = { entries = 1_000 }\n";
+    shop.file("trueup.toml", filtered);
+    let server = shop.serve(&[]);
+    let metrics = || server.get("/metrics", "");
+    crate::support::until(|| metrics().contains(r#"trueup_bloom_answering{class="product"} 1"#), metrics);
+    let absent = server.get("/v1/product/777", "");
+    assert!(absent.contains("trueup; hit; detail=filter"), "{absent}");
+    assert_eq!(server.redis("GET product:778"), "$-1");
+    assert!(server.redis("GET product:42").contains("Trail shoe"));
+    for line in [
+        r#"trueup_bloom_rejected_total{class="product"} 2"#,
+        r#"trueup_bloom_passed_total{class="product"} 1"#,
+        r#"trueup_bloom_builds_total{class="product"} 1"#,
+        r#"trueup_reads_total{class="product",served_by="filter"} 2"#,
+    ] {
+        assert!(metrics().contains(line), "{line} is not in\n{}", metrics());
+    }
+    assert!(server.get("/readyz", "").ends_with("ready\n"));
+    let explained = server.get("/v1/explain/product/779", "");
+    assert!(explained.contains("by the keys there are, no such row exists"), "{explained}");
+    assert!(explained.contains(r#""state":"answering""#), "{explained}");
+    shop.sql("INSERT INTO product VALUES (777, 'Late', 5, 'Turin', NULL)");
+    crate::support::until(
+        || server.redis("GET product:777").contains("Late"),
+        || server.redis("GET product:777"),
+    );
+}
+
+#[test]
+fn a_filter_that_cannot_be_had_is_an_error_that_says_what_to_do() {
+    let shop = Shop::new();
+    let filtered =
+        "[class.product]\ntable = \"product\"\nkey = \"id\"\nbloom = { entries = 1_000_000_000 }\n";
+    shop.file("trueup.toml", filtered);
+    let ended = shop.run(&["serve", "--install-feed"]);
+    assert_ne!(ended.code, 0, "{ended:?}");
+    assert!(ended.err.contains("bloom_max"), "{ended:?}");
+}

@@ -1,6 +1,6 @@
 //! Classes over a PostgreSQL database: what the plan declares, or what the catalogue offers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use trueup_core::{
     class::{ClassPlan, Origin, Rows},
@@ -8,7 +8,7 @@ use trueup_core::{
     env::BoxFuture,
     key::{Collation, ColumnForm, Key, KeyForm},
     proof::Tags,
-    source::{Catalogue, LoadError, Loaded, LoadedMany, Loader},
+    source::{Catalogue, KeySet, LoadError, Loaded, LoadedMany, Loader},
     write::LockingRead as _,
 };
 
@@ -138,6 +138,13 @@ impl Loader<Key, Raw> for ClassLoader {
             Self::Row(loader) => loader.load_many(keys),
             Self::Query(loader) => loader.load_many(keys),
             Self::Outside(loader) => loader.load_many(keys),
+        }
+    }
+
+    fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {
+        match self {
+            Self::Row(loader) => loader.key_set(),
+            Self::Query(_) => Err("only a table read by its primary key has keys that are all known".into()),
         }
     }
 

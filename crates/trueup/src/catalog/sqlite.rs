@@ -1,6 +1,6 @@
 //! Classes over a SQLite database: what the plan declares, or what the schema offers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use trueup_core::{
     class::{ClassPlan, Origin, Rows},
@@ -8,7 +8,7 @@ use trueup_core::{
     env::BoxFuture,
     key::{Affinity, Collation, ColumnForm, Key, KeyForm},
     proof::{Tag, Tags},
-    source::{LoadError, Loaded, LoadedMany, Loader},
+    source::{KeySet, LoadError, Loaded, LoadedMany, Loader},
     write::LockingRead as _,
 };
 
@@ -117,6 +117,13 @@ impl Loader<Key, Raw> for ClassLoader {
             Self::Row(loader) => loader.load_many(keys),
             Self::Query(loader) => loader.load_many(keys),
             Self::Outside(loader) => loader.load_many(keys),
+        }
+    }
+
+    fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {
+        match self {
+            Self::Row(loader) => loader.key_set(),
+            Self::Query(_) => Err("only a table read by its primary key has keys that are all known".into()),
         }
     }
 }

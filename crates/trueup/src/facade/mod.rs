@@ -215,6 +215,7 @@ impl<D: Database> Builder<D> {
         let opened = database.open_all(&mut plan).await?;
         let cache = CacheBuilder::new(Arc::new(database.clone()))
             .buckets(plan.memory.buckets)
+            .filter_bytes_max(plan.memory.bloom_max)
             .recent_changes_max(plan.memory.recent_max)
             .online_checks(online_checks);
         #[cfg(feature = "redis")]

@@ -1,13 +1,14 @@
 //! Rows as values of a Rust type.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
 use trueup_core::{
     class::ClassName,
     entry::{CacheValue, Raw},
     env::BoxFuture,
     key::{CacheKey, Key, KeyForm},
-    source::{Catalogue, LoadError, Loaded, LoadedMany, Loader},
+    proof::{TableTags, Tag},
+    source::{Catalogue, KeyPage, KeySet, LoadError, Loaded, LoadedMany, Loader, PageEnd},
     write::LockingRead,
 };
 
@@ -153,6 +154,35 @@ where
 
     fn catalogue(&self) -> Arc<Catalogue> {
         self.rows.loader().catalogue()
+    }
+
+    fn key_set(&self) -> Result<Arc<dyn KeySet<K>>, Cow<'static, str>> {
+        let keys = self.rows.loader().key_set()?;
+        Ok(Arc::new(TypedKeys { form: self.form.clone(), keys }))
+    }
+}
+
+/// The keys there are, asked for by a typed one.
+struct TypedKeys {
+    form: KeyForm,
+    keys: Arc<dyn KeySet<Key>>,
+}
+
+impl<K: CacheKey + Send + Sync> KeySet<K> for TypedKeys {
+    fn tag(&self, key: &K) -> Option<Tag> {
+        self.keys.tag(&self.form.key(key).ok()?)
+    }
+
+    fn table(&self) -> TableTags {
+        self.keys.table()
+    }
+
+    fn page<'a>(
+        &'a self,
+        after: Option<&'a PageEnd>,
+        rows_max: usize,
+    ) -> BoxFuture<'a, Result<KeyPage, LoadError>> {
+        self.keys.page(after, rows_max)
     }
 }
 

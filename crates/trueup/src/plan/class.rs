@@ -6,6 +6,7 @@ use trueup_core::class::{
 };
 
 use super::{
+    absent,
     error::{Place, Problem},
     node::{Entry, Value},
     section::Section,
@@ -41,6 +42,7 @@ pub(super) fn read(
     }
     class = class.never_columns(section.texts("never_columns").unwrap_or_default());
     class = class.allow_secret_looking(section.texts("allow_secret_looking").unwrap_or_default());
+    class = absent::read(&section, class);
     let own = Tunables::read(&section);
     class = own.over(defaults, purpose.unwrap_or(Purpose::Display)).apply(class);
     let purpose_stated = section.place_of("purpose").is_some();

@@ -3,6 +3,7 @@
 //! Layers, later ones winning: defaults, file, `TRUEUP__SECTION__KEY`, flags. Every finding is reported at once, each
 //! with its line and what to do. Keys, types, units and defaults stand in `docs/guide/plan.md`.
 
+mod absent;
 mod class;
 mod discover;
 mod error;

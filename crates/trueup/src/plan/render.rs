@@ -31,6 +31,7 @@ pub fn render(plan: &Plan, skipped: &[Skipped]) -> String {
         out.line("\n[memory]");
         out.bare("buckets", plan.memory.buckets);
         out.bare("recent_max", plan.memory.recent_max);
+        out.text("bloom_max", &show_bytes(plan.memory.bloom_max));
     }
     if let Some(l2) = &plan.l2 {
         out.l2(l2);
@@ -201,6 +202,19 @@ impl Writer {
                 self.key(&plan.key);
                 if let Some(part) = &plan.versioned_by {
                     self.text("versioned_by", part);
+                }
+            }
+            Decision::Size => {
+                if let Some(bloom) = &plan.bloom {
+                    self.bare("bloom.entries", bloom.entries);
+                    self.text("bloom.error", &show_share(bloom.error));
+                }
+                if let Some(admission) = &plan.admission {
+                    self.bare("admission.seen", admission.seen);
+                    self.bare("admission.keys_max", admission.keys_max);
+                    if let Some(path) = &admission.hot_keys {
+                        self.text("admission.hot_keys", &path.to_string_lossy());
+                    }
                 }
             }
             _ => {}

@@ -271,11 +271,13 @@ pub struct MemorySettings {
     pub buckets: usize,
     /// Most recent changes held exactly.
     pub recent_max: usize,
+    /// Most bytes of all filters of the keys there are (`bloom` of classes).
+    pub bloom_max: usize,
 }
 
 impl Default for MemorySettings {
     fn default() -> Self {
-        Self { buckets: 4 << 20, recent_max: 1 << 20 }
+        Self { buckets: 4 << 20, recent_max: 1 << 20, bloom_max: trueup_core::FILTER_BYTES_MAX_DEFAULT }
     }
 }
 
@@ -285,8 +287,9 @@ impl MemorySettings {
         let count = |key, range, or: usize| section.count(key, range).map_or(or, |count| count as usize);
         let buckets = count("buckets", 1 << 10..=1 << 26, standard.buckets);
         let recent_max = count("recent_max", 1 << 10..=1 << 26, standard.recent_max);
+        let bloom_max = section.bytes("bloom_max").unwrap_or(standard.bloom_max);
         section.finish("key");
-        Self { buckets, recent_max }
+        Self { buckets, recent_max, bloom_max }
     }
 }
 

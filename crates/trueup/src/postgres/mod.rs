@@ -13,6 +13,7 @@ mod grants;
 mod handle;
 mod identity;
 mod install;
+mod keys;
 mod load;
 mod locked;
 mod names;

@@ -1,6 +1,6 @@
 //! One row by its primary key: what is served without any configuration.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use trueup_core::{
     env::BoxFuture,
     key::{Key, KeyBody, KeyForm, OwnedSqlValue},
     proof::{Tag, Tags},
-    source::{Catalogue, LoadError, Loaded, LoadedMany, Loader},
+    source::{Catalogue, KeySet, LoadError, Loaded, LoadedMany, Loader},
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     discover::{TableInfo, discover_table, find_table},
     error::PostgresError,
     handle::{Postgres, Shared},
+    keys::{Pages, key_set},
     load::{Reads, Request, SAW, SAW_COLUMNS, VALUE, as_json, bytes_of_rows, one_as_json, one_value, value},
     names::{identifier, qualified},
     registry::Registry,
@@ -70,6 +71,8 @@ struct Shape {
     on_standby: String,
     key: Vec<KeyColumn>,
     wide: Tag,
+    /// How all keys are read, or why they cannot be.
+    pages: Result<Pages, &'static str>,
 }
 
 impl RowLoader {
@@ -187,6 +190,7 @@ impl Shape {
             ),
             key: table.key.clone(),
             wide: Tag::wide(&table.name),
+            pages: Pages::of(table),
         })
     }
 
@@ -352,6 +356,13 @@ impl Loader<Key, Raw> for RowLoader {
 
     fn catalogue(&self) -> Arc<Catalogue> {
         Arc::clone(&self.inner.catalogue)
+    }
+
+    fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {
+        let inner = &self.inner;
+        let shape = inner.shape.load();
+        let shape = inner.ready(&shape).map_err(|error| error.to_string())?;
+        Ok(key_set(&inner.postgres, &inner.form, shape.pages.clone(), inner.options.limit)?)
     }
 }
 

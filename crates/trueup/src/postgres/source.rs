@@ -50,7 +50,9 @@ impl Source for Postgres {
 
     fn invalidate<'a>(&'a self, tags: &'a [Tag]) -> BoxFuture<'a, Result<Token, LoadError>> {
         Box::pin(async move {
-            let content: Vec<u8> = tags.iter().flat_map(|tag| tag.0.to_le_bytes()).collect();
+            // Said to be raised by name, for those who keep the rows there are.
+            let tags = tags.iter().copied().chain([Tag::by_name()]);
+            let content: Vec<u8> = tags.flat_map(|tag| tag.0.to_le_bytes()).collect();
             let log = async |tx: &PgTx| {
                 tx.execute("SELECT pg_logical_emit_message(true, $1, $2::bytea)", &[&TAGS_PREFIX, &content])
                     .await

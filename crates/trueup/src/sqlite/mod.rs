@@ -11,6 +11,7 @@ mod handle;
 mod install;
 mod json;
 mod keeper;
+mod keys;
 mod load;
 mod locked;
 mod log;

@@ -1,6 +1,6 @@
 //! One row by its primary key: what is served without any configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use trueup_core::{
     env::BoxFuture,
     key::{Key, KeyBody, KeyForm, OwnedSqlValue, Part},
     proof::{Tag, Tags},
-    source::{LoadError, Loaded, LoadedMany, Loader},
+    source::{KeySet, LoadError, Loaded, LoadedMany, Loader},
 };
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     error::SqliteError,
     handle::Sqlite,
     json::Columns,
+    keys::{Pages, SharedKeys, TableKeys},
     load::{Fault, LoadNow, dispatch},
     names::{identifier, same_name},
     state::State,
@@ -62,6 +63,8 @@ struct Shape {
     key: Vec<KeyColumn>,
     columns: Columns,
     wide: Tag,
+    /// How all keys are read; none where they cannot be.
+    pages: Option<Pages>,
 }
 
 impl RowLoader {
@@ -184,6 +187,7 @@ impl Shape {
             key: info.key.clone(),
             columns: Columns::new(names.iter().copied()),
             wide: Tag::wide(&followed.name),
+            pages: Pages::of(info),
         })
     }
 
@@ -262,5 +266,26 @@ impl Loader<Key, Raw> for RowLoader {
 
     fn load_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {
         dispatch(self.inner.sqlite.options().load_mode, &self.inner, keys)
+    }
+
+    fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {
+        let inner = &self.inner;
+        // Of the schema as it is now: after a change of the schema nothing else may have asked for a row yet.
+        let present = || -> Result<Arc<Shape>, LoadError> {
+            let shared = &inner.sqlite.shared;
+            let read = |conn: &Connection, state: &State| Ok(inner.shape(conn, state.schema_version)?);
+            shared.read(&shared.readers, inner.options.limit, read).map(|(shape, _)| shape)
+        };
+        let shape = present().map_err(|error| error.to_string())?;
+        let pages = shape.pages.clone().ok_or("its columns hide every name of the table's rowid")?;
+        Ok(Arc::new(SharedKeys(Arc::new(TableKeys {
+            sqlite: inner.sqlite.clone(),
+            schema_version: shape.schema_version,
+            table: shape.table.clone(),
+            form: inner.form.clone(),
+            key: shape.key.clone(),
+            pages,
+            limit: inner.options.limit,
+        }))))
     }
 }

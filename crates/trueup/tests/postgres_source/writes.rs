@@ -129,5 +129,5 @@ async fn invalidation_is_a_transactional_message_of_the_log() {
     let told = server.query(
         "SELECT data FROM pg_logical_slot_peek_changes('peek', NULL, NULL) WHERE data LIKE 'message%'",
     );
-    assert!(told.unwrap().contains("transactional: 1 prefix: trueup.tags, sz: 16"));
+    assert!(told.unwrap().contains("transactional: 1 prefix: trueup.tags, sz: 24"));
 }

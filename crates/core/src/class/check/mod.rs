@@ -1,5 +1,6 @@
 //! Defaults and the checks of a plan as a whole.
 
+mod absent;
 mod key;
 mod lives;
 mod rules;
@@ -142,6 +143,8 @@ fn refuse_tiers(draft: &ClassPlanBuilder, findings: &mut Findings) {
         ("hit_rate_floor", draft.hit_rate_floor.is_some()),
         ("value_bytes_max", draft.value_bytes_max.is_some()),
         ("l1_capacity", draft.l1_capacity_bytes.is_some()),
+        ("bloom", draft.bloom.is_some()),
+        ("admission", draft.admission.is_some()),
     ];
     for (field, _) in stated.iter().filter(|(_, is_stated)| *is_stated) {
         findings.conflict(
@@ -207,6 +210,8 @@ fn cacheable(
             life: lives.l1_life,
         },
         l2: draft.l2.then_some(L2Plan { life: lives.l2_life, at_rest: draft.at_rest.unwrap_or_default() }),
+        bloom: draft.bloom,
+        admission: draft.admission,
     };
     check(&plan, bound, findings);
     plan
@@ -236,6 +241,8 @@ fn check(plan: &Settings, bound: LifeBound, findings: &mut Findings) {
     lives::check_lives(plan, findings);
     lives::check_stale(plan, findings);
     lives::check_shares_and_sizes(plan, findings);
+    absent::check_bloom(plan, findings);
+    absent::check_admission(plan, findings);
     if let LifeBound::AtMost(cap) = bound {
         lives::check_cap(plan, cap, findings);
     }

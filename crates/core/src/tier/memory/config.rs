@@ -18,6 +18,7 @@ pub struct MemoryConfig {
     entry_bytes_expected: usize,
     overhead_bytes: Option<usize>,
     segments: Option<usize>,
+    entries_max: Option<usize>,
 }
 
 impl MemoryConfig {
@@ -30,6 +31,7 @@ impl MemoryConfig {
             entry_bytes_expected: ENTRY_BYTES_EXPECTED,
             overhead_bytes: None,
             segments: None,
+            entries_max: None,
         }
     }
 
@@ -63,6 +65,18 @@ impl MemoryConfig {
         self
     }
 
+    /// Holds no more than `entries`: each counts for that share of the capacity at least.
+    #[must_use]
+    pub const fn with_entries_max(mut self, entries: usize) -> Self {
+        self.entries_max = Some(if entries == 0 { 1 } else { entries });
+        self
+    }
+
+    /// What the lightest entry counts for, in bytes.
+    pub(super) fn weight_min(&self) -> usize {
+        self.entries_max.map_or(1, |entries| self.capacity_bytes.div_ceil(entries)).max(1)
+    }
+
     pub(super) const fn policy(&self) -> Policy {
         self.policy
     }
@@ -77,6 +91,10 @@ impl MemoryConfig {
 
     pub(super) const fn entries_expected(&self) -> usize {
         let entries = self.capacity_bytes / self.entry_bytes_expected;
+        let entries = match self.entries_max {
+            Some(most) if most < entries => most,
+            _ => entries,
+        };
         if entries == 0 { 1 } else { entries }
     }
 

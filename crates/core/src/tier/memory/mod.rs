@@ -86,7 +86,7 @@ impl<E: Weighed> MemoryTier<E> {
     #[must_use]
     pub fn new(config: &MemoryConfig) -> Self {
         let count = config.segment_count();
-        let weigher = Weigher { overhead_bytes: config.overhead_bytes() };
+        let weigher = Weigher { overhead_bytes: config.overhead_bytes(), weight_min: config.weight_min() };
         let expected = config.entries_expected().div_ceil(count);
         let segments = (0..count).map(|index| {
             // The remainder goes to the first segments, so that the shares add up to the capacity exactly.
@@ -226,6 +226,12 @@ impl<E: Weighed> MemoryTier<E> {
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Whether the lightest entry could be stored without another one's having to go.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.weight() + self.weigher.weight_min <= self.capacity
     }
 
     /// The policy this tier evicts by.

@@ -143,11 +143,13 @@ impl<E: Weighed> Store<E> {
 #[derive(Clone, Copy)]
 pub(super) struct Weigher {
     pub(super) overhead_bytes: usize,
+    /// No entry counts for less, so that there can be no more entries than the tier is to hold.
+    pub(super) weight_min: usize,
 }
 
 impl Weigher {
     #[inline]
     pub(super) fn weigh<E: Weighed>(self, entry: &E) -> usize {
-        entry.weight().saturating_add(self.overhead_bytes).max(1)
+        entry.weight().saturating_add(self.overhead_bytes).max(self.weight_min)
     }
 }

@@ -1,10 +1,11 @@
 //! Readers, writers, and a feed with moods.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use trueup_core::{
+    class::Bloom,
     env::{Clock, Nanos},
     proof::Token,
     receipt::{Cached, ServedBy},
@@ -19,6 +20,8 @@ use super::{
 };
 
 const KEYS: i64 = 4;
+/// Keys where the keys there are are known: most of them are written late or never.
+const SPARSE_KEYS: i64 = 48;
 /// Two rows that always hold [`TOTAL`] together.
 const ACCOUNTS: [i64; 2] = [100, 101];
 const READERS: u64 = 4;
@@ -61,10 +64,11 @@ struct Stage {
     /// The newest token that a writer was given, and when.
     token: Arc<Mutex<Option<(Token, Nanos)>>>,
     kind: Kind,
+    keys: i64,
 }
 
-/// Plays one history.
-pub(super) async fn play(kind: Kind, seed: u64) -> History {
+/// Plays one history; `filtered` has the class know the keys there are.
+pub(super) async fn play(kind: Kind, seed: u64, filtered: bool) -> History {
     let clock = Clock::stepped();
     let time = Time::new(clock.clone());
     let database = Database::new(kind, clock.clone());
@@ -73,8 +77,12 @@ pub(super) async fn play(kind: Kind, seed: u64) -> History {
         let (time, span) = (pause.clone(), random.lock().random_range(0..30));
         Box::pin(async move { time.sleep(ms(span)).await })
     });
-    let world = Arc::new(World::on(database, clock, items(), None).await);
-    let stage = Stage { world, time, history: Arc::default(), token: Arc::default(), kind };
+    let (plan, keys) = match filtered {
+        true => (items().no_negative().bloom(Bloom::new(NonZeroU64::new(1_000).unwrap())), SPARSE_KEYS),
+        false => (items(), KEYS),
+    };
+    let world = Arc::new(World::on(database, clock, plan, None).await);
+    let stage = Stage { world, time, history: Arc::default(), token: Arc::default(), kind, keys };
     stage.transfer(TOTAL, 0);
 
     let random = |actor: u64| SmallRng::seed_from_u64(seed * 1000 + actor);
@@ -98,8 +106,14 @@ impl Stage {
                 self.transfer(first, TOTAL - first);
                 continue;
             }
-            let key = random.random_range(0..KEYS);
+            let key = random.random_range(0..self.keys);
             let value = random.random_ratio(5, 6).then(|| format!("{number}"));
+            if self.keys == SPARSE_KEYS && random.random_ratio(1, 12) {
+                let token = self.world.database.commit_in_bulk(&[(key, value.as_deref())]);
+                self.committed(&[(key, value)]);
+                *self.token.lock() = Some((token, self.time.now()));
+                continue;
+            }
             let hide = self.kind == Kind::Xids && random.random_ratio(1, 3);
             if hide {
                 self.write_hidden(key, value, ms(random.random_range(1..80))).await;
@@ -179,7 +193,7 @@ impl Stage {
     }
 
     async fn read_one(&self, random: &mut SmallRng) {
-        let key = random.random_range(0..KEYS);
+        let key = random.random_range(0..self.keys);
         let token = self.token.lock().filter(|_| random.random_ratio(1, 3));
         let bound = if random.random_ratio(1, 4) { ms(random.random_range(20..500)) } else { BOUND };
         let start = self.time.now();
@@ -195,7 +209,7 @@ impl Stage {
     }
 
     async fn read_many(&self, random: &mut SmallRng) {
-        let keys: Vec<i64> = (0..KEYS).filter(|_| random.random()).collect();
+        let keys: Vec<i64> = (0..self.keys).filter(|key| *key < KEYS && random.random()).collect();
         let start = self.time.now();
         let answers = self.world.items.get_many(&keys).await.unwrap();
         for (key, answer) in keys.into_iter().zip(&answers) {

@@ -79,6 +79,10 @@ impl History {
         self.answers.iter().filter(|answer| answer.by == ServedBy::L1).count()
     }
 
+    pub(super) fn count_from_filter(&self) -> usize {
+        self.answers.iter().filter(|answer| answer.by == ServedBy::Filter).count()
+    }
+
     /// The history as text, for comparing two runs.
     pub(super) fn lines(&self) -> String {
         let mut lines = String::new();

@@ -91,8 +91,9 @@ impl Screen {
 
 fn describe(at_s: u64, seconds: f64, last: &Status, now: &Status, violations: u64) -> String {
     let rate = |now: u64, last: u64| now.saturating_sub(last) as f64 / seconds.max(f64::EPSILON);
-    let cached =
-        |status: &Status| ["l1", "l2"].iter().filter_map(|by| status.totals.served.get(by)).sum::<u64>();
+    let cached = |status: &Status| {
+        ["l1", "l2", "filter"].iter().filter_map(|by| status.totals.served.get(by)).sum::<u64>()
+    };
     let reads = rate(now.totals.reads, last.totals.reads);
     let hits = rate(cached(now), cached(last));
     let hit_rate = if reads > 0.0 { hits / reads * 100.0 } else { 0.0 };

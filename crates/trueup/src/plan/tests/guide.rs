@@ -63,6 +63,18 @@ fn file(row: &Row, value: Option<&str>) -> String {
             class(&format!("[class.c.key]\n{columns}[class.c.key.parameters.p]\n{line}"))
         }
         "The table `invalidation`" => class(&format!("key = \"id\"\n{line}")),
+        "The table `bloom`" => {
+            let entries = if row.key == "entries" { "" } else { "bloom.entries = 5\n" };
+            let line = if row.key == "entries" && line.is_empty() { "entries = 5" } else { &line };
+            let line = if line.is_empty() { String::new() } else { format!("bloom.{line}") };
+            class(&format!("key = \"id\"\n{entries}{line}"))
+        }
+        "The table `admission`" => {
+            let keys = if row.key == "keys_max" { "" } else { "admission.keys_max = 5\n" };
+            let line = if row.key == "keys_max" && line.is_empty() { "keys_max = 5" } else { &line };
+            let line = if line.is_empty() { String::new() } else { format!("admission.{line}") };
+            class(&format!("key = \"id\"\n{keys}{line}"))
+        }
         other => panic!("the guide has an unknown heading {other:?}"),
     }
 }
@@ -113,7 +125,7 @@ fn documented_examples_are_accepted_and_mean_something() {
 
 #[test]
 fn the_guide_lists_exactly_the_keys_of_the_parser() {
-    let text = "[class.c]\ntable = \"t\"\ninvalidation = {}\n[class.c.key.parameters.p]\n";
+    let text = "[class.c]\ntable = \"t\"\ninvalidation = {}\nbloom = {}\nadmission = {}\n[class.c.key.parameters.p]\n";
     let (root, _) = node::parse(text);
     let findings = Findings::default();
     Plan::read(&root, &findings);
@@ -138,6 +150,8 @@ fn the_guide_lists_exactly_the_keys_of_the_parser() {
         ("class.c.key", &["The table `key`"]),
         ("class.c.key.parameters.p", &["Rules of a parameter"]),
         ("class.c.invalidation", &["The table `invalidation`"]),
+        ("class.c.bloom", &["The table `bloom`"]),
+        ("class.c.admission", &["The table `admission`"]),
     ] {
         assert_eq!(listed(headings), under(path), "{path}");
     }

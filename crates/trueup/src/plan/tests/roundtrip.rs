@@ -1,10 +1,14 @@
 //! What is rendered reads back as the same plan.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use trueup_core::class::{
-    Case, ColdStart, Decision, Eviction, Kind, Parameter, Pattern, Repeated, Strategy as Refresh, Tags,
+    AdmissionPlan, Bloom, Case, ColdStart, Decision, Eviction, Kind, Parameter, Pattern, Repeated,
+    Strategy as Refresh, Tags,
 };
 
 use super::*;
@@ -131,6 +135,13 @@ prop_compose! {
         }
         if warm {
             class = class.cold_start(ColdStart::Warm { keys_max: NonZeroU32::MIN });
+        }
+        if warm && !any_tag {
+            class = class.bloom(Bloom { entries: NonZeroU64::new(capacity as u64 % 1_000_000 + 1).unwrap(), error: 0.0001 });
+        }
+        if l2 && through {
+            let keys_max = NonZeroU32::new(17).unwrap();
+            class = class.admission(AdmissionPlan { seen: 3, keys_max, hot_keys: negative.then(|| table.clone().into()) });
         }
         if any_tag {
             class = class.tags(Tags::Any);

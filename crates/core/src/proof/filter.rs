@@ -1,0 +1,197 @@
+//! Which rows a table may have: a Bloom filter over the tags of its rows, kept true by the feed.
+//!
+//! What is not in it is surely absent, under the rules of an entry that depends on its row and on its table as a whole.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use fastbloom::AtomicBloomFilter;
+
+use super::{Listener, Position, Tag, Transaction};
+use crate::entry::EpochId;
+
+/// The tags that tell of a table's changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableTags {
+    /// Raised by each change of one of its rows.
+    pub any: Tag,
+    /// Raised by what is not told row by row.
+    pub wide: Tag,
+}
+
+impl TableTags {
+    /// Those of `table`, as it stands in tags.
+    #[must_use]
+    pub fn of(table: &str) -> Self {
+        Self { any: Tag::any(table), wide: Tag::wide(table) }
+    }
+}
+
+/// Bits of a filter that is told about `entries` rows and mistakes the share `error` of others for them.
+#[must_use]
+pub fn filter_bytes(entries: u64, error: f64) -> usize {
+    fastbloom::optimal_size(entries as usize, error).div_ceil(64) * 8
+}
+
+/// The rows that a table may have.
+///
+/// Every row that exists at an applied position `w` is in it, once it [answers](RowFilter::answers_at) at `w`: it was
+/// enumerated by a statement that saw every change through the position at which the filter began to listen, or its
+/// change was told since. Rows that are gone stay in it: that costs a needless load, never a wrong absence.
+pub struct RowFilter {
+    /// Over tags as they are: they are hashes already.
+    bloom: AtomicBloomFilter,
+    table: TableTags,
+    by_name: Tag,
+    /// The number of the class's catalogue for which the rows were enumerated.
+    class_epoch: u64,
+    /// In which epoch it listens, as this process counts.
+    epoch: AtomicU64,
+    epoch_id: parking_lot::Mutex<Option<EpochId>>,
+    /// Everything through this has been told to it.
+    heard: AtomicU64,
+    /// It answers at this applied position and later ones.
+    answers_from: AtomicU64,
+    /// Changes were told that do not say which rows they concern, or may never have been told.
+    void: AtomicBool,
+    entries: AtomicU64,
+}
+
+impl RowFilter {
+    /// An empty filter, which answers nothing yet.
+    #[must_use]
+    pub fn new(table: TableTags, class_epoch: u64, entries: u64, error: f64) -> Self {
+        let bloom = AtomicBloomFilter::with_false_pos(error).expected_items(entries as usize);
+        Self::over(bloom, table, class_epoch)
+    }
+
+    pub(super) fn over(bloom: AtomicBloomFilter, table: TableTags, class_epoch: u64) -> Self {
+        Self {
+            bloom,
+            table,
+            by_name: Tag::by_name(),
+            class_epoch,
+            epoch: AtomicU64::new(0),
+            epoch_id: parking_lot::Mutex::new(None),
+            heard: AtomicU64::new(0),
+            answers_from: AtomicU64::new(Position::MAX.0),
+            void: AtomicBool::new(false),
+            entries: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds the row with this tag.
+    pub fn insert(&self, tag: Tag) {
+        if !self.bloom.insert_hash(tag.0) {
+            self.entries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there may be a row with this tag.
+    #[inline]
+    #[must_use]
+    pub fn may_hold(&self, tag: Tag) -> bool {
+        self.bloom.contains_hash(tag.0)
+    }
+
+    /// The table's tags.
+    #[must_use]
+    pub const fn table(&self) -> TableTags {
+        self.table
+    }
+
+    /// The number of the class's catalogue for which it was built.
+    #[must_use]
+    pub const fn class_epoch(&self) -> u64 {
+        self.class_epoch
+    }
+
+    /// The number of the epoch in which it listens.
+    #[inline]
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Every row has been enumerated, by statements that can have seen nothing beyond `upper`; the feed has been applied
+    /// through there.
+    pub fn complete(&self, upper: Position) {
+        // After every bit: who sees this also sees them.
+        self.answers_from.store(upper.0.max(1), Ordering::Release);
+    }
+
+    /// Whether every row has been enumerated.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.answers_from.load(Ordering::Acquire) != Position::MAX.0
+    }
+
+    /// Whether what is not in it is surely absent in the state at `applied`. Ask after `applied` was taken.
+    #[inline]
+    #[must_use]
+    pub fn answers_at(&self, applied: Position) -> bool {
+        self.answers_from.load(Ordering::Acquire) <= applied.0 && !self.is_void()
+    }
+
+    /// Whether it can never be relied on again.
+    #[inline]
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.void.load(Ordering::Acquire)
+    }
+
+    /// How many different tags were added, but for those mistaken for others.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of its bits.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bloom.num_bits() / 8
+    }
+}
+
+impl Listener for RowFilter {
+    fn told(&self, transaction: &Transaction) {
+        let tags = &transaction.tags;
+        if tags.contains(&self.table.wide) {
+            self.void.store(true, Ordering::Release);
+        } else if tags.contains(&self.table.any) || tags.contains(&self.by_name) || tags.len() == 1 {
+            // Those of other rows of the same transaction, too: nobody can tell them apart. A lone tag was raised by
+            // name: each change of a row raises two at least.
+            tags.iter().for_each(|tag| self.insert(*tag));
+        }
+    }
+
+    fn reached(&self, end: Position) {
+        self.heard.store(end.0, Ordering::Release);
+    }
+
+    fn begun(&self, id: EpochId, number: u64, applied: Position) {
+        let mut known = self.epoch_id.lock();
+        let goes_on = *known.get_or_insert(id) == id
+            && (self.epoch() == 0 || applied.0 <= self.heard.load(Ordering::Acquire));
+        if !goes_on {
+            self.void.store(true, Ordering::Release);
+        }
+        self.heard.fetch_max(applied.0, Ordering::AcqRel);
+        self.epoch.store(number, Ordering::Release);
+    }
+
+    fn frozen(&self) {
+        // Changes may have been told under names that the table had before: the rows are read again, once all of these
+        // changes can be seen.
+        self.void.store(true, Ordering::Release);
+    }
+}
+
+impl std::fmt::Debug for RowFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowFilter")
+            .field("entries", &self.entries())
+            .field("complete", &self.is_complete())
+            .field("void", &self.is_void())
+            .finish_non_exhaustive()
+    }
+}
