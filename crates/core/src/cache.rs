@@ -11,10 +11,11 @@ use crate::{
     env::{self, Clock, Task},
     error::ClassError,
     fill::{Outbox, RemoteCounts},
+    guard::{LoadLimits, SourceGuard},
     key::{CacheKey, Key, KeyForm},
     limits,
     proof::{Ledger, Position, Status, Tag, Token},
-    read::{Class, ClassCore, ClassParts},
+    read::{Class, ClassCore, ClassParts, StandIns},
     source::{LoadError, Loader, Source},
     tier::{RemoteServer, RemoteTier},
 };
@@ -29,6 +30,7 @@ pub struct CacheBuilder {
     clock: Clock,
     buckets: usize,
     recent_max: usize,
+    load_limits: LoadLimits,
     online_checks: bool,
 }
 
@@ -42,6 +44,7 @@ impl CacheBuilder {
             clock: Clock::system(),
             buckets: limits::BUCKETS_DEFAULT,
             recent_max: limits::RECENT_CHANGES_MAX_DEFAULT,
+            load_limits: LoadLimits::default(),
             online_checks: false,
         }
     }
@@ -75,6 +78,13 @@ impl CacheBuilder {
         self
     }
 
+    /// What this node may ask of the source, all classes together.
+    #[must_use]
+    pub const fn load_limits(mut self, limits: LoadLimits) -> Self {
+        self.load_limits = limits;
+        self
+    }
+
     /// Compares a sample of proven answers with the source, all the time (see the plan's `check_share`).
     #[must_use]
     pub const fn online_checks(mut self, on: bool) -> Self {
@@ -89,6 +99,8 @@ impl CacheBuilder {
         let feed_stats = Arc::new(FeedStats::default());
         let feed = Feed::new(Arc::clone(&ledger), self.clock.clone(), Arc::clone(&feed_stats));
         let mut tasks = vec![env::spawn("feed", Arc::clone(&self.source).follow(feed.clone()))];
+        let guard = SourceGuard::new(self.load_limits, self.clock.clone());
+        tasks.push(guard.keep(Arc::clone(&self.source)));
         let outbox = self.remote.map(|(tier, keys)| {
             let (outbox, task) = Outbox::start(tier, keys, self.clock.clone());
             tasks.push(task);
@@ -102,6 +114,7 @@ impl CacheBuilder {
                 feed_stats,
                 clock: self.clock,
                 outbox,
+                guard,
                 online_checks: self.online_checks,
                 tasks: Mutex::new(tasks),
             }),
@@ -122,6 +135,7 @@ struct Inner {
     feed_stats: Arc<FeedStats>,
     clock: Clock,
     outbox: Option<Arc<Outbox>>,
+    guard: Arc<SourceGuard>,
     online_checks: bool,
     tasks: Mutex<Vec<Task>>,
 }
@@ -177,6 +191,8 @@ impl Cache {
     {
         check_supported(&plan)?;
         let inner = &self.inner;
+        let stand_ins =
+            StandIns::new(&plan).map_err(|why| ClassError::Fallback { class: plan.name.clone(), why })?;
         let (core, samples) = ClassCore::new(ClassParts {
             plan,
             form,
@@ -185,11 +201,14 @@ impl Cache {
             feed: inner.feed.clone(),
             clock: inner.clock.clone(),
             outbox: inner.outbox.clone(),
+            guard: Arc::clone(&inner.guard),
+            stand_ins,
             online_checks: inner.online_checks,
         });
         let mut tasks = inner.tasks.lock();
         tasks.push(core.purge_every(PURGE_EVERY));
         tasks.extend(samples.map(|samples| samples.check_all(&core)));
+        tasks.extend(core.watch_hit_rate());
         Ok(Class::new(core))
     }
 
@@ -218,6 +237,12 @@ impl Cache {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.inner.feed.is_fresh() && self.inner.feed_stats.problem().is_none()
+    }
+
+    /// What stands between all classes and the source.
+    #[must_use]
+    pub fn source_guard(&self) -> &Arc<SourceGuard> {
+        &self.inner.guard
     }
 
     /// The feed: its position, and how to wait for one.

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod proof;
 pub mod read;
 pub mod receipt;
+mod shed;
 pub mod source;
 pub mod stats;
 pub mod tier;

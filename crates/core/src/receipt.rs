@@ -20,11 +20,13 @@ pub enum ServedBy {
     Source,
     /// A value that could not be proven, because the source failed and the class allows that.
     Stale,
+    /// The value that the class's plan declares for when the source fails: it says nothing about the source.
+    Fallback,
 }
 
 impl ServedBy {
     /// All of them, in the order of their metrics.
-    pub const ALL: [Self; 4] = [Self::L1, Self::L2, Self::Source, Self::Stale];
+    pub const ALL: [Self; 5] = [Self::L1, Self::L2, Self::Source, Self::Stale, Self::Fallback];
 
     /// The name in metrics, receipts and protocols.
     #[must_use]
@@ -34,6 +36,7 @@ impl ServedBy {
             Self::L2 => "l2",
             Self::Source => "source",
             Self::Stale => "stale",
+            Self::Fallback => "fallback",
         }
     }
 }
@@ -100,7 +103,8 @@ pub struct Receipt {
     /// Where the answer came from.
     pub served_by: ServedBy,
     /// The answer reflects every commit acknowledged longer ago than this. For [`ServedBy::Stale`], and for classes that
-    /// are age-bounded, the time since it was last known to be true.
+    /// are age-bounded, the time since it was last known to be true. [`Duration::MAX`] for [`ServedBy::Fallback`], of which
+    /// nothing is known.
     pub age: Duration,
     /// Whether `age` is proven by the feed (or by reading the source itself), rather than counted from the load.
     pub proven: bool,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{hit::Found, verify::Checker};
+use super::{StandIns, floor::FloorState, hit::Found, verify::Checker};
 use crate::{
     apply::Feed,
     class::{CacheablePlan, Eviction, PlanDigest},
@@ -10,7 +10,7 @@ use crate::{
     env::{self, Clock},
     error::ReadError,
     fill::{Flights, Outbox},
-    guard::Budget,
+    guard::{Gate, SourceGuard},
     key::{CacheKey, Key, KeyForm},
     proof::{Ledger, Need, Standing, Token},
     receipt::Cached,
@@ -33,7 +33,9 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) tier: MemoryTier<Entry<V>>,
     pub(super) flights: Arc<Flights<V>>,
-    pub(super) budget: Budget,
+    pub(super) gate: Gate,
+    pub(super) stand_ins: StandIns<V>,
+    pub(super) floor: FloorState,
     pub(super) outbox: Option<Arc<Outbox>>,
     pub(super) stats: Arc<ClassStats>,
     pub(super) remembered: super::load::Remembered,
@@ -43,7 +45,7 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
 }
 
 /// What [`ClassCore`] is made of, apart from what it makes itself.
-pub(crate) struct ClassParts<K, V> {
+pub(crate) struct ClassParts<K, V: CacheValue> {
     pub(crate) plan: CacheablePlan,
     pub(crate) form: KeyForm,
     pub(crate) loader: Arc<dyn Loader<K, V>>,
@@ -51,6 +53,8 @@ pub(crate) struct ClassParts<K, V> {
     pub(crate) feed: Feed,
     pub(crate) clock: Clock,
     pub(crate) outbox: Option<Arc<Outbox>>,
+    pub(crate) guard: Arc<SourceGuard>,
+    pub(crate) stand_ins: StandIns<V>,
     pub(crate) online_checks: bool,
 }
 
@@ -88,6 +92,24 @@ impl<K, V: CacheValue> Class<K, V> {
     #[must_use]
     pub fn stats(&self) -> &Arc<ClassStats> {
         &self.core.stats
+    }
+
+    /// Whether the class's hit rate is below its floor, so that loads that are not critical are limited.
+    #[must_use]
+    pub fn hit_rate_is_low(&self) -> bool {
+        self.core.floor.is_low()
+    }
+
+    /// Bytes of last known good values that are kept to stand in.
+    #[must_use]
+    pub fn fallback_bytes(&self) -> usize {
+        self.core.stand_ins.weight()
+    }
+
+    /// How long the class's loads take at the moment; none before the first.
+    #[must_use]
+    pub fn load_time(&self) -> Option<Duration> {
+        self.core.gate.times().recent()
     }
 
     /// The entries in memory, for looking at.
@@ -332,6 +354,13 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             .then(|| Checker::new(plan.measurement.check_share))
             .flatten()
             .map_or((None, None), |(checker, samples)| (Some(checker), Some(samples)));
+        let gate = Gate::new(
+            Arc::clone(&parts.guard),
+            parts.clock.clone(),
+            plan.guards.priority,
+            plan.stampede.loads_max,
+            plan.hard_timeout,
+        );
         let core = Arc::new(Self {
             digest: plan.digest(),
             form: parts.form,
@@ -342,7 +371,9 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             clock: parts.clock,
             tier: MemoryTier::new(&memory_of(&plan)),
             flights: Flights::new(),
-            budget: Budget::new(plan.stampede.loads_max, plan.hard_timeout),
+            gate,
+            stand_ins: parts.stand_ins,
+            floor: FloorState::new(parts.guard, plan.name.clone()),
             outbox: parts.outbox.filter(|_| plan.l2.is_some()),
             stats: Arc::default(),
             remembered: super::load::Remembered::new(),

@@ -1,6 +1,8 @@
 //! Reads: memory, the proof, and whoever has to be asked when those have no answer.
 
 mod class;
+mod fallback;
+mod floor;
 mod hit;
 mod inspect;
 mod load;
@@ -10,4 +12,5 @@ mod verify;
 
 pub use class::{Class, Read, ReadMany};
 pub(crate) use class::{ClassCore, ClassParts};
+pub(crate) use fallback::StandIns;
 pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};

@@ -8,6 +8,7 @@ use std::{
 use super::{Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, Stripes};
 use crate::{
     error::ReadError,
+    guard::HitCounts,
     proof::Rejected,
     receipt::{Miss, ServedBy},
     source::LoadError,
@@ -57,7 +58,7 @@ impl CheckVerdict {
 #[derive(Debug)]
 pub struct ClassStats {
     hits: Stripes,
-    served: [AtomicU64; 3],
+    served: [AtomicU64; 4],
     absent: AtomicU64,
     misses: [AtomicU64; 6],
     failures: AtomicU64,
@@ -75,7 +76,7 @@ pub struct ClassStats {
 #[derive(Clone, Debug)]
 pub struct ClassCounts {
     /// Answers by where they came from.
-    pub served: [(ServedBy, u64); 4],
+    pub served: [(ServedBy, u64); 5],
     /// Answers, among those, that said "absent" without asking the source.
     pub absent: u64,
     /// Reads that memory could not answer, by reason.
@@ -86,7 +87,7 @@ pub struct ClassCounts {
     pub coalesced: u64,
     /// Loads under way.
     pub in_flight: u64,
-    /// Reads, among those, that were refused because too many loads were waiting.
+    /// Reads, among those, that were refused without asking the source: too many loads were waiting, or it is left alone.
     pub shed: u64,
     /// Entries that were given another life without a load.
     pub renewed: u64,
@@ -136,6 +137,7 @@ impl ClassStats {
             ServedBy::L2 => add_one(&self.served[0]),
             ServedBy::Source => add_one(&self.served[1]),
             ServedBy::Stale => add_one(&self.served[2]),
+            ServedBy::Fallback => add_one(&self.served[3]),
         }
     }
 
@@ -145,7 +147,7 @@ impl ClassStats {
 
     pub(crate) fn failed(&self, error: &ReadError) {
         add_one(&self.failures);
-        if matches!(error, ReadError::Load(LoadError::Shed { .. })) {
+        if matches!(error, ReadError::Load(error) if error.retry_after_ms().is_some()) {
             add_one(&self.shed);
         }
     }
@@ -205,6 +207,14 @@ impl ClassStats {
         add_one(&self.checks[verdict as usize]);
     }
 
+    /// What a hit rate is made of; reads that failed or were refused are no hits.
+    pub(crate) fn hit_counts(&self) -> HitCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let hits = self.hits.sum() + get(&self.served[0]);
+        let others: u64 = self.served[1..].iter().map(get).sum();
+        HitCounts { hits, reads: hits + others + get(&self.failures) }
+    }
+
     /// A copy of all counters.
     #[must_use]
     pub fn counts(&self) -> ClassCounts {
@@ -215,6 +225,7 @@ impl ClassStats {
                 (ServedBy::L2, get(&self.served[0])),
                 (ServedBy::Source, get(&self.served[1])),
                 (ServedBy::Stale, get(&self.served[2])),
+                (ServedBy::Fallback, get(&self.served[3])),
             ],
             absent: get(&self.absent),
             misses: std::array::from_fn(|i| (Miss::LABELS[i], get(&self.misses[i]))),

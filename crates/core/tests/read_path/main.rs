@@ -11,6 +11,7 @@ mod age_bounded;
 mod behaviours;
 mod check;
 mod flights;
+mod guards;
 mod histories;
 mod incidents;
 mod lives;

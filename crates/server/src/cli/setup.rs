@@ -79,6 +79,7 @@ pub(super) async fn catalog(plan: &Plan, database: &Database) -> Result<Catalog,
     let cache = CacheBuilder::new(database.source())
         .buckets(plan.memory.buckets)
         .recent_changes_max(plan.memory.recent_max)
+        .load_limits(plan.source.as_ref().map(|source| source.load_limits).unwrap_or_default())
         .online_checks(true);
     let cache = remote::join(cache, plan, database.sealing_keys().await?)?.start();
     Ok(database.add_classes(CatalogBuilder::new(cache), plan).await?.build())

@@ -8,7 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use trueup::catalog::CatalogClass;
-use trueup_core::key::{Key, KeyBodyForm};
+use trueup_core::{
+    key::{Key, KeyBodyForm},
+    receipt::ServedBy,
+};
 
 use super::{App, headers, problem::Problem};
 use crate::node::{AskError, Node, fold_scope};
@@ -30,10 +33,13 @@ pub(super) async fn read(State(app): State<App>, uri: Uri, asked: HeaderMap) -> 
         absent.headers_mut().extend(evidence);
         return Ok(absent);
     };
-    if headers::reader_has(&asked, &headers::etag(answer.version())) {
+    let stands_in = answer.served_by() == ServedBy::Fallback;
+    if !stands_in && headers::reader_has(&asked, &headers::etag(answer.version())) {
         return Ok((StatusCode::NOT_MODIFIED, evidence).into_response());
     }
-    Ok((evidence, [(header::CONTENT_TYPE, JSON)], value.0.clone()).into_response())
+    // The representation is not the origin's (RFC 9110, 15.3.4), so that it shows to whoever looks at the status alone.
+    let status = if stands_in { StatusCode::NON_AUTHORITATIVE_INFORMATION } else { StatusCode::OK };
+    Ok((status, evidence, [(header::CONTENT_TYPE, JSON)], value.0.clone()).into_response())
 }
 
 /// The class that the path names. No class has a name that would have to be percent-encoded.

@@ -1,6 +1,7 @@
 //! `/metrics`: what the node has counted, as Prometheus reads it. Keys never become labels.
 
 mod class;
+mod guard;
 mod node;
 mod remote;
 mod writer;
@@ -52,6 +53,7 @@ impl Collector for NodeCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Writer::new(encoder);
         class::write(&self.0, &mut out)?;
+        guard::write(&self.0, &mut out)?;
         node::write(&self.0, &mut out)?;
         remote::write(&self.0, &mut out)
     }

@@ -16,12 +16,6 @@ pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
     let cache = node.catalog().cache();
     let Some(counts) = cache.remote_counts() else { return Ok(()) };
     let servers = cache.remote_servers();
-    let left_alone = servers.iter().filter(|server| server.left_alone.is_some()).count();
-    out.gauge(
-        "breaker_open",
-        "Servers of a dependency that are left alone because they failed",
-        [([("dependency", "l2")], left_alone as u64)],
-    )?;
     out.gauge(
         "l2_servers",
         "Servers of the remote tier that are known",

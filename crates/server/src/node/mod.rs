@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod explain;
+mod guard;
 mod invalidate;
 mod remote;
 mod status;
@@ -16,6 +17,7 @@ use trueup_core::env::{Clock, Nanos};
 
 pub use self::{
     ask::{AskError, KEYS_PER_READ_MAX, check_count, find, fold_scope, parse_token},
+    guard::GuardStatus,
     invalidate::{InvalidateError, Target},
     remote::{RemoteEntryFacts, RemoteFacts, RemoteServerStatus, RemoteStatus},
     status::{ClassStatus, FeedStatus, Status, Totals},

@@ -54,6 +54,7 @@ impl Commands {
         Outcome::pending(async move {
             let answer = class.read(&key, Demand::default()).await;
             format.encode(|reply| match answer {
+                Ok(answer) if several::stands_in(&answer) => refusal::unlabelled(reply),
                 Ok(answer) => several::value(reply, &answer),
                 Err(error) => refusal::write(reply, &error.into()),
             })

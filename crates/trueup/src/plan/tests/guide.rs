@@ -62,6 +62,10 @@ fn file(row: &Row, value: Option<&str>) -> String {
         "Rules of a parameter" => {
             class(&format!("[class.c.key]\n{columns}[class.c.key.parameters.p]\n{line}"))
         }
+        "The table `fallback`" => class(&format!(
+            "key = \"id\"\n[class.c.fallback]\n{}",
+            if line.is_empty() { "json = \"0\"" } else { &line }
+        )),
         "The table `invalidation`" => class(&format!("key = \"id\"\n{line}")),
         other => panic!("the guide has an unknown heading {other:?}"),
     }
@@ -113,7 +117,7 @@ fn documented_examples_are_accepted_and_mean_something() {
 
 #[test]
 fn the_guide_lists_exactly_the_keys_of_the_parser() {
-    let text = "[class.c]\ntable = \"t\"\ninvalidation = {}\n[class.c.key.parameters.p]\n";
+    let text = "[class.c]\ntable = \"t\"\ninvalidation = {}\nfallback = {}\n[class.c.key.parameters.p]\n";
     let (root, _) = node::parse(text);
     let findings = Findings::default();
     Plan::read(&root, &findings);
@@ -138,6 +142,7 @@ fn the_guide_lists_exactly_the_keys_of_the_parser() {
         ("class.c.key", &["The table `key`"]),
         ("class.c.key.parameters.p", &["Rules of a parameter"]),
         ("class.c.invalidation", &["The table `invalidation`"]),
+        ("class.c.fallback", &["The table `fallback`"]),
     ] {
         assert_eq!(listed(headings), under(path), "{path}");
     }
