@@ -11,7 +11,7 @@ pub enum ShedReason {
     WaitedTooLong,
     /// Its place in the queue was given to a load of higher priority.
     Displaced,
-    /// The hit rate is below its floor, and loads of this priority are left out until it recovers.
+    /// The hit rate is below its floor, and loads of this priority do not wait until it recovers.
     HitRate,
 }
 

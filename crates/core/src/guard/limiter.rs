@@ -145,12 +145,12 @@ impl Limiter {
     fn enter(self: &Arc<Self>, priority: Priority) -> Entered {
         let mut displaced = None;
         let mut state = self.state.lock();
-        if rules::is_left_out(priority, state.tripped) {
-            return Entered::Refused(self.shed(&mut state, priority, ShedReason::HitRate));
-        }
         let is_next = state.queues[..=priority.index()].iter().all(VecDeque::is_empty);
         if is_next && self.has_room(&state, priority) {
             return Entered::Admitted(self.admit(&mut state, priority));
+        }
+        if !rules::may_wait(priority, state.tripped) {
+            return Entered::Refused(self.shed(&mut state, priority, ShedReason::HitRate));
         }
         let waiting: usize = state.queues.iter().map(VecDeque::len).sum();
         if waiting >= self.limits.loads_max.get() as usize * WAITING_PER_RUNNING {
@@ -186,8 +186,7 @@ impl Limiter {
         let limit = state.adaptive.limit();
         let all = state.in_flight < limit.max(1.0) as u32;
         let other_max = rules::others_max(limit, self.limits.critical_reserve, priority, state.tripped);
-        let left_out = rules::is_left_out(priority, state.tripped);
-        all && !left_out && other_max.is_none_or(|most| state.in_flight_other < most)
+        all && other_max.is_none_or(|most| state.in_flight_other < most)
     }
 
     fn pace_wait(&self, state: &State, priority: Priority) -> Duration {
@@ -301,9 +300,7 @@ impl Limiter {
             state.tripped = tripped;
             state.pace_other = pace_other(&self.limits, tripped);
             let mut left_out = Vec::new();
-            for priority in
-                Priority::ALL.into_iter().filter(|priority| rules::is_left_out(*priority, tripped))
-            {
+            for priority in Priority::ALL.into_iter().filter(|one| !rules::may_wait(*one, tripped)) {
                 for waiting in std::mem::take(&mut state.queues[priority.index()]) {
                     left_out.push((waiting, self.shed(&mut state, priority, ShedReason::HitRate)));
                 }

@@ -139,18 +139,19 @@ async fn the_rate_holds_and_critical_loads_are_first_in_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_low_hit_rate_leaves_sheddable_loads_out_and_normal_ones_a_quarter() {
-    let limiter = limiter(8, None);
-    let running = fill(&limiter, Priority::Critical, 8);
+async fn a_low_hit_rate_lets_no_sheddable_load_wait_and_leaves_little_to_what_is_not_critical() {
+    let limiter = limiter(16, None);
+    let running = fill(&limiter, Priority::Critical, 16);
     let mut sheddable = waits(&limiter, Priority::Sheddable);
     limiter.set_tripped(true);
     let left_out = poll(&mut sheddable).expect("who waited is told").unwrap_err();
     assert_eq!(shed_by(&left_out), ShedReason::HitRate);
     drop(running);
+    let _sheddable = fill(&limiter, Priority::Sheddable, 2);
     assert!(limiter.acquire(Priority::Sheddable, LONG).await.is_err());
     let _normal = fill(&limiter, Priority::Normal, 2);
-    assert!(limiter.try_acquire(Priority::Normal).is_none());
-    assert!(limiter.try_acquire(Priority::Critical).is_some());
+    let _waits = waits(&limiter, Priority::Normal);
+    assert!(limiter.acquire(Priority::Critical, LONG).await.is_ok());
     limiter.set_tripped(false);
     assert!(limiter.try_acquire(Priority::Sheddable).is_some());
 }

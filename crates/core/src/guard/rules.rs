@@ -8,8 +8,10 @@ use crate::class::Priority;
 pub const SOURCE_LOADS_MAX_DEFAULT: NonZeroU32 = NonZeroU32::new(128).expect("128 is not zero");
 /// Share of the source kept for critical loads, unless stated.
 pub const CRITICAL_RESERVE_DEFAULT: f64 = 0.2;
-/// What is left for loads that are not critical while a hit rate is below its floor.
+/// What is left for loads that are not critical while a hit rate is below its floor. Something is: else it would never rise.
 pub(super) const TRIPPED_SHARE: f64 = 0.25;
+/// And of that for sheddable ones.
+const TRIPPED_SHARE_SHEDDABLE: f64 = 0.125;
 
 /// What one node may ask of its source, all classes together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,16 +41,17 @@ impl Default for LoadLimits {
 pub(super) fn others_max(limit: f64, reserve: f64, priority: Priority, tripped: bool) -> Option<u32> {
     let share = match (priority, tripped) {
         (Priority::Critical, _) => return None,
-        (_, true) => TRIPPED_SHARE,
+        (Priority::Normal, true) => TRIPPED_SHARE,
+        (Priority::Sheddable, true) => TRIPPED_SHARE_SHEDDABLE,
         (Priority::Normal, false) => 1.0 - reserve,
         (Priority::Sheddable, false) => 1.0 - 2.0 * reserve,
     };
     Some((limit * share).max(1.0) as u32)
 }
 
-/// Whether loads of this priority wait for nothing but better times.
-pub(super) fn is_left_out(priority: Priority, tripped: bool) -> bool {
-    tripped && priority == Priority::Sheddable
+/// Whether loads of this priority may wait for their turn; else they go at once, or not at all.
+pub(super) fn may_wait(priority: Priority, tripped: bool) -> bool {
+    !(tripped && priority == Priority::Sheddable)
 }
 
 #[cfg(test)]
@@ -62,7 +65,8 @@ mod tests {
         assert_eq!((most(Priority::Normal, false), most(Priority::Sheddable, false)), (Some(80), Some(60)));
         assert_eq!(most(Priority::Normal, true), Some(25));
         assert_eq!(others_max(1.0, 0.9, Priority::Sheddable, false), Some(1));
-        assert!(is_left_out(Priority::Sheddable, true) && !is_left_out(Priority::Normal, true));
-        assert!(!is_left_out(Priority::Sheddable, false));
+        assert_eq!(most(Priority::Sheddable, true), Some(12));
+        assert!(!may_wait(Priority::Sheddable, true) && may_wait(Priority::Normal, true));
+        assert!(may_wait(Priority::Sheddable, false));
     }
 }

@@ -361,6 +361,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             plan.stampede.loads_max,
             plan.hard_timeout,
         );
+        let stats: Arc<ClassStats> = Arc::default();
+        let clock = parts.clock.clone();
         let core = Arc::new(Self {
             digest: plan.digest(),
             form: parts.form,
@@ -369,13 +371,13 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             ledger: parts.ledger,
             feed: parts.feed,
             clock: parts.clock,
-            tier: MemoryTier::new(&memory_of(&plan)),
+            tier: MemoryTier::watched(&memory_of(&plan), eviction_ages(&stats, &clock)),
             flights: Flights::new(),
             gate,
             stand_ins: parts.stand_ins,
             floor: FloorState::new(parts.guard, plan.name.clone()),
             outbox: parts.outbox.filter(|_| plan.l2.is_some()),
-            stats: Arc::default(),
+            stats,
             remembered: super::load::Remembered::new(),
             checker,
             need: Need { max_staleness: plan.max_staleness, token: None },
@@ -408,6 +410,16 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
                 || now > entry.hard_expires()
                 || (!self.provable && now > entry.expires())
         });
+    }
+}
+
+/// Counts how old entries are that have to make room. Of one that another node loaded nobody here knows.
+fn eviction_ages<V>(stats: &Arc<ClassStats>, clock: &Clock) -> impl Fn(&Entry<V>) + Send + Sync + use<V> {
+    let (stats, clock) = (Arc::clone(stats), clock.clone());
+    move |entry| {
+        if entry.loaded() > env::Nanos::ZERO {
+            stats.evicted_at(clock.now().since(entry.loaded()));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, Stripes};
+use super::{EVICTION_AGE_BOUNDS_MS, Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, Stripes};
 use crate::{
     error::ReadError,
     guard::HitCounts,
@@ -70,6 +70,7 @@ pub struct ClassStats {
     reads: Histogram<{ READ_BOUNDS_NS.len() }>,
     rejected: [AtomicU64; REJECTIONS.len()],
     checks: [AtomicU64; 3],
+    eviction_ages: Histogram<{ EVICTION_AGE_BOUNDS_MS.len() }>,
 }
 
 /// A copy of all counters at one time.
@@ -99,6 +100,8 @@ pub struct ClassCounts {
     pub rejected: [(&'static str, u64); 8],
     /// Verdicts of the online checker.
     pub checks: [(CheckVerdict, u64); 3],
+    /// Time since their load of entries that had to make room, in milliseconds.
+    pub eviction_ages: HistogramCounts,
 }
 
 impl Default for ClassStats {
@@ -117,6 +120,7 @@ impl Default for ClassStats {
             reads: Histogram::new(READ_BOUNDS_NS),
             rejected: Default::default(),
             checks: Default::default(),
+            eviction_ages: Histogram::new(EVICTION_AGE_BOUNDS_MS),
         }
     }
 }
@@ -183,6 +187,10 @@ impl ClassStats {
         self.reads.record(took.as_nanos() as u64);
     }
 
+    pub(crate) fn evicted_at(&self, age: Duration) {
+        self.eviction_ages.record(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    }
+
     pub(crate) fn rejected(&self, why: Rejected) {
         let index = match why {
             Rejected::MissedChange => 0,
@@ -238,6 +246,7 @@ impl ClassStats {
             reads: self.reads.counts(),
             rejected: std::array::from_fn(|i| (REJECTIONS[i], get(&self.rejected[i]))),
             checks: std::array::from_fn(|i| (CheckVerdict::ALL[i], get(&self.checks[i]))),
+            eviction_ages: self.eviction_ages.counts(),
         }
     }
 }

@@ -247,7 +247,9 @@ async fn a_declared_value_of_another_shape_is_refused_when_the_class_is_opened()
 #[tokio::test(start_paused = true)]
 async fn below_the_floor_of_the_hit_rate_what_is_not_critical_is_limited_until_it_recovers() {
     let floor = items().hit_rate_floor(0.8).hit_rate_window(secs(10)).priority(Priority::Critical);
-    let world = World::new(Kind::Sequence, floor).await;
+    let clock = trueup_core::env::Clock::stepped();
+    let limits = LoadLimits { loads_max: 8.try_into().unwrap(), ..LoadLimits::default() };
+    let world = World::limited(Database::new(Kind::Sequence, clock.clone()), clock, floor, limits).await;
     let sheddable = world
         .cache
         .class::<i64, String>(
@@ -268,8 +270,17 @@ async fn below_the_floor_of_the_hit_rate_what_is_not_critical_is_limited_until_i
     assert!(world.items.hit_rate_is_low());
     let status = world.cache.source_guard().status();
     assert_eq!((status.limiter.tripped, status.below_floor.len()), (true, 1));
-    let error = sheddable.get(&-1).await.unwrap_err();
+    // One of eight places is theirs, and nobody waits for it.
+    world.database.close_gate();
+    let only = {
+        let sheddable = sheddable.clone();
+        super::world::start(async move { sheddable.get(&-1).await })
+    };
+    world.database.until_waiting(1).await;
+    let error = sheddable.get(&-3).await.unwrap_err();
     assert_eq!(shed(&error).0, ShedReason::HitRate);
+    world.database.open_gate();
+    assert!(only.end().await.is_ok());
     world.get(-2).await;
     // The critical class is read in its hits again.
     for _ in 0..24 {
@@ -279,5 +290,5 @@ async fn below_the_floor_of_the_hit_rate_what_is_not_critical_is_limited_until_i
         world.pass_healthily(secs(1)).await;
     }
     assert!(!world.items.hit_rate_is_low());
-    assert!(sheddable.get(&-1).await.is_ok());
+    assert!(!world.cache.source_guard().status().limiter.tripped);
 }

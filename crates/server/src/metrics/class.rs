@@ -12,6 +12,8 @@ use crate::node::Node;
 const READ_UNITS_PER_S: f64 = 1e9;
 /// Units in a second, as loads are timed.
 const LOAD_UNITS_PER_S: f64 = 1e6;
+/// Units in a second, as ages at eviction are counted.
+const EVICTION_UNITS_PER_S: f64 = 1e3;
 /// The tier in this process's memory, as a label.
 const L1: &str = "l1";
 
@@ -183,6 +185,12 @@ fn write_memory(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
         "fallback_bytes",
         "Weight of the last known good values that are kept to stand in",
         copy.each(|c| c.fallback_bytes),
+    )?;
+    out.histogram(
+        "eviction_age_seconds",
+        "Time since their load of entries that had to make room, under s3-fifo",
+        EVICTION_UNITS_PER_S,
+        copy.each(|c| c.counts.eviction_ages.clone()),
     )?;
     let evictions = copy.cached.iter().flat_map(|(class, cached)| {
         let gone = cached.departures;
