@@ -24,6 +24,8 @@ const PROBE_PAUSE_MIN: Duration = Duration::from_millis(100);
 const PROBE_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A source that does not answer a probe within this is still in trouble.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
+/// Time-outs below this say more about the class than about the source, in milliseconds.
+const PATIENCE_MIN_MS: u64 = 500;
 /// What a reader is told to wait at least while the source is left alone: a probe has to be answered.
 const RETRY_AFTER_PROBE: Duration = Duration::from_millis(50);
 
@@ -137,6 +139,7 @@ impl SourceGuard {
                     self.trouble.notify_one();
                 }
             }
+            Err(LoadError::TimedOut { .. }) => {}
             // A query of its own fault was answered all the same.
             _ => self.breaker.succeeded(),
         }
@@ -193,12 +196,18 @@ impl SourceGuard {
 impl SourcePermit {
     /// The load ended after `took`. `times` are those of its class.
     pub fn ended(self, outcome: Result<(), &LoadError>, took: Duration, times: &LoadTimes) {
-        self.permit.ended(took, times, outcome.is_err_and(is_trouble));
+        let failed = matches!(outcome, Err(LoadError::Unavailable(_) | LoadError::TimedOut { .. }));
+        self.permit.ended(took, times, failed);
         self.guard.ended(outcome);
     }
 }
 
-/// Whether an error is the source's own: a query that is wrong, or a value that is too large, says nothing about it.
+/// Whether an error tells that the source is in trouble. A query that is wrong or a value that is too large does not, nor does
+/// a class that has little patience: the others must not be kept from the source because of it.
 const fn is_trouble(error: &LoadError) -> bool {
-    matches!(error, LoadError::Unavailable(_) | LoadError::TimedOut { .. })
+    match error {
+        LoadError::Unavailable(_) => true,
+        LoadError::TimedOut { limit_ms } => *limit_ms >= PATIENCE_MIN_MS,
+        _ => false,
+    }
 }

@@ -64,6 +64,21 @@ async fn a_query_that_is_wrong_says_nothing_about_the_source() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_class_with_little_patience_does_not_keep_the_others_from_the_source() {
+    let world = World::new(Kind::Sequence, items().hard_timeout(ms(100))).await;
+    world.write(1, "a");
+    for key in 10..30 {
+        world.database.script([Act::Hang]);
+        let hanging = world.start_get(key);
+        world.turns().await;
+        world.pass_healthily(ms(100)).await;
+        assert!(hanging.end().await.is_err());
+    }
+    assert_eq!(world.cache.source_guard().status().left_alone, None);
+    assert_eq!(text(&world.get(1).await), Some("a"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_the_source_is_told_at_once_when_it_is_left_alone() {
     let limits =
         LoadLimits { loads_max: 5.try_into().unwrap(), critical_reserve: 0.0, ..LoadLimits::default() };

@@ -12,6 +12,8 @@ use super::{Failure, client::Server, hit_rates::HitRates};
 
 /// Share of a remote server's memory above which there is a finding.
 const REMOTE_SHARE_MAX: f64 = 0.60;
+/// How many times its bound a class's lag must be to be a gap.
+const LAG_FACTOR: f64 = 3.0;
 /// Milliseconds in a second.
 const MS_PER_S: f64 = 1_000.0;
 
@@ -142,7 +144,8 @@ impl Running {
             ));
         }
         if let Ok(plan) = plan.cacheable() {
-            let bound_ms = plan.max_staleness.as_secs_f64() * MS_PER_S;
+            // A moment's pause of a busy machine is no gap.
+            let bound_ms = plan.max_staleness.as_secs_f64() * MS_PER_S * LAG_FACTOR;
             if let Some(lag) = self.feed.lag_ms.filter(|lag| plan.is_provable() && *lag > bound_ms) {
                 gap(format!(
                     "the server last knew the source {lag:.0} ms ago, beyond max_staleness = {}: every read asks the source",

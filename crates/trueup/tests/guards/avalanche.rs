@@ -20,6 +20,7 @@ const CORE_SHARE: f64 = 0.1;
 /// Memory holds the accounts and next to no products: what stands between the products' readers and the database is Redis.
 const PLAN: &str = "[l2]\nurls = [\"redis://h:1\"]\n\
     [class.account]\ntable = \"account\"\nkey = [\"id\"]\npriority = \"critical\"\nl2 = true\n\
+    max_staleness = \"5s\"\n\
     [class.product]\ntable = \"product\"\nkey = [\"id\"]\npriority = \"sheddable\"\nl2 = true\n\
     l1_capacity = \"256KiB\"\nvalue_bytes_max = \"8KiB\"\nhard_timeout = \"1s\"\n";
 

@@ -19,6 +19,7 @@ const BUDGET: u32 = 200;
 
 const PLAN: &str = "[l2]\nurls = [\"redis://h:1\"]\n\
     [class.account]\ntable = \"account\"\nkey = [\"id\"]\npriority = \"critical\"\nl2 = true\n\
+    max_staleness = \"5s\"\n\
     [class.product]\ntable = \"product\"\nkey = [\"id\"]\npriority = \"sheddable\"\nl2 = true\n\
     l1_capacity = \"256KiB\"\nvalue_bytes_max = \"8KiB\"\nhard_timeout = \"200ms\"\n\
     hit_rate_floor = \"80%\"\nfallback = { value = { id = 0, name = \"please look again in a moment\" } }\n";

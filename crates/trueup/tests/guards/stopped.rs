@@ -8,7 +8,7 @@ use trueup_testbed::Stop;
 use super::world::{Account, Product, World};
 
 const PLAN: &str = "[l2]\nurls = [\"redis://h:1\"]\n\
-    [class.account]\ntable = \"account\"\nkey = [\"id\"]\nfallback = \"last-known-good\"\nhard_timeout = \"500ms\"\n\
+    [class.account]\ntable = \"account\"\nkey = [\"id\"]\nl2 = false\nfallback = \"last-known-good\"\nhard_timeout = \"500ms\"\n\
     [class.product]\ntable = \"product\"\nkey = [\"id\"]\nhard_timeout = \"500ms\"\n";
 
 const PATIENCE: Duration = Duration::from_secs(30);
