@@ -11,11 +11,12 @@ use crate::{
     env::{self, Clock, Task},
     error::ClassError,
     fill::{FILTER_BYTES_MAX_DEFAULT, FilterBudget, Outbox, RemoteCounts, Share},
+    guard::{LoadLimits, SourceGuard},
     key::{CacheKey, Key, KeyForm},
     limits,
     policy::{Admission, HotKeys},
     proof::{Ledger, Position, Status, Tag, Token, filter_bytes},
-    read::{Class, ClassCore, ClassParts},
+    read::{Class, ClassCore, ClassParts, StandIns},
     source::{LoadError, Loader, Source},
     tier::{RemoteServer, RemoteTier},
 };
@@ -30,6 +31,7 @@ pub struct CacheBuilder {
     clock: Clock,
     buckets: usize,
     recent_max: usize,
+    load_limits: LoadLimits,
     online_checks: bool,
     filter_bytes_max: usize,
 }
@@ -44,6 +46,7 @@ impl CacheBuilder {
             clock: Clock::system(),
             buckets: limits::BUCKETS_DEFAULT,
             recent_max: limits::RECENT_CHANGES_MAX_DEFAULT,
+            load_limits: LoadLimits::default(),
             online_checks: false,
             filter_bytes_max: FILTER_BYTES_MAX_DEFAULT,
         }
@@ -78,6 +81,13 @@ impl CacheBuilder {
         self
     }
 
+    /// What this node may ask of the source, all classes together.
+    #[must_use]
+    pub const fn load_limits(mut self, limits: LoadLimits) -> Self {
+        self.load_limits = limits;
+        self
+    }
+
     /// Compares a sample of proven answers with the source, all the time (see the plan's `check_share`).
     #[must_use]
     pub const fn online_checks(mut self, on: bool) -> Self {
@@ -99,6 +109,8 @@ impl CacheBuilder {
         let feed_stats = Arc::new(FeedStats::default());
         let feed = Feed::new(Arc::clone(&ledger), self.clock.clone(), Arc::clone(&feed_stats));
         let mut tasks = vec![env::spawn("feed", Arc::clone(&self.source).follow(feed.clone()))];
+        let guard = SourceGuard::new(self.load_limits, self.clock.clone());
+        tasks.push(guard.keep(Arc::clone(&self.source)));
         let outbox = self.remote.map(|(tier, keys)| {
             let (outbox, task) = Outbox::start(tier, keys, self.clock.clone());
             tasks.push(task);
@@ -112,6 +124,7 @@ impl CacheBuilder {
                 feed_stats,
                 clock: self.clock,
                 outbox,
+                guard,
                 online_checks: self.online_checks,
                 filters: FilterBudget::new(self.filter_bytes_max),
                 tasks: Mutex::new(tasks),
@@ -133,6 +146,7 @@ struct Inner {
     feed_stats: Arc<FeedStats>,
     clock: Clock,
     outbox: Option<Arc<Outbox>>,
+    guard: Arc<SourceGuard>,
     online_checks: bool,
     filters: Arc<FilterBudget>,
     tasks: Mutex<Vec<Task>>,
@@ -194,6 +208,8 @@ impl Cache {
         if plan.is_provable() {
             inner.feed_stats.unproven.serve(plan.max_staleness);
         }
+        let stand_ins =
+            StandIns::new(&plan).map_err(|why| ClassError::Fallback { class: plan.name.clone(), why })?;
         let (core, samples) = ClassCore::new(ClassParts {
             plan,
             form,
@@ -202,6 +218,8 @@ impl Cache {
             feed: inner.feed.clone(),
             clock: inner.clock.clone(),
             outbox: inner.outbox.clone(),
+            guard: Arc::clone(&inner.guard),
+            stand_ins,
             online_checks: inner.online_checks,
             admission,
         });
@@ -209,6 +227,7 @@ impl Cache {
         tasks.push(core.purge_every(PURGE_EVERY));
         tasks.extend(samples.map(|samples| samples.check_all(&core)));
         tasks.extend(core.keep_filter(&inner.filters, share));
+        tasks.extend(core.watch_hit_rate());
         Ok(Class::new(core))
     }
 
@@ -237,6 +256,12 @@ impl Cache {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.inner.feed.is_fresh() && self.inner.feed_stats.problem().is_none()
+    }
+
+    /// What stands between all classes and the source.
+    #[must_use]
+    pub fn source_guard(&self) -> &Arc<SourceGuard> {
+        &self.inner.guard
     }
 
     /// The feed: its position, and how to wait for one.

@@ -2,6 +2,7 @@
 
 use crate::{
     class::{ClassName, PlanError},
+    entry::CodecError,
     key::KeyError,
     source::LoadError,
 };
@@ -58,6 +59,14 @@ pub enum ClassError {
         class: ClassName,
         /// What does not fit.
         why: KeyError,
+    },
+    /// The value that the plan declares for when the source fails is none of the class.
+    #[error("class `{class}`: the value of `fallback` does not fit: {why}")]
+    Fallback {
+        /// The class.
+        class: ClassName,
+        /// What does not fit.
+        why: CodecError,
     },
     /// The plan asks for something this version does not do.
     #[error("class `{class}`: {what} is not supported yet; {instead}")]

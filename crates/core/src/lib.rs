@@ -21,6 +21,7 @@ pub mod policy;
 pub mod proof;
 pub mod read;
 pub mod receipt;
+mod shed;
 pub mod source;
 pub mod stats;
 pub mod tier;

@@ -22,11 +22,14 @@ pub enum ServedBy {
     Stale,
     /// The filter of the keys there are, in memory of this process: absent, proven.
     Filter,
+    /// The value that the class's plan declares for when the source fails: it says nothing about the source.
+    Fallback,
 }
 
 impl ServedBy {
     /// All of them, in the order of their metrics.
-    pub const ALL: [Self; 5] = [Self::L1, Self::L2, Self::Source, Self::Stale, Self::Filter];
+    pub const ALL: [Self; 6] =
+        [Self::L1, Self::L2, Self::Source, Self::Stale, Self::Filter, Self::Fallback];
 
     /// The name in metrics, receipts and protocols.
     #[must_use]
@@ -37,6 +40,7 @@ impl ServedBy {
             Self::Source => "source",
             Self::Stale => "stale",
             Self::Filter => "filter",
+            Self::Fallback => "fallback",
         }
     }
 }
@@ -103,7 +107,8 @@ pub struct Receipt {
     /// Where the answer came from.
     pub served_by: ServedBy,
     /// The answer reflects every commit acknowledged longer ago than this. For [`ServedBy::Stale`], and for classes that
-    /// are age-bounded, the time since it was last known to be true.
+    /// are age-bounded, the time since it was last known to be true. [`Duration::MAX`] for [`ServedBy::Fallback`], of which
+    /// nothing is known.
     pub age: Duration,
     /// Whether `age` is proven by the feed (or by reading the source itself), rather than counted from the load.
     pub proven: bool,

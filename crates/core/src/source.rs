@@ -12,6 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub use crate::shed::ShedReason;
 use crate::{
     apply::Feed,
     entry::EpochId,
@@ -226,8 +227,18 @@ pub enum LoadError {
         limit: usize,
     },
     /// The load limiter shed the load; the source was not asked.
-    #[error("too many loads are waiting for the source; retry after {retry_after_ms} ms")]
+    #[error("{why}; retry after {retry_after_ms} ms")]
     Shed {
+        /// Why.
+        why: ShedReason,
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The source has failed several times in a row, and is left alone until it answers a probe; it was not asked.
+    #[error(
+        "the source has failed several times in a row and is left alone; retry after {retry_after_ms} ms"
+    )]
+    LeftAlone {
         /// When it is worth trying again, in milliseconds.
         retry_after_ms: u64,
     },
@@ -250,13 +261,30 @@ impl LoadError {
             Self::TooLarge { .. } => "too_large",
             Self::Shed { .. } => "shed",
             Self::Unfilled => "unfilled",
+            Self::LeftAlone { .. } => "left_alone",
             Self::Lost => "lost",
+        }
+    }
+
+    /// When it is worth trying again, in milliseconds, where the source was not asked at all.
+    #[must_use]
+    pub const fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Shed { retry_after_ms, .. } | Self::LeftAlone { retry_after_ms } => Some(*retry_after_ms),
+            _ => None,
         }
     }
 
     /// Whether the source itself is in trouble, so that a stale answer may stand in where the class allows one.
     #[must_use]
     pub const fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::TimedOut { .. } | Self::Shed { .. } | Self::Lost)
+        matches!(
+            self,
+            Self::Unavailable(_)
+                | Self::TimedOut { .. }
+                | Self::Shed { .. }
+                | Self::LeftAlone { .. }
+                | Self::Lost
+        )
     }
 }

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, time::Duration};
 use compact_str::CompactString;
 
 use super::{
-    AdmissionPlan, AtRest, Bloom, ClassPlan, ColdStart, Eviction, Invalidation, Measurement, Origin,
-    Parameter, Pattern, PlanErrors, Purpose, Rows, Stampede, Strategy, Tags, Unicode, Unknown, check,
+    AdmissionPlan, AtRest, Bloom, ClassPlan, ColdStart, Eviction, Fallback, Invalidation, Measurement, Origin,
+    Parameter, Pattern, PlanErrors, Priority, Purpose, Rows, Stampede, Strategy, Tags, Unicode, Unknown, check,
 };
 
 /// A class plan in the making. What is not stated gets a safe default; what has none is demanded by
@@ -48,6 +48,12 @@ pub struct ClassPlanBuilder {
     pub(super) cold_start: Option<ColdStart>,
     pub(super) check_share: Option<f64>,
     pub(super) hit_rate_floor: Option<f64>,
+    pub(super) hit_rate_window: Option<Duration>,
+    pub(super) priority: Option<Priority>,
+    pub(super) fallback: Option<Fallback>,
+    pub(super) fallback_age_max: Option<Duration>,
+    pub(super) fallback_capacity_bytes: Option<usize>,
+    pub(super) memory_weight: Option<f64>,
     pub(super) max_staleness: Option<Duration>,
     pub(super) life: Option<Duration>,
     pub(super) jitter: Option<f64>,
@@ -107,6 +113,12 @@ impl ClassPlanBuilder {
             cold_start: None,
             check_share: None,
             hit_rate_floor: None,
+            hit_rate_window: None,
+            priority: None,
+            fallback: None,
+            fallback_age_max: None,
+            fallback_capacity_bytes: None,
+            memory_weight: None,
             max_staleness: None,
             life: None,
             jitter: None,
@@ -285,8 +297,20 @@ impl ClassPlanBuilder {
         cold_start: ColdStart;
         /// Share of proven answers compared with the source, 0 to 1.
         check_share: f64;
-        /// Hit rate of a running server below which `check --http` reports a finding, 0 to 1.
+        /// Hit rate, 0 to 1, below which loads that are not critical are limited and `check --http` reports a finding.
         hit_rate_floor: f64;
+        /// Window over which the hit rate is held against its floor.
+        hit_rate_window: Duration;
+        /// Whose loads go first when the source is short.
+        priority: Priority;
+        /// What a reader gets when the source fails or sheds.
+        fallback: Fallback;
+        /// Greatest time since a value was last known to be true at which it is the last known good one.
+        fallback_age_max: Duration;
+        /// Most bytes of last known good values.
+        fallback_capacity_bytes: usize;
+        /// The class's part of the memory that classes share, beside those of the others.
+        memory_weight: f64;
         /// How old an answer may be.
         max_staleness: Duration;
         /// When an entry is renewed or reloaded.

@@ -239,7 +239,7 @@ pub enum ColdStart {
 pub struct Measurement {
     /// Share of proven answers compared with the source by the online checker, 0 to 1.
     pub check_share: f64,
-    /// Hit rate of a running server below which `check --http` reports a finding, 0 to 1.
+    /// Hit rate, 0 to 1, below which loads that are not critical are limited and `check --http` reports a finding.
     pub hit_rate_floor: Option<f64>,
 }
 

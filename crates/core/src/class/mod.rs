@@ -12,6 +12,7 @@ mod choices;
 mod decision;
 mod digest;
 mod error;
+mod guards;
 mod keyplan;
 mod name;
 mod plan;
@@ -35,6 +36,10 @@ pub use choices::{
 };
 pub use decision::Decision;
 pub use error::{PlanError, PlanErrors};
+pub use guards::{
+    FALLBACK_AGE_MAX_DEFAULT, FALLBACK_CAPACITY_BYTES_DEFAULT, Fallback, Guards, HIT_RATE_WINDOW_DEFAULT,
+    Priority,
+};
 pub use keyplan::{Case, KeyPlan, Kind, Parameter, Repeated, Unicode, Unknown};
 pub use name::{CLASS_NAME_BYTES_MAX, ClassName, NameError};
 pub use plan::{CacheablePlan, ClassPlan, DecisionPlan, DecisionSettings, PlanDigest, Settings};

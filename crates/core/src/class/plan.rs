@@ -5,7 +5,7 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use compact_str::CompactString;
 
 use super::{
-    AdmissionPlan, Bloom, ClassName, ClassPlanBuilder, ColdStart, Invalidation, KeyPlan, L1Plan, L2Plan,
+    AdmissionPlan, Bloom, ClassName, ClassPlanBuilder, ColdStart, Guards, Invalidation, KeyPlan, L1Plan, L2Plan,
     Measurement, NeverCache, Origin, Pattern, PlanError, Purpose, Rows, Stampede, digest,
 };
 
@@ -60,6 +60,8 @@ pub struct Settings {
     pub cold_start: ColdStart,
     /// How one knows that it works.
     pub measurement: Measurement,
+    /// What protects the source and the class's readers from each other.
+    pub guards: Guards,
     /// An answer reflects every commit acknowledged longer ago than this; age-bounded classes: their life.
     pub max_staleness: Duration,
     /// An entry is renewed (proven) or reloaded (not) at this age.
@@ -196,6 +198,13 @@ impl CacheablePlan {
     #[must_use]
     pub fn digest(&self) -> PlanDigest {
         digest::digest(self)
+    }
+
+    /// The same plan with `bytes` of memory: its share of what classes share by weight.
+    #[must_use]
+    pub fn with_l1_capacity(mut self, bytes: usize) -> Self {
+        Arc::make_mut(&mut self.0).l1.capacity_bytes = bytes;
+        self
     }
 
     /// Whether answers of the class can be proven: only the feed proves.

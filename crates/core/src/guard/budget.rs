@@ -8,44 +8,59 @@ use std::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::source::LoadError;
+use super::adaptive::LoadTimes;
+use crate::{shed::ShedReason, source::LoadError};
 
 /// How many loads may wait for each one that may run.
 const WAITING_PER_RUNNING: usize = 64;
-/// What a refused reader is told to wait, in milliseconds.
-const RETRY_AFTER_MS: u64 = 100;
+/// How long a load is taken to last before one has been timed.
+const LOAD_TIME_GUESS: Duration = Duration::from_millis(20);
+/// The longest wait that a refused reader is told, in milliseconds.
+const RETRY_AFTER_MS_MAX: u128 = 60_000;
 
 /// Lets a set number of loads run at once, has a bounded number wait for a bounded time, and sheds the rest.
 #[derive(Debug)]
 pub(crate) struct Budget {
     running: Semaphore,
+    running_max: u32,
     waiting: AtomicUsize,
     waiting_max: usize,
-    wait_max: Duration,
 }
 
 impl Budget {
-    pub(crate) fn new(loads_max: NonZeroU32, wait_max: Duration) -> Self {
-        let loads_max = loads_max.get() as usize;
+    pub(crate) fn new(loads_max: NonZeroU32) -> Self {
+        let running_max = loads_max.get();
         Self {
-            running: Semaphore::new(loads_max),
+            running: Semaphore::new(running_max as usize),
+            running_max,
             waiting: AtomicUsize::new(0),
-            waiting_max: loads_max * WAITING_PER_RUNNING,
-            wait_max,
+            waiting_max: running_max as usize * WAITING_PER_RUNNING,
         }
     }
 
-    /// A place among the running loads; it is free again when the permit is dropped.
-    pub(crate) async fn acquire(&self) -> Result<SemaphorePermit<'_>, LoadError> {
+    /// A place among the running loads, within `wait_max`; it is free again when the permit is dropped.
+    pub(crate) async fn acquire(
+        &self,
+        wait_max: Duration,
+        times: &LoadTimes,
+    ) -> Result<SemaphorePermit<'_>, LoadError> {
         if let Ok(permit) = self.running.try_acquire() {
             return Ok(permit);
         }
-        let shed = LoadError::Shed { retry_after_ms: RETRY_AFTER_MS };
-        let Some(_place) = Place::take(&self.waiting, self.waiting_max) else { return Err(shed) };
-        match tokio::time::timeout(self.wait_max, self.running.acquire()).await {
+        let Some(_place) = Place::take(&self.waiting, self.waiting_max) else {
+            return Err(self.shed(ShedReason::QueueFull, times));
+        };
+        match tokio::time::timeout(wait_max, self.running.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(shed),
+            _ => Err(self.shed(ShedReason::WaitedTooLong, times)),
         }
+    }
+
+    /// It is worth asking again when those who wait now will have had their turn.
+    fn shed(&self, why: ShedReason, times: &LoadTimes) -> LoadError {
+        let ahead = self.waiting.load(Ordering::Relaxed) as u32 + 1;
+        let wait = times.recent().unwrap_or(LOAD_TIME_GUESS) * ahead / self.running_max;
+        LoadError::Shed { why, retry_after_ms: wait.as_millis().clamp(1, RETRY_AFTER_MS_MAX) as u64 }
     }
 }
 
@@ -76,15 +91,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_a_bounded_time_and_sheds_beyond_the_bounded_queue() {
-        let budget = Budget::new(NonZeroU32::MIN, Duration::from_secs(1));
-        let running = budget.acquire().await.unwrap();
+        let (budget, times) = (Budget::new(NonZeroU32::MIN), LoadTimes::default());
+        let acquire = || budget.acquire(Duration::from_secs(1), &times);
+        let running = acquire().await.unwrap();
         let mut waiting: Vec<_> =
-            (0..WAITING_PER_RUNNING).map(|_| still_pending(Box::pin(budget.acquire()))).collect();
-        assert!(matches!(budget.acquire().await, Err(LoadError::Shed { .. })), "the queue is full");
+            (0..WAITING_PER_RUNNING).map(|_| still_pending(Box::pin(acquire()))).collect();
+        let Err(LoadError::Shed { why: ShedReason::QueueFull, retry_after_ms }) = acquire().await else {
+            panic!("the queue is full");
+        };
+        // 64 wait, one runs, and each takes 20 ms as far as anybody knows.
+        assert_eq!(retry_after_ms, 1_300);
         drop(running);
         let next = waiting.remove(0).await;
         assert!(next.is_ok());
-        assert!(matches!(waiting.remove(0).await, Err(LoadError::Shed { .. })), "waited too long");
+        let late = waiting.remove(0).await.unwrap_err();
+        assert!(matches!(late, LoadError::Shed { why: ShedReason::WaitedTooLong, .. }), "{late}");
     }
 
     fn still_pending<F: Future + Unpin>(mut future: F) -> F {

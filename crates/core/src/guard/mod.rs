@@ -1,7 +1,19 @@
 //! What refuses or delays work.
 
+mod adaptive;
 mod breaker;
 mod budget;
+mod floor;
+mod gate;
+mod limiter;
+mod pace;
+mod rules;
+mod source;
 
+pub use adaptive::LoadTimes;
 pub use breaker::{Breaker, BreakerConfig};
-pub(crate) use budget::Budget;
+pub(crate) use floor::{HitCounts, HitRateFloor, Turn};
+pub(crate) use gate::Gate;
+pub use limiter::{LimiterCounts, LimiterStatus};
+pub use rules::{CRITICAL_RESERVE_DEFAULT, LoadLimits, SOURCE_LOADS_MAX_DEFAULT};
+pub use source::{SourceGuard, SourceGuardStatus, SourcePermit};

@@ -24,6 +24,11 @@ impl Key {
         Self(text)
     }
 
+    /// The key of a value that stands in for any other.
+    pub(crate) const fn nobody() -> Self {
+        Self(CompactString::const_new(""))
+    }
+
     /// The canonical text, at most [`KEY_BYTES_MAX`](crate::limits::KEY_BYTES_MAX) bytes.
     #[inline]
     #[must_use]

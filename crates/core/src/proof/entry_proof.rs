@@ -56,6 +56,14 @@ impl Proof {
         }
     }
 
+    /// No proof: of a value that the source never told, which can never be proven.
+    pub(crate) fn none() -> Self {
+        let no_epoch = Epochs { source: 0, class: 0 };
+        let proof = Self::unsettled(Tags::new(), Position::ZERO, no_epoch, 0, Nanos::ZERO);
+        proof.discard();
+        proof
+    }
+
     /// A proof settled at `proven_at`, elsewhere or before.
     pub(super) fn settled(
         tags: Tags,

@@ -14,7 +14,7 @@ use crate::{
     key::{CacheKey, Key},
     proof::{Load, Seen, Snapshot, Tag, Tags},
     receipt::{Cached, Receipt, ServedBy},
-    source::{LoadError, Loaded},
+    source::{LoadError, Loaded, ShedReason},
 };
 
 /// What a client that wants a value of a cache-aside class gets.
@@ -170,7 +170,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             Claim::Granted(id) => Ok(Leased::Granted(Lease { id, life: self.leases.life() })),
             Claim::Held(lapses_in) => Ok(self.meanwhile(missed, lapses_in)),
             Claim::Full => {
-                let error = LoadError::Shed { retry_after_ms: self.leases.life().as_millis() as u64 }.into();
+                let retry_after_ms = self.leases.life().as_millis() as u64;
+                let error = LoadError::Shed { why: ShedReason::QueueFull, retry_after_ms }.into();
                 self.stats.failed(&error);
                 Err(error)
             }

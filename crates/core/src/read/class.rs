@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{hit::Found, verify::Checker};
+use super::{StandIns, floor::FloorState, hit::Found, verify::Checker};
 use crate::{
     apply::Feed,
     class::{CacheablePlan, Eviction, PlanDigest},
@@ -10,11 +10,11 @@ use crate::{
     env::{self, Clock},
     error::ReadError,
     fill::{Absence, FilterBudget, FilterStatus, Flights, KeeperParts, Leases, Outbox, Share},
-    guard::Budget,
+    guard::{Gate, SourceGuard},
     key::{CacheKey, Key, KeyForm},
     policy::Admission,
     proof::{Ledger, Need, Standing, Token},
-    receipt::Cached,
+    receipt::{Cached, ServedBy},
     source::{Catalogue, LoadError, Loader},
     stats::ClassStats,
     tier::{Entry, MemoryConfig, MemoryTier, Policy},
@@ -35,7 +35,9 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) tier: MemoryTier<Entry<V>>,
     pub(super) flights: Arc<Flights<V>>,
     pub(super) leases: Leases,
-    pub(super) budget: Budget,
+    pub(super) gate: Gate,
+    pub(super) stand_ins: StandIns<V>,
+    pub(super) floor: FloorState,
     pub(super) outbox: Option<Arc<Outbox>>,
     pub(super) stats: Arc<ClassStats>,
     pub(super) remembered: super::load::Remembered,
@@ -49,7 +51,7 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
 }
 
 /// What [`ClassCore`] is made of, apart from what it makes itself.
-pub(crate) struct ClassParts<K, V> {
+pub(crate) struct ClassParts<K, V: CacheValue> {
     pub(crate) plan: CacheablePlan,
     pub(crate) form: KeyForm,
     pub(crate) loader: Arc<dyn Loader<K, V>>,
@@ -57,6 +59,8 @@ pub(crate) struct ClassParts<K, V> {
     pub(crate) feed: Feed,
     pub(crate) clock: Clock,
     pub(crate) outbox: Option<Arc<Outbox>>,
+    pub(crate) guard: Arc<SourceGuard>,
+    pub(crate) stand_ins: StandIns<V>,
     pub(crate) online_checks: bool,
     pub(crate) admission: Option<Admission>,
 }
@@ -97,6 +101,24 @@ impl<K, V: CacheValue> Class<K, V> {
         &self.core.stats
     }
 
+    /// Whether the class's hit rate is below its floor, so that loads that are not critical are limited.
+    #[must_use]
+    pub fn hit_rate_is_low(&self) -> bool {
+        self.core.floor.is_low()
+    }
+
+    /// Bytes of last known good values that are kept to stand in.
+    #[must_use]
+    pub fn fallback_bytes(&self) -> usize {
+        self.core.stand_ins.weight()
+    }
+
+    /// How long the class's loads take at the moment; none before the first.
+    #[must_use]
+    pub fn load_time(&self) -> Option<Duration> {
+        self.core.gate.times().recent()
+    }
+
     /// The entries in memory, for looking at.
     #[must_use]
     pub fn memory(&self) -> &MemoryTier<Entry<V>> {
@@ -114,11 +136,14 @@ impl<K, V: CacheValue> Class<K, V> {
     ///
     /// Where the answer is not of the epoch that this node is in (the node is in none, has entered another one since, or the
     /// source has moved to one that the feed has not entered yet), the token is of [`EpochId::UNKNOWN`]: positions of two
-    /// epochs can't be compared, so only the source can honour it.
+    /// epochs can't be compared, so only the source can honour it. None for a declared fallback: it shows nothing of the source.
     #[must_use]
-    pub fn seen_token(&self, answer: &Cached<V>) -> Token {
+    pub fn seen_token(&self, answer: &Cached<V>) -> Option<Token> {
+        if answer.receipt().served_by == ServedBy::Fallback {
+            return None;
+        }
         let epoch = self.core.ledger.epoch_of(answer.entry().proof()).unwrap_or(EpochId::UNKNOWN);
-        Token { epoch, position: answer.upper() }
+        Some(Token { epoch, position: answer.upper() })
     }
 }
 
@@ -375,6 +400,15 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             .then(|| Checker::new(plan.measurement.check_share))
             .flatten()
             .map_or((None, None), |(checker, samples)| (Some(checker), Some(samples)));
+        let gate = Gate::new(
+            Arc::clone(&parts.guard),
+            parts.clock.clone(),
+            plan.guards.priority,
+            plan.stampede.loads_max,
+            plan.hard_timeout,
+        );
+        let stats: Arc<ClassStats> = Arc::default();
+        let clock = parts.clock.clone();
         let core = Arc::new(Self {
             digest: plan.digest(),
             form: parts.form,
@@ -383,12 +417,14 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             ledger: parts.ledger,
             feed: parts.feed,
             clock: parts.clock,
-            tier: MemoryTier::new(&memory_of(&plan)),
+            tier: MemoryTier::watched(&memory_of(&plan), eviction_ages(&stats, &clock)),
             flights: Flights::new(),
             leases: Leases::new(plan.hard_timeout),
-            budget: Budget::new(plan.stampede.loads_max, plan.hard_timeout),
+            gate,
+            stand_ins: parts.stand_ins,
+            floor: FloorState::new(parts.guard, plan.name.clone()),
             outbox: parts.outbox.filter(|_| plan.l2.is_some()),
-            stats: Arc::default(),
+            stats,
             remembered: super::load::Remembered::new(),
             absence: plan.bloom.map(Absence::new),
             admission: parts.admission,
@@ -446,6 +482,16 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
                 || now > entry.hard_expires()
                 || (!self.provable && now > entry.expires())
         });
+    }
+}
+
+/// Counts how old entries are that have to make room. Of one that another node loaded nobody here knows.
+fn eviction_ages<V>(stats: &Arc<ClassStats>, clock: &Clock) -> impl Fn(&Entry<V>) + Send + Sync + use<V> {
+    let (stats, clock) = (Arc::clone(stats), clock.clone());
+    move |entry| {
+        if entry.loaded() > env::Nanos::ZERO {
+            stats.evicted_at(clock.now().since(entry.loaded()));
+        }
     }
 }
 

@@ -77,6 +77,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
                 }
                 if let Some(started) = started {
                     self.stats.read_took(self.clock.now().since(started));
+                    // What is drawn often is what matters.
+                    self.stand_ins.keep(&entry);
                 }
                 if let Some(checker) = &self.checker
                     && checker.draws(tick)

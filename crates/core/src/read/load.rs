@@ -104,7 +104,7 @@ where
     }
 
     async fn load(&self, lead: &Lead<V>, key: &K, standby: bool) -> Result<Filled<V>, LoadError> {
-        let _permit = self.budget.acquire().await?;
+        let admission = self.gate.admit().await?;
         let _counted = InFlight::begin(self);
         if standby && let Some(entry) = self.load_on_standby(lead, key).await {
             return Ok(Filled { entry, from: ServedBy::Source, at_once: false });
@@ -120,6 +120,7 @@ where
         };
         let took = self.clock.now().since(started);
         self.stats.loaded(result.as_ref().map(|loaded| loaded.value.is_some()), took);
+        admission.ended(result.as_ref().map(drop), took);
         let Loaded { value, tags, seen } = result?;
         self.note_found(value.is_some());
         let entry = self.admit(load, lead.key().clone(), value, tags, seen, took);
@@ -244,6 +245,7 @@ where
     /// Stores an entry, unless memory holds a better one.
     pub(super) fn keep(&self, entry: &Arc<Entry<V>>) {
         self.remembered.insert(entry.canonical_key().as_str());
+        self.stand_ins.keep(entry);
         let _ = self.tier.insert_unless(Arc::clone(entry), |held, new| {
             let (of_held, of_new) = (held.proof(), new.proof());
             of_held.epochs() == of_new.epochs()

@@ -213,7 +213,7 @@ where
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let _permit = self.budget.acquire().await?;
+        let admission = self.gate.admit().await?;
         let _counted = InFlight::begin(self);
         let started = self.clock.now();
         let class_epoch = self.catalogue.number().load(Ordering::Acquire);
@@ -226,6 +226,7 @@ where
         };
         let took = self.clock.now().since(started);
         self.stats.loaded(result.as_ref().map(|_| true), took);
+        admission.ended(result.as_ref().map(drop), took);
         let LoadedMany { values, seen } = result?;
         let judged = loads.into_iter().zip(names).zip(values);
         Ok(judged

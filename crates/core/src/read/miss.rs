@@ -154,7 +154,7 @@ where
                     asking.tiers = false;
                     boarded = self.board(key, canonical, &asking);
                 }
-                Waited::Ended(Ending::Failed(error)) => return self.fall_back(error, &asking),
+                Waited::Ended(Ending::Failed(error)) => return self.fall_back(error, canonical, &asking),
                 Waited::SoftTimeout(entry) => return Ok(self.stale(&entry, asking.why)),
             }
         }
@@ -227,19 +227,20 @@ where
         if unknown { Err(ReadError::TokenUnknown) } else { Ok(()) }
     }
 
-    /// The source failed: a stale value, if one may stand in.
-    fn fall_back(&self, error: LoadError, asking: &Asking<'_, V>) -> Result<Cached<V>, ReadError> {
-        match self.stand_in(asking).filter(|_| error.is_outage()) {
-            Some(entry) => {
+    /// The source failed: a stale value or what the class declares, if one may stand in.
+    fn fall_back(&self, error: LoadError, key: &Key, asking: &Asking<'_, V>) -> Result<Cached<V>, ReadError> {
+        if error.is_outage() {
+            if let Some(entry) = self.stand_in(asking) {
                 entry.hold_off(self.clock.now().after(self.plan.failure_backoff));
-                Ok(self.stale(&entry, asking.why))
+                return Ok(self.stale(&entry, asking.why));
             }
-            None => {
-                let error = error.into();
-                self.stats.failed(&error);
-                Err(error)
+            if let Some(answer) = self.fallback(key, asking.need, asking.why) {
+                return Ok(answer);
             }
         }
+        let error = error.into();
+        self.stats.failed(&error);
+        Err(error)
     }
 
     /// A value read on the primary is true as of the load's start.
@@ -271,15 +272,19 @@ where
     /// Whether an unproven entry may be served, labelled stale, if the source fails.
     pub(super) fn may_stand_in(&self, entry: &Entry<V>, need: &Need, now: Nanos) -> bool {
         let Some(limit) = self.plan.serve_stale else { return false };
+        // A reader with a token was promised its own write.
+        need.token.is_none() && self.is_of_this_world(entry) && now.since(self.last_true(entry)) <= limit
+    }
+
+    /// An entry of an older epoch or schema may be of another world.
+    pub(super) fn is_of_this_world(&self, entry: &Entry<V>) -> bool {
         let epochs = entry.proof().epochs();
-        // A reader with a token was promised its own write; an entry of an older epoch or schema may be of another world.
-        let same_world = self.ledger.epoch_number() == epochs.source
-            && self.catalogue.number().load(Ordering::Acquire) == epochs.class;
-        need.token.is_none() && same_world && now.since(self.last_true(entry)) <= limit
+        self.ledger.epoch_number() == epochs.source
+            && self.catalogue.number().load(Ordering::Acquire) == epochs.class
     }
 
     /// When the entry was last known to be true.
-    fn last_true(&self, entry: &Entry<V>) -> Nanos {
+    pub(super) fn last_true(&self, entry: &Entry<V>) -> Nanos {
         let by_proof = match entry.proof().standing() {
             Standing::Settled(_) if self.provable => entry.proof().proven_moment(),
             _ => Nanos::ZERO,

@@ -3,6 +3,8 @@
 mod absent;
 mod aside;
 mod class;
+mod fallback;
+mod floor;
 mod hit;
 mod inspect;
 mod load;
@@ -13,4 +15,5 @@ mod verify;
 pub use aside::{Lease, Leased, tags_of_filled};
 pub use class::{Class, Read, ReadMany};
 pub(crate) use class::{ClassCore, ClassParts};
+pub(crate) use fallback::StandIns;
 pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};

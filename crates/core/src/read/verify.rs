@@ -121,8 +121,15 @@ where
     async fn verify(&self, sample: &Sample<K>) -> Result<CheckVerdict, LoadError> {
         let limit = self.plan.hard_timeout;
         let timed_out = |_| LoadError::TimedOut { limit_ms: limit.as_millis() as u64 };
-        let loaded =
-            tokio::time::timeout(limit, self.loader.load(&sample.key)).await.map_err(timed_out)??;
+        let loading = async {
+            // A check asks the source, too, and is the first thing that it can be spared.
+            let permit = self.gate.idle().await?;
+            let started = self.clock.now();
+            let loaded = self.loader.load(&sample.key).await;
+            permit.ended(loaded.as_ref().map(drop), self.clock.now().since(started), self.gate.times());
+            loaded
+        };
+        let loaded = tokio::time::timeout(limit, loading).await.map_err(timed_out)??;
         if super::load::version_of(loaded.value.as_ref()) == sample.version {
             return Ok(CheckVerdict::Fresh);
         }

@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, Stripes};
+use super::{EVICTION_AGE_BOUNDS_MS, Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, Stripes};
 use crate::{
     error::ReadError,
+    guard::HitCounts,
     proof::Rejected,
     receipt::{Miss, ServedBy},
     source::LoadError,
@@ -59,7 +60,7 @@ impl CheckVerdict {
 #[derive(Debug)]
 pub struct ClassStats {
     hits: Stripes,
-    served: [AtomicU64; 4],
+    served: [AtomicU64; 5],
     absent: AtomicU64,
     misses: [AtomicU64; 6],
     failures: AtomicU64,
@@ -71,13 +72,14 @@ pub struct ClassStats {
     reads: Histogram<{ READ_BOUNDS_NS.len() }>,
     rejected: [AtomicU64; REJECTIONS.len()],
     checks: [AtomicU64; 3],
+    eviction_ages: Histogram<{ EVICTION_AGE_BOUNDS_MS.len() }>,
 }
 
 /// A copy of all counters at one time.
 #[derive(Clone, Debug)]
 pub struct ClassCounts {
     /// Answers by where they came from.
-    pub served: [(ServedBy, u64); 5],
+    pub served: [(ServedBy, u64); 6],
     /// Answers, among those, that said "absent" without asking the source.
     pub absent: u64,
     /// Reads that memory could not answer, by reason.
@@ -88,7 +90,7 @@ pub struct ClassCounts {
     pub coalesced: u64,
     /// Loads under way.
     pub in_flight: u64,
-    /// Reads, among those, that were refused because too many loads were waiting.
+    /// Reads, among those, that were refused without asking the source: too many loads were waiting, or it is left alone.
     pub shed: u64,
     /// Entries that were given another life without a load.
     pub renewed: u64,
@@ -100,6 +102,8 @@ pub struct ClassCounts {
     pub rejected: [(&'static str, u64); 10],
     /// Verdicts of the online checker.
     pub checks: [(CheckVerdict, u64); 3],
+    /// Time since their load of entries that had to make room, in milliseconds.
+    pub eviction_ages: HistogramCounts,
 }
 
 impl Default for ClassStats {
@@ -118,6 +122,7 @@ impl Default for ClassStats {
             reads: Histogram::new(READ_BOUNDS_NS),
             rejected: Default::default(),
             checks: Default::default(),
+            eviction_ages: Histogram::new(EVICTION_AGE_BOUNDS_MS),
         }
     }
 }
@@ -139,6 +144,7 @@ impl ClassStats {
             ServedBy::Source => add_one(&self.served[1]),
             ServedBy::Stale => add_one(&self.served[2]),
             ServedBy::Filter => add_one(&self.served[3]),
+            ServedBy::Fallback => add_one(&self.served[4]),
         }
     }
 
@@ -152,7 +158,7 @@ impl ClassStats {
             return;
         }
         add_one(&self.failures);
-        if matches!(error, ReadError::Load(LoadError::Shed { .. })) {
+        if matches!(error, ReadError::Load(error) if error.retry_after_ms().is_some()) {
             add_one(&self.shed);
         }
     }
@@ -188,6 +194,10 @@ impl ClassStats {
         self.reads.record(took.as_nanos() as u64);
     }
 
+    pub(crate) fn evicted_at(&self, age: Duration) {
+        self.eviction_ages.record(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    }
+
     pub(crate) fn rejected(&self, why: Rejected) {
         let index = match why {
             Rejected::MissedChange => 0,
@@ -220,6 +230,14 @@ impl ClassStats {
         add_one(&self.checks[verdict as usize]);
     }
 
+    /// What a hit rate is made of; reads that failed or were refused are no hits.
+    pub(crate) fn hit_counts(&self) -> HitCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let hits = self.hits.sum() + get(&self.served[0]);
+        let others: u64 = self.served[1..].iter().map(get).sum();
+        HitCounts { hits, reads: hits + others + get(&self.failures) }
+    }
+
     /// A copy of all counters.
     #[must_use]
     pub fn counts(&self) -> ClassCounts {
@@ -231,6 +249,7 @@ impl ClassStats {
                 (ServedBy::Source, get(&self.served[1])),
                 (ServedBy::Stale, get(&self.served[2])),
                 (ServedBy::Filter, get(&self.served[3])),
+                (ServedBy::Fallback, get(&self.served[4])),
             ],
             absent: get(&self.absent),
             misses: std::array::from_fn(|i| (Miss::LABELS[i], get(&self.misses[i]))),
@@ -243,6 +262,7 @@ impl ClassStats {
             reads: self.reads.counts(),
             rejected: std::array::from_fn(|i| (REJECTIONS[i], get(&self.rejected[i]))),
             checks: std::array::from_fn(|i| (CheckVerdict::ALL[i], get(&self.checks[i]))),
+            eviction_ages: self.eviction_ages.counts(),
         }
     }
 }

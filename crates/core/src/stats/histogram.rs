@@ -24,6 +24,10 @@ pub const READ_BOUNDS_NS: [u64; 14] = [
 pub const LOAD_BOUNDS_US: [u64; 14] =
     [5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 25_000, 100_000, 500_000, 5_000_000, 30_000_000];
 
+/// Upper bounds of the ages at eviction, in milliseconds: 10 ms to 1 d.
+pub const EVICTION_AGE_BOUNDS_MS: [u64; 10] =
+    [10, 100, 1_000, 5_000, 30_000, 60_000, 300_000, 1_800_000, 10_800_000, 86_400_000];
+
 /// Counts of values by bucket. `N` bounds make `N` buckets, and values above the last bound are counted apart.
 #[derive(Debug)]
 pub struct Histogram<const N: usize> {

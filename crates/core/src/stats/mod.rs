@@ -5,5 +5,5 @@ mod histogram;
 mod stripes;
 
 pub use class::{CheckVerdict, ClassCounts, ClassStats};
-pub use histogram::{Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS};
+pub use histogram::{EVICTION_AGE_BOUNDS_MS, Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS};
 pub(crate) use stripes::{Stripes, tick};

@@ -13,7 +13,8 @@ pub use entry::{Entry, Stay};
 pub use life::jittered;
 pub use memory::{Departures, Insertion, MemoryConfig, MemoryTier, Policy, Reason, Uses, Weighed};
 pub use remote::{
-    RemoteError, RemoteKey, RemoteOperation, RemotePlace, RemotePut, RemoteResult, RemoteServer, RemoteTier,
+    RemoteError, RemoteKey, RemoteMemory, RemoteOperation, RemotePlace, RemotePut, RemoteResult,
+    RemoteServer, RemoteTier,
 };
 
 /// A double of the remote tier that loses, ages, corrupts and delays on request.

@@ -197,6 +197,25 @@ pub struct RemoteServer {
     pub endpoint: CompactString,
     /// Why it is left alone at the moment; none while it is used.
     pub left_alone: Option<CompactString>,
+    /// What it has said of its memory lately.
+    pub memory: Option<RemoteMemory>,
+}
+
+/// What a server of a remote tier says of its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteMemory {
+    /// In use, in bytes.
+    pub used_bytes: u64,
+    /// The most that it may use, in bytes; 0: no bound.
+    pub max_bytes: u64,
+}
+
+impl RemoteMemory {
+    /// Share of the bound that is used; none without a bound.
+    #[must_use]
+    pub fn share(&self) -> Option<f64> {
+        (self.max_bytes > 0).then(|| self.used_bytes as f64 / self.max_bytes as f64)
+    }
 }
 
 /// Where a remote tier keeps a key.

@@ -14,6 +14,7 @@ mod aside;
 mod behaviours;
 mod check;
 mod flights;
+mod guards;
 mod histories;
 mod incidents;
 mod lives;

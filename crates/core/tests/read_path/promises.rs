@@ -133,7 +133,7 @@ async fn p3_a_session_with_what_it_has_seen_never_goes_back() {
     let first = world.database.commit(&[(1, Some("b"))]);
     let ahead = world.items.read(&1).token(first).run().await.unwrap();
     assert_eq!(text(&ahead), Some("b"));
-    let seen = world.items.seen_token(&ahead);
+    let seen = world.items.seen_token(&ahead).unwrap();
     let again = world.items.read(&1).token(seen).run().await.unwrap();
     assert_eq!(text(&again), Some("b"));
 }
@@ -144,7 +144,7 @@ async fn p3_what_was_seen_in_an_older_epoch_makes_no_token_of_the_new_one() {
     world.write(1, "a");
     let old = world.get(1).await;
     world.database.new_epoch();
-    assert_eq!(world.items.seen_token(&old).epoch, EpochId::UNKNOWN);
+    assert_eq!(world.items.seen_token(&old).unwrap().epoch, EpochId::UNKNOWN);
 }
 
 /// A standby was promoted, and the node's connections lead there before its feed does: what the session was shown must not
@@ -162,14 +162,14 @@ async fn p3_what_the_source_showed_of_an_epoch_that_the_feed_has_not_entered_bin
     world.database.source_moves_on();
     world.database.commit(&[(1, Some("b"))]);
     let ahead =
-        world.items.read(&1).token(Token { epoch: EpochId::UNKNOWN, ..world.items.seen_token(&ours) });
+        world.items.read(&1).token(Token { epoch: EpochId::UNKNOWN, ..world.items.seen_token(&ours).unwrap() });
     let ahead = ahead.run().await.unwrap();
     assert_eq!((text(&ahead), by(&ahead)), (Some("b"), ServedBy::Source));
-    let seen = world.items.seen_token(&ahead);
+    let seen = world.items.seen_token(&ahead).unwrap();
     assert_eq!(by(&elsewhere.get(1).await), ServedBy::L1, "it has heard of nothing, within its bound");
     let again = elsewhere.items.read(&1).token(seen).run().await.unwrap();
     assert_eq!((text(&again), by(&again)), (Some("b"), ServedBy::Source));
-    let more = world.items.seen_token(&ours).together(elsewhere.items.seen_token(&again));
+    let more = world.items.seen_token(&ours).unwrap().together(elsewhere.items.seen_token(&again).unwrap());
     assert_eq!(more.epoch, EpochId::UNKNOWN, "of a batch, too");
 }
 

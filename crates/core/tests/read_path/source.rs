@@ -537,7 +537,14 @@ impl Source for Database {
     }
 
     fn token(&self) -> BoxFuture<'_, Result<Token, LoadError>> {
-        Box::pin(async { Ok(self.state.lock().token()) })
+        Box::pin(async {
+            let state = self.state.lock();
+            if state.down {
+                Err(LoadError::Unavailable("the database is down".into()))
+            } else {
+                Ok(state.token())
+            }
+        })
     }
 
     fn invalidate<'a>(&'a self, tags: &'a [Tag]) -> BoxFuture<'a, Result<Token, LoadError>> {

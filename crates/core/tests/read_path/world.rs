@@ -9,6 +9,7 @@ use trueup_core::{
     entry::{KeyRing, Secret},
     env::{self, Clock},
     error::ReadError,
+    guard::LoadLimits,
     key::{ColumnForm, KeyForm, Part},
     read::Class,
     receipt::{Cached, ServedBy},
@@ -85,11 +86,35 @@ impl World {
         plan_of_items: ClassPlanBuilder,
         remote: Option<Arc<dyn RemoteTier>>,
     ) -> Self {
-        let source: Arc<Database> = Arc::clone(&database);
-        let mut builder = CacheBuilder::new(source).clock(clock.clone()).buckets(BUCKETS);
+        let mut builder = Self::builder(&database, &clock);
         if let Some(remote) = remote {
             builder = builder.remote(remote, ring());
         }
+        Self::begin(builder, database, clock, plan_of_items).await
+    }
+
+    /// A fresh node that may ask so much of `database`.
+    pub(crate) async fn limited(
+        database: Arc<Database>,
+        clock: Clock,
+        plan_of_items: ClassPlanBuilder,
+        limits: LoadLimits,
+    ) -> Self {
+        let builder = Self::builder(&database, &clock).load_limits(limits);
+        Self::begin(builder, database, clock, plan_of_items).await
+    }
+
+    fn builder(database: &Arc<Database>, clock: &Clock) -> CacheBuilder {
+        let source: Arc<Database> = Arc::clone(database);
+        CacheBuilder::new(source).clock(clock.clone()).buckets(BUCKETS)
+    }
+
+    async fn begin(
+        builder: CacheBuilder,
+        database: Arc<Database>,
+        clock: Clock,
+        plan_of_items: ClassPlanBuilder,
+    ) -> Self {
         let cache = builder.start();
         cache.ready().await;
         let items = cache.class(plan(plan_of_items), form(), Arc::clone(&database) as _).unwrap();

@@ -17,17 +17,19 @@ use super::{
     Failure,
     client::{Server, TokenArgs},
     database::Database,
-    hit_rates::{HitRates, Verdict},
+    hit_rates::Verdict,
     output::{self, Format},
     remote,
+    running::Running,
     setup::{self, SourceArgs},
 };
+use crate::node::explain::in_trouble;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     source: SourceArgs,
-    /// A running server: HOST:PORT of its HTTP side. Its hit rates are held against each `hit_rate_floor`
+    /// A running server: HOST:PORT of its HTTP side. What it has counted is evidence, and what contradicts the plan a finding
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
     #[command(flatten)]
@@ -68,7 +70,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut plan = args.source.plan(Vec::new()).map_err(|failure| Failure::Findings(failure.to_string()))?;
     setup::database(&plan)?;
     let server = args.http.as_deref().map(|address| Server { address, token: &args.token });
-    let hit_rates = server.as_ref().map(HitRates::ask).transpose()?;
+    let running = server.as_ref().map(Running::ask).transpose()?;
     let report = setup::runtime(None)?.block_on(async {
         let database = match Database::look_at(&plan).await {
             Ok(database) => database,
@@ -77,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         };
         let is_declared = !plan.classes.is_empty();
         let skipped = database.complete(&mut plan).await?;
-        let mut report = report(&plan, &database, is_declared, &skipped, hit_rates.as_ref()).await?;
+        let mut report = report(&plan, &database, is_declared, &skipped, running.as_ref()).await?;
         report.look_at_remote(&plan).await?;
         Ok::<_, Failure>(report)
     })?;
@@ -97,7 +99,7 @@ async fn report(
     database: &Database,
     is_declared: bool,
     skipped: &[Skipped],
-    hit_rates: Option<&HitRates>,
+    running: Option<&Running>,
 ) -> Result<Report, Failure> {
     let finding = |subject: &str, problem: String| Finding { subject: subject.to_owned(), problem };
     let of_table = |one: &Skipped| finding(&format!("table {}", one.table), one.reason.clone());
@@ -111,7 +113,17 @@ async fn report(
         followed.iter().any(|known| known.outdated.is_some() && known.name.eq_ignore_ascii_case(table))
     };
     let left_out = skipped.iter().filter(|one| !is_outdated(&one.table)).map(of_table);
-    let notes = warnings.into_iter().map(of_source).chain(left_out).collect();
+    let mut notes: Vec<Finding> = warnings.into_iter().map(of_source).chain(left_out).collect();
+    match running {
+        Some(running) => {
+            findings.extend(running.gaps().into_iter().map(of_source));
+            notes.push(finding("evidence", format!("counted by a server {}", running.summary())));
+        }
+        None => {
+            let problem = "no running server was asked: name one with --http, and what it has counted is held against the plan";
+            notes.push(finding("evidence", problem.to_owned()));
+        }
+    }
     let cache = CacheBuilder::new(database.source()).start();
     for class in plan.classes.values() {
         // Opened as the server would open it: what does not hold shows now, not in the night.
@@ -127,7 +139,8 @@ async fn report(
         let feed = format!("{} tables followed by {}, none outdated", followed.len(), database.feed());
         let outdated = followed.iter().find_map(|table| Some((&table.name, table.outdated.as_ref()?)));
         let feed = outdated.map_or(feed, |(table, why)| format!("table `{table}`: {why}"));
-        let measured = measured(class, hit_rates);
+        findings.extend(running.into_iter().flat_map(|running| running.gaps_of(class)).map(of_source));
+        let measured = measured(class, running);
         if let Some(verdict) = measured.as_ref().filter(|verdict| verdict.is_below) {
             let fix = "look at the reasons of `trueup_misses_total`, or lower `hit_rate_floor`";
             let problem = format!("{}; {fix}", verdict.evidence);
@@ -153,6 +166,9 @@ async fn report(
                         .to_owned();
                 }
                 _ => {}
+            }
+            if let Some(counted) = running.and_then(|running| running.evidence(class, decision)) {
+                why = format!("{why}; {counted}");
             }
             let (class, decision) = (class.name().to_string(), decision.to_string());
             answers.push(Answer { class, decision, answer, evidence: why });
@@ -183,9 +199,10 @@ impl Report {
 }
 
 /// What is known of the class's hit rate; nothing where no floor is set.
-fn measured(class: &ClassPlan, hit_rates: Option<&HitRates>) -> Option<Verdict> {
+fn measured(class: &ClassPlan, running: Option<&Running>) -> Option<Verdict> {
     let floor = class.cacheable().ok()?.measurement.hit_rate_floor?;
-    Some(hit_rates.map_or_else(Verdict::unasked, |rates| rates.judge(class.name().as_str(), floor)))
+    let judge = |running: &Running| running.hit_rates().judge(class.name().as_str(), floor);
+    Some(running.map_or_else(Verdict::unasked, judge))
 }
 
 /// Answer and evidence for a class that is never cached.
@@ -239,17 +256,15 @@ fn cached(plan: &Settings, decision: Decision) -> (String, String) {
                 ColdStart::Empty => "serves at once, loads limited".to_owned(),
                 ColdStart::Warm { .. } => "warming, which this version does not do".to_owned(),
             };
-            let stale =
-                plan.serve_stale.map(|span| format!("stale for {} if the source fails", show_duration(span)));
-            format!("{cold}; {}", stale.unwrap_or_else(|| "an error if the source fails".to_owned()))
+            format!("{cold}; {}", in_trouble(plan))
         }
         Decision::ConsistencyBound => format!("at most {} old", show_duration(plan.max_staleness)),
         Decision::KeyScope => key_and_scope(&plan.key.columns, &plan.key.scope),
         Decision::Measurement => {
-            let floor = plan
-                .measurement
-                .hit_rate_floor
-                .map(|floor| format!(", hit rate above {}", show_share(floor)));
+            let floor = plan.measurement.hit_rate_floor.map(|floor| {
+                let window = show_duration(plan.guards.hit_rate_window);
+                format!(", hit rate above {} over {window}, else loads are limited", show_share(floor))
+            });
             format!(
                 "{} of answers checked{}",
                 show_share(plan.measurement.check_share),

@@ -102,6 +102,9 @@ fn show(explanation: &Explanation) -> String {
     if let Some(bound) = &explanation.max_staleness {
         row("may be stale for", bound.clone());
     }
+    if let Some(in_trouble) = &explanation.in_trouble {
+        row("in trouble", in_trouble.clone());
+    }
     if let Some(entry) = &explanation.entry {
         for (name, value) in entry_rows(entry) {
             row(name, value);
@@ -120,6 +123,9 @@ fn show(explanation: &Explanation) -> String {
     );
     for (name, value) in &node.following {
         row(&format!("feed: {name}"), value.clone());
+    }
+    if let Some(problem) = &node.source_left_alone {
+        row("source is left alone", problem.clone());
     }
     if let Some(reason) = &node.not_ready {
         row("node is not ready", reason.clone());

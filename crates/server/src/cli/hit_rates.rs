@@ -1,20 +1,17 @@
 //! Hit rates that a running server has counted, against the floors of the plan.
 
-use serde::Deserialize;
 use trueup_core::class::units::show_share;
-
-use super::{Failure, client::Server};
 
 /// Reads of a class below which its hit rate says nothing: memory is still being filled.
 const READS_MIN: u64 = 1_000;
 
 /// What a server has counted, class by class.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct HitRates {
     classes: Vec<Class>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 struct Class {
     name: String,
     reads: u64,
@@ -37,9 +34,9 @@ impl Verdict {
 }
 
 impl HitRates {
-    /// Asks a running server.
-    pub(super) fn ask(server: &Server) -> Result<Self, Failure> {
-        server.get_json("/v1/status")
+    /// What was counted: class, reads, hit rate.
+    pub(super) fn of(counted: impl Iterator<Item = (String, u64, Option<f64>)>) -> Self {
+        Self { classes: counted.map(|(name, reads, hit_rate)| Class { name, reads, hit_rate }).collect() }
     }
 
     /// Holds the hit rate of `class` against `floor`, a share from 0 to 1.

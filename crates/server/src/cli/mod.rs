@@ -12,6 +12,7 @@ mod hit_rates;
 mod init;
 mod output;
 mod remote;
+mod running;
 mod serve;
 mod setup;
 

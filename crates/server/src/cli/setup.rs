@@ -80,6 +80,7 @@ pub(super) async fn catalog(plan: &Plan, database: &Database) -> Result<Catalog,
         .buckets(plan.memory.buckets)
         .filter_bytes_max(plan.memory.bloom_max)
         .recent_changes_max(plan.memory.recent_max)
+        .load_limits(plan.source.as_ref().map(|source| source.load_limits).unwrap_or_default())
         .online_checks(true);
     let cache = remote::join(cache, plan, database.sealing_keys().await?)?.start();
     Ok(database.add_classes(CatalogBuilder::new(cache), plan).await?.build())

@@ -8,7 +8,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use trueup::catalog::{Answer, CatalogClass};
-use trueup_core::{key::Key, proof::Token};
+use trueup_core::{key::Key, proof::Token, receipt::ServedBy};
 
 use super::{App, headers, problem::Problem, read::class_of};
 use crate::node::{AskError, check_count, fold_scope, parse_token};
@@ -44,7 +44,8 @@ pub(super) struct Answers<'a> {
 struct One<'a> {
     value: Option<&'a RawValue>,
     version: String,
-    age_ms: f64,
+    /// None where nothing is known of it.
+    age_ms: Option<f64>,
     served_by: &'static str,
     proven: bool,
 }
@@ -88,7 +89,7 @@ fn show<'a>(
         Ok(One {
             value: value.map_err(|_| not_json())?,
             version: format!("{:016x}", answer.version()),
-            age_ms: answer.age().as_secs_f64() * 1_000.0,
+            age_ms: (answer.served_by() != ServedBy::Fallback).then(|| answer.age().as_secs_f64() * 1_000.0),
             served_by: answer.served_by().as_str(),
             proven: answer.is_proven(),
         })

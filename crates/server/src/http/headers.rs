@@ -19,6 +19,8 @@ pub(super) const TOKEN: HeaderName = HeaderName::from_static("trueup-token");
 pub(super) const SCOPE: HeaderName = HeaderName::from_static("trueup-scope");
 /// How old the answer may be, as `200ms`.
 const MAX_STALENESS: HeaderName = HeaderName::from_static("trueup-max-staleness");
+/// Where the answer came from, as in metrics: `fallback` is no data of the source.
+const SERVED_BY: HeaderName = HeaderName::from_static("trueup-served-by");
 /// How this cache handled the request (RFC 9211).
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -67,11 +69,18 @@ pub(super) fn evidence(class: &CatalogClass, answer: &Answer, session: Option<To
         }
     };
     set(CACHE_STATUS, cache_status(class, answer));
-    set(header::CACHE_CONTROL, cache_control(class));
-    if answer.value().is_some() {
+    let stands_in = answer.served_by() == ServedBy::Fallback;
+    set(SERVED_BY, answer.served_by().to_string());
+    if stands_in {
+        // Neither a version of the data, nor an age, nor anything to be kept by anyone.
+        set(header::CACHE_CONTROL, "no-store".to_owned());
+    } else {
+        set(header::CACHE_CONTROL, cache_control(class));
+    }
+    if answer.value().is_some() && !stands_in {
         set(header::ETAG, etag(answer.version()));
     }
-    if class.cached().is_some() {
+    if class.cached().is_some() && !stands_in {
         // Rounded up: a cache further down must not take an answer for younger than it is.
         set(header::AGE, answer.age().as_millis().div_ceil(1_000).to_string());
     }
@@ -103,6 +112,8 @@ fn cache_status(class: &CatalogClass, answer: &Answer) -> String {
     }
     match (answer.served_by(), answer.miss()) {
         (ServedBy::Stale, _) => "trueup; hit; detail=stale".to_owned(),
+        // Neither a hit nor an answer of the source (RFC 9211 has no word for it).
+        (ServedBy::Fallback, _) => "trueup; fwd=miss; fwd-status=503; detail=fallback".to_owned(),
         (ServedBy::L2, _) => "trueup; hit; detail=l2".to_owned(),
         (ServedBy::Filter, _) => "trueup; hit; detail=filter".to_owned(),
         (ServedBy::L1, _) | (ServedBy::Source, None) => "trueup; hit".to_owned(),

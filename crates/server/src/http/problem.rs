@@ -17,6 +17,8 @@ use crate::node::{AskError, InvalidateError};
 
 /// What kinds of problem are named by.
 const TYPE_PREFIX: &str = "urn:trueup:problem:";
+/// When it is worth trying again after the source was asked and failed, in milliseconds.
+const RETRY_AFTER_FAILURE_MS: u64 = 1_000;
 
 /// One problem, as its client sees it. Never holds what the client sent.
 #[derive(Clone, Debug, Serialize)]
@@ -25,7 +27,11 @@ pub(super) struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
-    #[serde(skip)]
+    /// Why a load was refused without asking the source, as in metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// `Retry-After` counts in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }
 
@@ -36,6 +42,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
+            reason: None,
             retry_after_ms: None,
         }
     }
@@ -97,11 +104,16 @@ fn of_load(error: &LoadError, detail: String) -> Problem {
         LoadError::TooLarge { .. } => (StatusCode::BAD_GATEWAY, "value-too-large"),
         LoadError::Shed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too-many-loads"),
         LoadError::Unfilled => (StatusCode::NOT_FOUND, "unfilled"),
+        LoadError::LeftAlone { .. } => (StatusCode::SERVICE_UNAVAILABLE, "source-left-alone"),
     };
     let mut problem = Problem::new(status, kind, detail);
-    if let LoadError::Shed { retry_after_ms } = error {
-        problem.retry_after_ms = Some(*retry_after_ms);
-    }
+    problem.reason = match error {
+        LoadError::Shed { why, .. } => Some(why.as_str()),
+        other => Some(other.as_str()),
+    };
+    // Where the source was asked and failed nobody knows when it will be well.
+    let worth_retrying = status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::GATEWAY_TIMEOUT;
+    problem.retry_after_ms = error.retry_after_ms().or(worth_retrying.then_some(RETRY_AFTER_FAILURE_MS));
     problem
 }
 

@@ -8,7 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use trueup::catalog::{Answer, CatalogClass};
-use trueup_core::key::{Key, KeyBodyForm};
+use trueup_core::{
+    key::{Key, KeyBodyForm},
+    receipt::ServedBy,
+};
 
 use super::{App, headers, problem::Problem};
 use crate::node::{AskError, Node, fold_scope};
@@ -35,10 +38,13 @@ pub(super) fn found(asked: &HeaderMap, answer: &Answer, evidence: HeaderMap) -> 
         absent.headers_mut().extend(evidence);
         return absent;
     };
-    if headers::reader_has(asked, &headers::etag(answer.version())) {
+    let stands_in = answer.served_by() == ServedBy::Fallback;
+    if !stands_in && headers::reader_has(asked, &headers::etag(answer.version())) {
         return (StatusCode::NOT_MODIFIED, evidence).into_response();
     }
-    (evidence, [(header::CONTENT_TYPE, JSON)], value.0.clone()).into_response()
+    // The representation is not the origin's (RFC 9110, 15.3.4), so that it shows to whoever looks at the status alone.
+    let status = if stands_in { StatusCode::NON_AUTHORITATIVE_INFORMATION } else { StatusCode::OK };
+    (status, evidence, [(header::CONTENT_TYPE, JSON)], value.0.clone()).into_response()
 }
 
 /// The class that the path names. No class has a name that would have to be percent-encoded.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use trueup::catalog::{SourceOfAnswers, UncachedCounts};
-use trueup_core::{receipt::ServedBy, stats::ClassCounts, tier::memory::Departures};
+use trueup_core::{class::Settings, receipt::ServedBy, stats::ClassCounts, tier::memory::Departures};
 
 use super::{absent, writer::Writer};
 use crate::node::Node;
@@ -12,6 +12,8 @@ use crate::node::Node;
 const READ_UNITS_PER_S: f64 = 1e9;
 /// Units in a second, as loads are timed.
 const LOAD_UNITS_PER_S: f64 = 1e6;
+/// Units in a second, as ages at eviction are counted.
+const EVICTION_UNITS_PER_S: f64 = 1e3;
 /// The tier in this process's memory, as a label.
 const L1: &str = "l1";
 
@@ -21,6 +23,8 @@ struct Cached {
     bytes: u64,
     capacity: u64,
     departures: Departures,
+    fallback_bytes: u64,
+    below_floor: Option<bool>,
 }
 
 /// One scrape's copy of all counters.
@@ -44,6 +48,8 @@ impl<'a> Copy<'a> {
                         bytes: memory.weight() as u64,
                         capacity: memory.capacity() as u64,
                         departures: memory.departures(),
+                        fallback_bytes: class.fallback_bytes() as u64,
+                        below_floor: has_floor(class.plan()).then(|| class.hit_rate_is_low()),
                     };
                     copy.cached.push((name, cached));
                 }
@@ -78,6 +84,10 @@ impl<'a> Copy<'a> {
     ) -> impl Iterator<Item = ([(&'static str, &'a str); 1], u64)> {
         self.uncached.iter().map(move |(class, counts)| ([("class", *class)], value(counts)))
     }
+}
+
+fn has_floor(plan: &Settings) -> bool {
+    plan.measurement.hit_rate_floor.is_some()
 }
 
 pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
@@ -116,6 +126,18 @@ fn write_reads(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
         READ_UNITS_PER_S,
         copy.each(|c| c.counts.reads.clone()),
     )?;
+    out.gauge(
+        "hit_ratio",
+        "Share of answers, 0 to 1, that did not ask the source, since the start; NaN before the first",
+        copy.each(|c| c.counts.hit_rate().unwrap_or(f64::NAN)),
+    )?;
+    let below =
+        copy.cached.iter().filter_map(|(class, c)| Some(([("class", *class)], i64::from(c.below_floor?))));
+    out.gauge(
+        "hit_rate_below_floor",
+        "1 while the hit rate of the window is below its floor, and loads that are not critical are limited",
+        below,
+    )?;
     out.counter(
         "negative",
         "Answers that said absent without asking the source",
@@ -147,7 +169,7 @@ fn write_loads(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
     )?;
     out.counter(
         "shed",
-        "Reads that failed because too many loads were waiting",
+        "Reads that were refused without asking the source",
         copy.each(|c| c.counts.shed).chain(copy.direct(|c| c.shed)),
     )
 }
@@ -159,6 +181,17 @@ fn write_memory(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
         "capacity_bytes",
         "The most that entries may weigh",
         copy.by("tier", |c| vec![(L1, c.capacity)]),
+    )?;
+    out.gauge(
+        "fallback_bytes",
+        "Weight of the last known good values that are kept to stand in",
+        copy.each(|c| c.fallback_bytes),
+    )?;
+    out.histogram(
+        "eviction_age_seconds",
+        "Time since their load of entries that had to make room, under s3-fifo",
+        EVICTION_UNITS_PER_S,
+        copy.each(|c| c.counts.eviction_ages.clone()),
     )?;
     let evictions = copy.cached.iter().flat_map(|(class, cached)| {
         let gone = cached.departures;

@@ -2,6 +2,7 @@
 
 mod absent;
 mod class;
+mod guard;
 mod node;
 mod remote;
 mod writer;
@@ -53,6 +54,7 @@ impl Collector for NodeCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Writer::new(encoder);
         class::write(&self.0, &mut out)?;
+        guard::write(&self.0, &mut out)?;
         node::write(&self.0, &mut out)?;
         remote::write(&self.0, &mut out)
     }

@@ -16,17 +16,16 @@ pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
     let cache = node.catalog().cache();
     let Some(counts) = cache.remote_counts() else { return Ok(()) };
     let servers = cache.remote_servers();
-    let left_alone = servers.iter().filter(|server| server.left_alone.is_some()).count();
-    out.gauge(
-        "breaker_open",
-        "Servers of a dependency that are left alone because they failed",
-        [([("dependency", "l2")], left_alone as u64)],
-    )?;
     out.gauge(
         "l2_servers",
         "Servers of the remote tier that are known",
         [(NO_LABELS, servers.len() as u64)],
     )?;
+    let told = servers.iter().filter_map(|server| Some((server.endpoint.as_str(), server.memory?)));
+    let used = told.clone().map(|(server, memory)| ([("server", server)], memory.used_bytes));
+    out.gauge("l2_used_bytes", "Memory in use on a server of the remote tier, as it says itself", used)?;
+    let share = told.filter_map(|(server, memory)| Some(([("server", server)], memory.share()?)));
+    out.gauge("l2_used_share", "Share, 0 to 1, of its bound that a server of the remote tier uses", share)?;
     let directions = [([("direction", "in")], counts.bytes_in), ([("direction", "out")], counts.bytes_out)];
     out.counter("l2_transfer_bytes", "Bytes of envelopes exchanged with the remote tier", directions)?;
     out.counter(

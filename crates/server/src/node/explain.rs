@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use trueup::catalog::CatalogClass;
 use trueup_core::{
-    class::{ClassPlan, units::show_duration},
+    class::{ClassPlan, Fallback, Settings, units::show_duration},
     entry::Raw,
     key::Key,
     proof::{Standing, Unproven},
@@ -28,6 +28,10 @@ pub struct Explanation {
     pub verdict: String,
     /// How old an answer may be; none for classes that are never cached.
     pub max_staleness: Option<String>,
+    /// Whose loads go first when the source is short, and what a reader gets when it fails; none for classes that are never
+    /// cached, which are critical and have no substitute.
+    #[serde(default)]
+    pub in_trouble: Option<String>,
     /// What memory holds.
     pub entry: Option<EntryFacts>,
     /// What the remote tier holds; none where the class has no part of one.
@@ -77,6 +81,9 @@ pub struct EntryFacts {
 pub struct NodeFacts {
     /// Why answers cannot be proven at the moment.
     pub not_ready: Option<String>,
+    /// Why the source is left alone at the moment: what memory has not is refused, or stands in.
+    #[serde(default)]
+    pub source_left_alone: Option<String>,
     /// The applied position.
     pub applied: u64,
     /// The floor: changes at or below are visible to every new load; none while loads cannot be kept.
@@ -106,11 +113,26 @@ pub async fn explain(node: &Node, class: &CatalogClass, key: &Key) -> Explanatio
         canonical_key: key.as_str().to_owned(),
         verdict: verdict(class, held.as_ref().map(|held| &held.verdict), absent, remote.as_ref()),
         max_staleness,
+        in_trouble: class.plan().cacheable().ok().map(|plan| in_trouble(plan)),
         entry: held.map(|held| facts(node, &held.entry, held.verdict)),
         remote,
         filter: FilterFacts::of(class),
         node: node_facts(node),
     }
+}
+
+/// What the plan says about a source that is short or fails.
+pub(crate) fn in_trouble(plan: &Settings) -> String {
+    let stale = plan.serve_stale.map(|span| format!("stale for {}", show_duration(span)));
+    let fallback = match &plan.guards.fallback {
+        Fallback::None => "an error that says when to try again".to_owned(),
+        Fallback::LastKnownGood => {
+            format!("the last known good value for {}", show_duration(plan.guards.fallback_age_max))
+        }
+        Fallback::Value(_) => "the declared value, labelled".to_owned(),
+    };
+    let order: Vec<String> = stale.into_iter().chain([fallback]).collect();
+    format!("{} loads; if the source fails: {}", plan.guards.priority.as_str(), order.join(", then "))
 }
 
 fn verdict(
@@ -168,6 +190,7 @@ fn node_facts(node: &Node) -> NodeFacts {
     let status = cache.status();
     NodeFacts {
         not_ready: node.not_ready(),
+        source_left_alone: cache.source_guard().status().left_alone,
         applied: status.applied.0,
         floor: status.floor.map(|floor| floor.0),
         lag_ms: cache.lag().map(|lag| lag.as_secs_f64() * 1_000.0),

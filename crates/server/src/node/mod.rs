@@ -3,6 +3,7 @@
 mod absent;
 mod ask;
 pub mod explain;
+mod guard;
 mod invalidate;
 mod remote;
 mod status;
@@ -18,6 +19,7 @@ use trueup_core::env::{Clock, Nanos};
 pub use self::{
     absent::FilterFacts,
     ask::{AskError, KEYS_PER_READ_MAX, check_count, find, fold_scope, parse_token},
+    guard::GuardStatus,
     invalidate::{InvalidateError, Target},
     remote::{RemoteEntryFacts, RemoteFacts, RemoteServerStatus, RemoteStatus},
     status::{ClassStatus, FeedStatus, Status, Totals},

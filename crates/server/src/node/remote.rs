@@ -39,6 +39,10 @@ pub struct RemoteServerStatus {
     pub endpoint: String,
     /// Why it is left alone at the moment; none while it is used.
     pub left_alone: Option<String>,
+    /// Memory in use, as it says itself.
+    pub used_bytes: Option<u64>,
+    /// Share, 0 to 1, of its bound that is used.
+    pub used_share: Option<f64>,
 }
 
 /// What the remote tier holds under a key.
@@ -85,6 +89,8 @@ impl Node {
         let server = |server: RemoteServer| RemoteServerStatus {
             endpoint: server.endpoint.into(),
             left_alone: server.left_alone.map(Into::into),
+            used_bytes: server.memory.map(|memory| memory.used_bytes),
+            used_share: server.memory.and_then(|memory| memory.share()),
         };
         let servers = cache.remote_servers().into_iter().map(server).collect();
         Some(RemoteStatus { servers, found, missing, refused, stored, errors, bytes_in, bytes_out })

@@ -6,7 +6,7 @@ use serde::Serialize;
 use trueup::catalog::{CatalogClass, SourceOfAnswers};
 use trueup_core::{apply::FeedStats, receipt::ServedBy};
 
-use super::{FilterFacts, Node, RemoteStatus};
+use super::{FilterFacts, GuardStatus, Node, RemoteStatus};
 
 /// How the node is, at one time. Counters count since the start.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +23,8 @@ pub struct Status {
     pub problem: Option<String>,
     /// The feed.
     pub feed: FeedStatus,
+    /// What stands between the classes and the source.
+    pub guard: GuardStatus,
     /// All classes together.
     pub totals: Totals,
     /// Each class.
@@ -86,7 +88,7 @@ pub struct Totals {
     pub loads_in_flight: u64,
     /// Reads that waited for another read's load.
     pub coalesced: u64,
-    /// Reads that failed because too many loads were waiting.
+    /// Reads that were refused without asking the source.
     pub shed: u64,
     /// Reads that ended in an error.
     pub failures: u64,
@@ -132,6 +134,7 @@ impl Node {
             ready: not_ready.is_none(),
             problem: not_ready,
             feed: self.feed_status(),
+            guard: self.guard_status(),
             totals,
             classes,
             remote: self.remote_status(),

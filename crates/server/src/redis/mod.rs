@@ -57,6 +57,7 @@ impl Commands {
         Outcome::pending(async move {
             let answer = class.read(&key, Demand::default()).await;
             format.encode(|reply| match answer {
+                Ok(answer) if several::stands_in(&answer) => refusal::unlabelled(reply),
                 Ok(answer) => several::value(reply, &answer),
                 // Cache-aside as its clients know it: nil, and whoever wants to fill it takes a lease.
                 Err(ReadError::Load(LoadError::Unfilled)) => reply.nil(),

@@ -13,6 +13,8 @@ use crate::{
 const SET_REFUSED: &str = "ERR SET is refused: the values of this server come from its database of record; write there, \
     and the cache follows by itself";
 const NOT_FILLED: &str = "its values are loaded from the source, so nobody may fill them; read it with GET";
+const UNLABELLED: &str = "FALLBACK the source does not answer; what the class declares to stand in says nothing about it: \
+    TRUEUP.GET answers it, with its label";
 
 /// The code that stands in front of `error`.
 fn code(error: &AskError) -> &'static str {
@@ -22,7 +24,7 @@ fn code(error: &AskError) -> &'static str {
             LoadError::Shed { .. } => "TRYAGAIN",
             LoadError::Unfilled => "UNFILLED",
             LoadError::TimedOut { .. } => "TIMEOUT",
-            LoadError::Unavailable(_) | LoadError::Lost => "UNAVAILABLE",
+            LoadError::Unavailable(_) | LoadError::LeftAlone { .. } | LoadError::Lost => "UNAVAILABLE",
             LoadError::Refused(_) | LoadError::TooLarge { .. } => "ERR",
         },
         _ => "ERR",
@@ -47,6 +49,11 @@ pub(super) fn of_invalidation(reply: &mut Reply<'_>, error: &InvalidateError) {
         InvalidateError::Ask(error) => write(reply, error),
         other => reply.error(format_args!("ERR {other}")),
     }
+}
+
+/// Writes that the plan's stand-in was not answered where nothing could say that it is one.
+pub(super) fn unlabelled(reply: &mut Reply<'_>) {
+    reply.error(UNLABELLED);
 }
 
 /// The answer to `SET`.

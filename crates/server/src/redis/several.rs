@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trueup::catalog::{Answer, CatalogClass, Demand};
-use trueup_core::key::Key;
+use trueup_core::{key::Key, receipt::ServedBy};
 
 use super::{Commands, refusal};
 use crate::{
@@ -90,11 +90,18 @@ impl Commands {
         Outcome::pending(async move {
             let answers = several.read().await;
             format.encode(|reply| match answers {
+                Ok(answers) if answers.iter().any(stands_in) => refusal::unlabelled(reply),
                 Ok(answers) => write(reply, &answers),
                 Err(error) => refusal::write(reply, &error),
             })
         })
     }
+}
+
+/// Whether an answer is what the plan declares to stand in. A plain Redis client is not given it: the reply has no place for a
+/// label, and nobody may take it for data.
+pub(super) fn stands_in(answer: &Answer) -> bool {
+    answer.served_by() == ServedBy::Fallback
 }
 
 /// A value, or nil.

@@ -121,3 +121,24 @@ fn check_holds_hit_rates_of_a_server_against_the_floor() {
     let nobody = shop.run(&["check", "--http", "127.0.0.1:1"]);
     assert_eq!(nobody.code, 3, "{nobody:?}");
 }
+
+#[test]
+fn check_answers_with_what_a_running_server_has_counted_and_names_what_contradicts_the_plan() {
+    let shop = Shop::new();
+    let server = shop.serve(&[]);
+    server.redis("GET product:1");
+    let well = shop.run(&["check", "--http", &server.http, "--format", "json"]);
+    assert_eq!(well.code, 0, "{well:?}");
+    let report: serde_json::Value = serde_json::from_str(&well.out).unwrap();
+    let evidence = |decision: &str| {
+        let answers = report["answers"].as_array().unwrap();
+        let of = |one: &&serde_json::Value| one["class"] == "product" && one["decision"] == decision;
+        answers.iter().find(of).unwrap()["evidence"].as_str().unwrap().to_owned()
+    };
+    assert!(evidence("pattern").contains("1 reads, 1 loads, 0 failed"), "{report}");
+    assert!(evidence("invalidation").contains("if it fails silently: nothing is proven after"), "{report}");
+    assert!(evidence("size").contains("1 entries"), "{report}");
+    shop.file("trueup.toml", "[class.other]\ntable = \"product\"\nkey = [\"id\"]\n");
+    let gap = shop.run(&["check", "--http", &server.http]);
+    assert!(gap.code == 1 && gap.out.contains("does not serve it; restart it with this plan"), "{gap:?}");
+}

@@ -233,4 +233,45 @@ async fn trouble_at_the_source_is_a_problem_with_a_time_to_come_back() {
         (shed.status, shed.problem().as_str(), shed.header("retry-after")),
         (503, "too-many-loads", "2")
     );
+    let body: serde_json::Value = serde_json::from_str(&shed.body).unwrap();
+    assert_eq!((&body["reason"], &body["retry_after_ms"]), (&"queue_full".into(), &1_500.into()));
+}
+
+#[tokio::test]
+async fn a_declared_value_that_stands_in_can_be_taken_for_nothing_else() {
+    let server = Server::start().await;
+    server.database.mood(Mood::Down);
+    let answer = server.get("/v1/search?q=x").await;
+    assert_eq!((answer.status, answer.body.as_str()), (203, r#"{"results":[]}"#));
+    assert_eq!(answer.header("trueup-served-by"), "fallback");
+    assert!(answer.header("cache-status").ends_with("detail=fallback"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert!(["etag", "age", "trueup-token"].iter().all(|name| answer.header(name).is_empty()));
+    let batch = server
+        .http("POST /v1/search/batch", "Content-Type: application/json\r\n", r#"{"keys": ["q=x"]}"#)
+        .await;
+    let one = &serde_json::from_str::<serde_json::Value>(&batch.body).unwrap()["answers"][0];
+    assert_eq!((&one["served_by"], &one["proven"]), (&"fallback".into(), &false.into()));
+    assert!(one["age_ms"].is_null());
+}
+
+#[tokio::test]
+async fn a_source_that_is_left_alone_shows_in_status_metrics_and_explanations() {
+    let server = Server::start().await;
+    server.database.mood(Mood::Down);
+    for key in 0..5 {
+        assert_eq!(server.get(&format!("/v1/pair/a,{key}")).await.status, 503);
+    }
+    let refused = server.get("/v1/pair/a,b").await;
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "source-left-alone"));
+    assert!(!refused.header("retry-after").is_empty());
+    let status: serde_json::Value = serde_json::from_str(&server.get("/v1/status").await.body).unwrap();
+    assert!(status["guard"]["left_alone"].as_str().unwrap().contains("stopped the database"), "{status}");
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains("trueup_breaker_open{dependency=\"source\"} 1"), "{metrics}");
+    assert!(metrics.contains("trueup_source_loads_total{priority=\"normal\"} 5"), "{metrics}");
+    let explained: serde_json::Value =
+        serde_json::from_str(&server.get("/v1/explain/search/q=x").await.body).unwrap();
+    assert!(explained["node"]["source_left_alone"].is_string(), "{explained}");
+    assert!(explained["in_trouble"].as_str().unwrap().contains("the declared value"), "{explained}");
 }

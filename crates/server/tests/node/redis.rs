@@ -168,6 +168,18 @@ async fn trouble_at_the_source_is_told_by_a_code() {
 }
 
 #[tokio::test]
+async fn a_declared_value_is_answered_only_where_its_label_is() {
+    let server = Server::start().await;
+    let mut redis = server.redis().await;
+    server.database.mood(Mood::Down);
+    let answer = redis.ask("TRUEUP.GET search q=x").await;
+    assert!(answer.starts_with("[{\"results\":[]} | ") && answer.ends_with(" | fallback]"), "{answer}");
+    for plain in ["GET search:q=x", "MGET search:q=x search:q=y", "EXISTS search:q=x"] {
+        assert!(redis.ask(plain).await.starts_with("-FALLBACK "), "{plain}");
+    }
+}
+
+#[tokio::test]
 async fn a_stale_answer_says_so() {
     let server = Server::start().await;
     let mut redis = server.redis().await;

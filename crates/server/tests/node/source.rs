@@ -14,7 +14,7 @@ use trueup_core::{
     env::BoxFuture,
     key::Key,
     proof::{Ask, Message, Position, Seen, Snapshot, Tag, Tags, Token, Transaction, Xid},
-    source::{LoadError, Loaded, LoadedMany, Loader, Source},
+    source::{LoadError, Loaded, LoadedMany, Loader, ShedReason, Source},
 };
 
 /// How often the feed asks the database how far it is.
@@ -150,7 +150,7 @@ impl Source for Database {
 fn check(mood: Mood) -> Result<(), LoadError> {
     match mood {
         Mood::Down => Err(LoadError::Unavailable("the test has stopped the database".into())),
-        Mood::Shedding => Err(LoadError::Shed { retry_after_ms: 1_500 }),
+        Mood::Shedding => Err(LoadError::Shed { why: ShedReason::QueueFull, retry_after_ms: 1_500 }),
         Mood::Well | Mood::Slow => Ok(()),
     }
 }

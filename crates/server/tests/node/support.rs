@@ -9,7 +9,7 @@ use tokio::{
 use trueup::catalog::{Catalog, CatalogBuilder, CatalogEntry, key_form};
 use trueup_core::{
     cache::CacheBuilder,
-    class::{ClassPlan, Kind, Parameter},
+    class::{ClassPlan, Fallback, Kind, Parameter},
     key::{Collation, ColumnForm},
     proof::Tag,
 };
@@ -53,6 +53,7 @@ fn plans() -> Vec<ClassPlan> {
             .query("SELECT :q, :page")
             .parameter(Parameter::new("q", Kind::Text))
             .parameter(page)
+            .fallback(Fallback::Value(r#"{"results":[]}"#.into()))
             .same_for_everyone(),
         ClassPlan::display("news")
             .table("news")

@@ -65,6 +65,7 @@ impl CatalogBuilder {
             ClassPlan::Decision(decision) => SourceOfAnswers::Uncached(Uncached::new(
                 Arc::clone(&loader),
                 self.cache.feed().clock().clone(),
+                Arc::clone(self.cache.source_guard()),
                 decision.hard_timeout,
             )),
         };

@@ -175,7 +175,7 @@ impl CatalogClass {
     #[must_use]
     pub fn seen_token(&self, answer: &Answer) -> Option<Token> {
         match answer {
-            Answer::Cached(cached) => Some(self.cached()?.seen_token(cached)),
+            Answer::Cached(cached) => self.cached()?.seen_token(cached),
             Answer::Direct(direct) => Some(direct.seen),
         }
     }

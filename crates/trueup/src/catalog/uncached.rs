@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use trueup_core::{
-    class::LOADS_MAX_DEFAULT,
+    class::Priority,
     entry::Raw,
     env::{BoxFuture, Clock},
+    guard::{LoadTimes, SourceGuard},
     key::Key,
     proof::{Seen, Token},
     receipt::content_version,
@@ -25,8 +25,10 @@ use super::answer::{Answer, Direct};
 pub struct Uncached {
     loader: Arc<dyn Loader<Key, Raw>>,
     clock: Clock,
+    guard: Arc<SourceGuard>,
+    times: LoadTimes,
     hard_timeout: Duration,
-    places: Semaphore,
+    in_flight: AtomicU64,
     reads: AtomicU64,
     failures: AtomicU64,
     shed: AtomicU64,
@@ -39,17 +41,21 @@ pub struct UncachedCounts {
     pub reads: u64,
     /// Reads that failed.
     pub failures: u64,
-    /// Among them, reads refused because too many were waiting.
+    /// Among them, reads refused without asking the source.
     pub shed: u64,
     /// Reads under way.
     pub in_flight: u64,
 }
 
 impl Uncached {
-    pub(super) fn new(loader: Arc<dyn Loader<Key, Raw>>, clock: Clock, hard_timeout: Duration) -> Self {
-        let places = Semaphore::new(LOADS_MAX_DEFAULT.get() as usize);
-        let (reads, failures, shed) = Default::default();
-        Self { loader, clock, hard_timeout, places, reads, failures, shed }
+    pub(super) fn new(
+        loader: Arc<dyn Loader<Key, Raw>>,
+        clock: Clock,
+        guard: Arc<SourceGuard>,
+        hard_timeout: Duration,
+    ) -> Self {
+        let (times, in_flight, reads, failures, shed) = Default::default();
+        Self { loader, clock, guard, times, hard_timeout, in_flight, reads, failures, shed }
     }
 
     /// What the class has done.
@@ -60,7 +66,7 @@ impl Uncached {
             reads: get(&self.reads),
             failures: get(&self.failures),
             shed: get(&self.shed),
-            in_flight: u64::from(LOADS_MAX_DEFAULT.get()) - self.places.available_permits() as u64,
+            in_flight: get(&self.in_flight),
         }
     }
 
@@ -80,27 +86,39 @@ impl Uncached {
         Ok(values.into_iter().map(|(value, _)| answer(value, &seen, age)).collect())
     }
 
+    /// Reads that decide something are the last that the source is spared.
     async fn ask<T>(&self, load: BoxFuture<'_, Result<T, LoadError>>) -> Result<T, LoadError> {
         let outcome = async {
-            let _place = self.place().await?;
+            let permit = self.guard.acquire(Priority::Critical, self.hard_timeout).await?;
+            let _counted = InFlight::begin(&self.in_flight);
+            let started = self.clock.now();
             let late = LoadError::TimedOut { limit_ms: self.hard_timeout.as_millis() as u64 };
-            tokio::time::timeout(self.hard_timeout, load).await.unwrap_or(Err(late))
+            let result = tokio::time::timeout(self.hard_timeout, load).await.unwrap_or(Err(late));
+            permit.ended(result.as_ref().map(drop), self.clock.now().since(started), &self.times);
+            result
         };
         outcome.await.inspect_err(|error| {
             self.failures.fetch_add(1, Ordering::Relaxed);
-            if matches!(error, LoadError::Shed { .. }) {
+            if error.retry_after_ms().is_some() {
                 self.shed.fetch_add(1, Ordering::Relaxed);
             }
         })
     }
+}
 
-    /// A place among the reads of the source; who waits longer than a read may take is turned away.
-    async fn place(&self) -> Result<SemaphorePermit<'_>, LoadError> {
-        let shed = LoadError::Shed { retry_after_ms: self.hard_timeout.as_millis() as u64 };
-        match tokio::time::timeout(self.hard_timeout, self.places.acquire()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => Err(shed),
-        }
+/// Counts a read while it is under way, however it ends.
+struct InFlight<'a>(&'a AtomicU64);
+
+impl<'a> InFlight<'a> {
+    fn begin(counter: &'a AtomicU64) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

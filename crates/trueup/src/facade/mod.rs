@@ -11,6 +11,7 @@ use trueup_core::{
     cache::{Cache, CacheBuilder},
     class::ClassPlan,
     entry::CacheValue,
+    guard::LoadLimits,
     key::CacheKey,
     proof::Token,
 };
@@ -46,6 +47,7 @@ pub struct Builder<S> {
     plan: Plan,
     #[cfg(feature = "redis")]
     l2: Option<Redis>,
+    load_limits: Option<LoadLimits>,
     online_checks: bool,
 }
 
@@ -70,6 +72,7 @@ impl Trueup {
             plan: Plan::default(),
             #[cfg(feature = "redis")]
             l2: None,
+            load_limits: None,
             online_checks: false,
         }
     }
@@ -174,6 +177,7 @@ impl Builder<()> {
             plan: self.plan,
             #[cfg(feature = "redis")]
             l2: self.l2,
+            load_limits: self.load_limits,
             online_checks: self.online_checks,
         }
     }
@@ -191,6 +195,12 @@ impl<S> Builder<S> {
     #[cfg(feature = "redis")]
     pub fn l2(mut self, tier: Redis) -> Self {
         self.l2 = Some(tier);
+        self
+    }
+
+    /// What this node may ask of the database, all classes together; unless stated, what the plan's `[source]` says.
+    pub const fn load_limits(mut self, limits: LoadLimits) -> Self {
+        self.load_limits = Some(limits);
         self
     }
 
@@ -212,11 +222,14 @@ impl<D: Database> Builder<D> {
         if self.l2.is_some() {
             plan.defaults.l2 = plan.defaults.l2.or(Some(true));
         }
+        let of_plan = plan.source.as_ref().map(|source| source.load_limits);
+        let load_limits = self.load_limits.or(of_plan).unwrap_or_default();
         let opened = database.open_all(&mut plan).await?;
         let cache = CacheBuilder::new(Arc::new(database.clone()))
             .buckets(plan.memory.buckets)
             .filter_bytes_max(plan.memory.bloom_max)
             .recent_changes_max(plan.memory.recent_max)
+            .load_limits(load_limits)
             .online_checks(online_checks);
         #[cfg(feature = "redis")]
         let cache = match self.l2 {

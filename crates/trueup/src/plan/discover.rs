@@ -29,9 +29,21 @@ impl Plan {
     /// that already have a class of their name are left alone; the rest is returned with the reason.
     pub fn discover(&mut self, tables: &[DiscoveredTable]) -> Vec<Skipped> {
         let mut skipped = Vec::new();
+        let before: Vec<ClassName> = self.classes.keys().cloned().collect();
         for found in tables {
             if let Err(reason) = self.adopt(found) {
                 skipped.push(Skipped { table: found.table.clone(), reason });
+            }
+        }
+        if self.defaults.l1_capacity.is_none() {
+            let found: Vec<ClassName> =
+                self.classes.keys().filter(|name| !before.contains(name)).cloned().collect();
+            if let Err(problem) = self.share_memory(&found) {
+                let reason = problem.to_string();
+                for name in found {
+                    self.classes.remove(&name);
+                    skipped.push(Skipped { table: name.to_string(), reason: reason.clone() });
+                }
             }
         }
         skipped

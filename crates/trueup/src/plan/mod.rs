@@ -7,6 +7,7 @@ mod absent;
 mod class;
 mod discover;
 mod error;
+mod guards;
 mod l2;
 mod node;
 mod overrides;
@@ -120,9 +121,15 @@ impl Plan {
         // Whoever names a remote tier means it to be used.
         defaults.l2 = defaults.l2.or(has_l2.then_some(true));
         let mut classes = BTreeMap::new();
+        let mut sharing = Vec::new();
+        let memory_place = root.section("memory").place_of("capacity");
         for (name, section) in root.section("class").named() {
             let place = (section.place.clone(), section.path.clone());
+            let has_capacity = section.place_of("l1_capacity").is_some() || defaults.l1_capacity.is_some();
             let Some(plan) = class::read(name, section, &defaults, &defaults_section) else { continue };
+            if !has_capacity {
+                sharing.push(plan.name().clone());
+            }
             if !has_l2 && plan.cacheable().is_ok_and(|plan| plan.l2.is_some()) {
                 let problem = "the class asks for a remote tier, and none is named".to_owned();
                 let fix = "name one (`--l2 URL`, or `[l2]` with `urls`), or write `l2 = false`".to_owned();
@@ -132,7 +139,16 @@ impl Plan {
         }
         defaults_section.finish("key");
         root.finish("section");
-        Self { source, fleet, server, memory, l2, defaults, classes }
+        let mut plan = Self { source, fleet, server, memory, l2, defaults, classes };
+        if let Err(problem) = plan.share_memory(&sharing) {
+            let path = "memory.capacity".to_owned();
+            findings.errors.borrow_mut().push(ConfigError {
+                place: memory_place.unwrap_or_default(),
+                path,
+                problem,
+            });
+        }
+        plan
     }
 
     /// The class of that name.

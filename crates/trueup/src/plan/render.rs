@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
-use trueup_core::class::{
-    Case, ClassPlan, ColdStart, Decision, Invalidation, KeyPlan, Kind, Origin, Parameter, Pattern, Repeated,
-    Rows, Settings, Strategy, Tags, Unicode, Unknown,
-    units::{show_bytes, show_duration, show_share},
+use trueup_core::{
+    class::{
+        Case, ClassPlan, ColdStart, Decision, Fallback, Invalidation, KeyPlan, Kind, Origin, Parameter,
+        Pattern, Repeated, Rows, Settings, Strategy, Tags, Unicode, Unknown,
+        units::{show_bytes, show_duration, show_share},
+    },
+    guard::LoadLimits,
 };
 
 use super::{
@@ -32,6 +35,7 @@ pub fn render(plan: &Plan, skipped: &[Skipped]) -> String {
         out.bare("buckets", plan.memory.buckets);
         out.bare("recent_max", plan.memory.recent_max);
         out.text("bloom_max", &show_bytes(plan.memory.bloom_max));
+        out.size("capacity", plan.memory.capacity);
     }
     if let Some(l2) = &plan.l2 {
         out.l2(l2);
@@ -77,6 +81,15 @@ fn list<T: AsRef<str>>(items: &[T]) -> String {
     format!("[{}]", items.join(", "))
 }
 
+/// What stands in, as `fallback` is written; a declared value as JSON, which has more kinds of value than TOML.
+fn fallback(fallback: &Fallback) -> String {
+    match fallback {
+        Fallback::None => quoted("none"),
+        Fallback::LastKnownGood => quoted("last-known-good"),
+        Fallback::Value(json) => format!("{{ json = {} }}", quoted(json)),
+    }
+}
+
 struct Writer(String);
 
 impl Writer {
@@ -111,6 +124,12 @@ impl Writer {
         self.text("url", &source.url.to_string());
         self.secret("password_file", source.password_file.as_ref());
         self.bare("install_feed", source.install_feed);
+        let limits = &source.load_limits;
+        if *limits != LoadLimits::default() {
+            self.bare("loads_max", limits.loads_max);
+            self.number("loads_per_second_max", limits.loads_per_second_max);
+            self.share("critical_reserve", Some(limits.critical_reserve));
+        }
         match source.url {
             SourceUrl::Sqlite(_) => self.text("busy_timeout", &show_duration(source.busy_timeout)),
             SourceUrl::Postgres(_) => {
@@ -288,6 +307,7 @@ impl Writer {
             Decision::Stampede => {
                 self.refresh(said.refresh);
                 self.number("loads_max", said.loads_max);
+                self.number("priority", said.priority.map(|priority| quoted(priority.as_str())));
                 self.span("hard_timeout", said.hard_timeout);
             }
             Decision::Eviction => {
@@ -311,6 +331,9 @@ impl Writer {
                 }
                 self.or_off("soft_timeout", said.soft_timeout.map(|span| span.map(show_duration)));
                 self.span("failure_backoff", said.failure_backoff);
+                self.number("fallback", said.fallback.as_ref().map(fallback));
+                self.span("fallback_age_max", said.fallback_age_max);
+                self.size("fallback_capacity", said.fallback_capacity);
             }
             Decision::ConsistencyBound => {
                 self.span("max_staleness", said.max_staleness);
@@ -319,10 +342,12 @@ impl Writer {
             Decision::Measurement => {
                 self.share("check_share", said.check_share);
                 self.or_off("hit_rate_floor", said.hit_rate_floor.map(|floor| floor.map(show_share)));
+                self.span("hit_rate_window", said.hit_rate_window);
             }
             Decision::Size => {
                 self.size("value_bytes_max", said.value_bytes_max);
                 self.size("l1_capacity", said.l1_capacity);
+                self.number("memory_weight", said.memory_weight.map(|weight| format!("{weight:?}")));
             }
             Decision::NeverCache => {
                 self.number("at_rest", said.at_rest.map(|choice| quoted(choice.as_str())))

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use trueup_core::guard::LoadLimits;
+
 use super::{
     error::Problem,
     l2::{AddressError, RemoteAddress},
@@ -75,7 +77,7 @@ fn has_password(url: &str) -> bool {
 }
 
 /// `[source]`: the database of record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceSettings {
     /// Which database.
     pub url: SourceUrl,
@@ -89,6 +91,8 @@ pub struct SourceSettings {
     pub replicas: Vec<String>,
     /// Connections for loads at most; PostgreSQL only.
     pub pool_max: usize,
+    /// What this node may ask of it, all classes together.
+    pub load_limits: LoadLimits,
 }
 
 /// How long a locked database is waited for, unless stated.
@@ -107,6 +111,7 @@ impl SourceSettings {
             busy_timeout: BUSY_TIMEOUT_DEFAULT,
             replicas: Vec::new(),
             pool_max: POOL_MAX_DEFAULT,
+            load_limits: LoadLimits::default(),
         }
     }
 
@@ -129,6 +134,7 @@ impl SourceSettings {
             install_feed: section.flag("install_feed").unwrap_or(false),
             busy_timeout: section.duration("busy_timeout").unwrap_or(BUSY_TIMEOUT_DEFAULT),
             pool_max: section.count("pool_max", 1..=1_000).map_or(POOL_MAX_DEFAULT, |count| count as usize),
+            load_limits: super::guards::load_limits(&section),
             replicas,
             url: url.clone().unwrap_or_else(|| SourceUrl::Sqlite(PathBuf::new())),
         };
@@ -264,7 +270,7 @@ fn secret(section: &Section<'_>, key: &'static str) -> Option<SecretFile> {
     section.text(key).map(|path| SecretFile(PathBuf::from(path)))
 }
 
-/// `[memory]`: what the proof may take, whatever the number of entries.
+/// `[memory]`: what the proof may take, whatever the number of entries, and what entries may take together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemorySettings {
     /// Buckets of the ledger, 8 bytes each.
@@ -273,11 +279,18 @@ pub struct MemorySettings {
     pub recent_max: usize,
     /// Most bytes of all filters of the keys there are (`bloom` of classes).
     pub bloom_max: usize,
+    /// Bytes of entries that classes without a capacity of their own share by weight; none: each has its own.
+    pub capacity: Option<usize>,
 }
 
 impl Default for MemorySettings {
     fn default() -> Self {
-        Self { buckets: 4 << 20, recent_max: 1 << 20, bloom_max: trueup_core::FILTER_BYTES_MAX_DEFAULT }
+        Self {
+            buckets: 4 << 20,
+            recent_max: 1 << 20,
+            bloom_max: trueup_core::FILTER_BYTES_MAX_DEFAULT,
+            capacity: None,
+        }
     }
 }
 
@@ -288,8 +301,9 @@ impl MemorySettings {
         let buckets = count("buckets", 1 << 10..=1 << 26, standard.buckets);
         let recent_max = count("recent_max", 1 << 10..=1 << 26, standard.recent_max);
         let bloom_max = section.bytes("bloom_max").unwrap_or(standard.bloom_max);
+        let capacity = section.or_off("capacity", Section::bytes).flatten();
         section.finish("key");
-        Self { buckets, recent_max, bloom_max }
+        Self { buckets, recent_max, bloom_max, capacity }
     }
 }
 

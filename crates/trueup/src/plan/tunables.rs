@@ -3,10 +3,10 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use trueup_core::class::{
-    AtRest, ClassPlanBuilder, ColdStart, Eviction, LifeBound, Purpose, Settings, Strategy,
+    AtRest, ClassPlanBuilder, ColdStart, Eviction, Fallback, LifeBound, Priority, Purpose, Settings, Strategy,
 };
 
-use super::section::Section;
+use super::{guards, section::Section};
 
 /// Most keys that are loaded before a node is ready, unless stated.
 const WARM_KEYS_MAX_DEFAULT: NonZeroU32 = NonZeroU32::new(10_000).expect("10,000 is not zero");
@@ -38,6 +38,12 @@ pub struct Tunables {
     pub cold_start: Option<ColdStart>,
     pub check_share: Option<f64>,
     pub hit_rate_floor: Option<Option<f64>>,
+    pub hit_rate_window: Option<Duration>,
+    pub priority: Option<Priority>,
+    pub fallback: Option<Fallback>,
+    pub fallback_age_max: Option<Duration>,
+    pub fallback_capacity: Option<usize>,
+    pub memory_weight: Option<f64>,
 }
 
 impl Tunables {
@@ -66,6 +72,13 @@ impl Tunables {
             cold_start: cold_start(section),
             check_share: section.share("check_share"),
             hit_rate_floor: section.or_off("hit_rate_floor", Section::share),
+            hit_rate_window: section.duration("hit_rate_window"),
+            priority: section
+                .choice("priority", &Priority::ALL.map(|priority| (priority.as_str(), priority))),
+            fallback: guards::fallback(section),
+            fallback_age_max: section.duration("fallback_age_max"),
+            fallback_capacity: section.bytes("fallback_capacity"),
+            memory_weight: section.weight("memory_weight"),
         };
         if read.l2 == Some(false) && read.l2_life.is_some() {
             section.conflict(
@@ -105,6 +118,12 @@ impl Tunables {
             cold_start: self.cold_start.or(base.cold_start),
             check_share: self.check_share.or(base.check_share),
             hit_rate_floor: self.hit_rate_floor.or(base.hit_rate_floor),
+            hit_rate_window: self.hit_rate_window.or(base.hit_rate_window),
+            priority: self.priority.or(base.priority),
+            fallback: self.fallback.or(base.fallback),
+            fallback_age_max: self.fallback_age_max.or(base.fallback_age_max),
+            fallback_capacity: self.fallback_capacity.or(base.fallback_capacity),
+            memory_weight: self.memory_weight.or(base.memory_weight),
         }
     }
 
@@ -124,6 +143,7 @@ impl Tunables {
             hard_age: None,
             negative_life: None,
             serve_stale: None,
+            fallback_age_max: None,
             soft_timeout: None,
             l1_life: None,
             l2_life: None,
@@ -160,6 +180,12 @@ impl Tunables {
             self.cold_start => cold_start;
             self.check_share => check_share;
             self.hit_rate_floor.flatten() => hit_rate_floor;
+            self.hit_rate_window => hit_rate_window;
+            self.priority => priority;
+            self.fallback => fallback;
+            self.fallback_age_max => fallback_age_max;
+            self.fallback_capacity => fallback_capacity_bytes;
+            self.memory_weight => memory_weight;
         }
         class = match self.negative_life {
             Some(Some(life)) => class.negative_life(life),
@@ -197,6 +223,12 @@ impl Tunables {
             cold_start: Some(plan.cold_start),
             check_share: Some(plan.measurement.check_share),
             hit_rate_floor: Some(plan.measurement.hit_rate_floor),
+            hit_rate_window: Some(plan.guards.hit_rate_window),
+            priority: Some(plan.guards.priority),
+            fallback: Some(plan.guards.fallback.clone()),
+            fallback_age_max: Some(plan.guards.fallback_age_max),
+            fallback_capacity: Some(plan.guards.fallback_capacity_bytes),
+            memory_weight: Some(plan.guards.memory_weight),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{map::text, server::Server, tier::RedisTier};
 /// How long a server has to tell about itself.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
 /// Share of `maxmemory` above which there is a finding.
-const MEMORY_SHARE_MAX: f64 = 0.60;
+pub(super) const MEMORY_SHARE_MAX: f64 = 0.60;
 
 /// What one server says of itself; none where it does not say.
 #[derive(Clone, Debug, Default, PartialEq)]

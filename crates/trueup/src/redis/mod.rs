@@ -15,6 +15,7 @@ mod fault;
 mod handle;
 mod keeper;
 mod map;
+mod memory;
 mod options;
 mod script;
 mod server;

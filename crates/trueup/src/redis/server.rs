@@ -14,7 +14,11 @@ use compact_str::{CompactString, ToCompactString as _, format_compact};
 use parking_lot::Mutex;
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::sync::{Notify, watch};
-use trueup_core::{env::Clock, guard::Breaker, tier::RemoteServer};
+use trueup_core::{
+    env::Clock,
+    guard::Breaker,
+    tier::{RemoteMemory, RemoteServer},
+};
 
 use super::{
     connect::Connector,
@@ -75,6 +79,10 @@ pub(super) struct Server {
     /// It takes no scripts: entries are written without a look at what is there.
     takes_no_scripts: AtomicBool,
     problem: Mutex<CompactString>,
+    /// What it has said of its memory lately.
+    pub(super) memory: Mutex<Option<RemoteMemory>>,
+    /// More of it is used than suits a cache.
+    pub(super) memory_is_high: AtomicBool,
 }
 
 /// A connection, numbered: who was let down by one must not give up the next.
@@ -135,6 +143,8 @@ impl Server {
             trouble: Arc::default(),
             takes_no_scripts: AtomicBool::new(false),
             problem: Mutex::new(CompactString::const_new("it is not connected yet")),
+            memory: Mutex::default(),
+            memory_is_high: AtomicBool::new(false),
             shared,
         }
     }
@@ -150,7 +160,7 @@ impl Server {
 
     pub(super) fn told(&self) -> RemoteServer {
         let left_alone = self.breaker.is_open().then(|| self.problem.lock().clone());
-        RemoteServer { endpoint: self.endpoint.clone(), left_alone }
+        RemoteServer { endpoint: self.endpoint.clone(), left_alone, memory: *self.memory.lock() }
     }
 
     pub(super) fn takes_scripts(&self) -> bool {

@@ -21,6 +21,7 @@ use super::{
     fault::RedisError,
     keeper,
     map::{Map, slot_of},
+    memory,
     options::RedisOptions,
     script::PutScript,
     server::{Counts, Shared},
@@ -33,6 +34,7 @@ use crate::plan::RemoteAddress;
 pub struct RedisTier {
     pub(super) servers: Arc<Servers>,
     keeper: Option<Task>,
+    memory: Task,
 }
 
 /// What a tier has done, beyond what the engine counts of any tier.
@@ -50,6 +52,7 @@ pub struct RedisStats {
 
 impl Drop for RedisTier {
     fn drop(&mut self) {
+        self.memory.stop();
         if let Some(keeper) = &self.keeper {
             keeper.stop();
         }
@@ -78,7 +81,8 @@ impl RedisTier {
         });
         let servers = Arc::new(Servers::new(address, shared));
         let keeper = address.is_cluster.then(|| keeper::keep_map(&servers));
-        Ok(Self { servers, keeper })
+        let memory = memory::watch(&servers);
+        Ok(Self { servers, keeper, memory })
     }
 
     /// Waits until a server is of use, for as long as one attempt to connect may take.

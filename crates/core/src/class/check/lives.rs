@@ -222,6 +222,7 @@ pub(super) fn check_cap(plan: &Settings, cap: Duration, findings: &mut Findings)
         ("hard_age", Some(plan.hard_age)),
         ("l2_life", plan.l2.map(|l2| l2.life)),
         ("serve_stale", plan.serve_stale),
+        ("fallback_age_max", Some(plan.guards.fallback_age_max)),
     ];
     for (field, span) in spans {
         if let Some(span) = span.filter(|span| *span > cap) {

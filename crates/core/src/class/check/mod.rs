@@ -1,6 +1,7 @@
 //! Defaults and the checks of a plan as a whole.
 
 mod absent;
+mod guards;
 mod key;
 mod lives;
 mod rules;
@@ -12,8 +13,8 @@ use std::{sync::Arc, time::Duration};
 use self::lives::Lives;
 use super::{
     CacheablePlan, ClassName, ClassPlan, ClassPlanBuilder, Decision, DecisionPlan, DecisionSettings,
-    Invalidation, KeyPlan, L1Plan, L2Plan, LifeBound, Measurement, NeverCache, Origin, Pattern, PlanError,
-    PlanErrors, Rows, Settings, Stampede, Tags, choices,
+    Fallback, Invalidation, KeyPlan, L1Plan, L2Plan, LifeBound, Measurement, NeverCache, Origin, Pattern,
+    PlanError, PlanErrors, Rows, Settings, Stampede, Tags, choices,
 };
 use crate::limits::VALUE_BYTES_MAX_DEFAULT;
 
@@ -141,6 +142,12 @@ fn refuse_tiers(draft: &ClassPlanBuilder, findings: &mut Findings) {
         ("versioned_by", draft.versioned_by.is_some()),
         ("check_share", draft.check_share.is_some()),
         ("hit_rate_floor", draft.hit_rate_floor.is_some()),
+        ("hit_rate_window", draft.hit_rate_window.is_some()),
+        ("priority", draft.priority.is_some()),
+        ("fallback", draft.fallback.as_ref().is_some_and(|fallback| *fallback != Fallback::None)),
+        ("fallback_age_max", draft.fallback_age_max.is_some()),
+        ("fallback_capacity", draft.fallback_capacity_bytes.is_some()),
+        ("memory_weight", draft.memory_weight.is_some()),
         ("value_bytes_max", draft.value_bytes_max.is_some()),
         ("l1_capacity", draft.l1_capacity_bytes.is_some()),
         ("bloom", draft.bloom.is_some()),
@@ -174,6 +181,7 @@ fn cacheable(
     });
     let invalidation = invalidation(&draft, &origin, findings);
     let lives = Lives::resolve(&draft, &invalidation, bound, findings);
+    let guards = guards::resolve(&draft, bound, lives.max_staleness);
     let plan = Settings {
         name,
         purpose: draft.purpose,
@@ -194,6 +202,7 @@ fn cacheable(
             check_share: draft.check_share.unwrap_or(choices::CHECK_SHARE_DEFAULT),
             hit_rate_floor: draft.hit_rate_floor,
         },
+        guards,
         max_staleness: lives.max_staleness,
         life: lives.life,
         jitter: draft.jitter.unwrap_or(JITTER_DEFAULT),
@@ -243,6 +252,7 @@ fn check(plan: &Settings, bound: LifeBound, findings: &mut Findings) {
     lives::check_shares_and_sizes(plan, findings);
     absent::check_bloom(plan, findings);
     absent::check_admission(plan, findings);
+    guards::check(plan, findings);
     if let LifeBound::AtMost(cap) = bound {
         lives::check_cap(plan, cap, findings);
     }

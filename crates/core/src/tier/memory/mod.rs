@@ -27,7 +27,11 @@ pub use self::{
     policy::{Policy, UnknownPolicy},
     s3_fifo::Uses,
 };
-use self::{key::Wanted, segment::Segment, store::Weigher};
+use self::{
+    key::Wanted,
+    segment::Segment,
+    store::{Evicted, Weigher},
+};
 
 /// What the tier needs to know of an entry. Weight and key may not change while the entry is held.
 pub trait Weighed: Send + Sync + 'static {
@@ -85,6 +89,18 @@ impl<E: Weighed> MemoryTier<E> {
     /// An empty tier.
     #[must_use]
     pub fn new(config: &MemoryConfig) -> Self {
+        Self::of(config, None)
+    }
+
+    /// An empty tier that shows `evicted` each entry that has to make room, under s3-fifo; the other policies only count
+    /// them. It runs under a lock: it must be short and must
+    /// not touch the tier.
+    #[must_use]
+    pub fn watched(config: &MemoryConfig, evicted: impl Fn(&E) + Send + Sync + 'static) -> Self {
+        Self::of(config, Some(Arc::new(evicted)))
+    }
+
+    fn of(config: &MemoryConfig, evicted: Option<Evicted<E>>) -> Self {
         let count = config.segment_count();
         let weigher = Weigher { overhead_bytes: config.overhead_bytes(), weight_min: config.weight_min() };
         let expected = config.entries_expected().div_ceil(count);
@@ -92,7 +108,7 @@ impl<E: Weighed> MemoryTier<E> {
             // The remainder goes to the first segments, so that the shares add up to the capacity exactly.
             let share =
                 config.capacity_bytes() / count + usize::from(index < config.capacity_bytes() % count);
-            CachePadded::new(Segment::new(config.policy(), share, expected, weigher))
+            CachePadded::new(Segment::new(config.policy(), share, expected, weigher, evicted.clone()))
         });
         Self {
             segments: segments.collect(),

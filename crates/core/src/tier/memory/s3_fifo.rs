@@ -92,8 +92,9 @@ impl<E: Weighed> S3Fifo<E> {
         self.index.read().find(wanted.hash, |held| same(wanted.key, held.key())).cloned()
     }
 
-    /// Stores `entry` in place of one under the same key. Returns how many entries left, a replaced one among them.
-    pub(super) fn insert(&self, entry: Arc<E>) -> usize {
+    /// Stores `entry` in place of one under the same key. Returns how many entries left, a replaced one among them; shows
+    /// `evicted` those that had to make room.
+    pub(super) fn insert(&self, entry: Arc<E>, evicted: impl Fn(&E)) -> usize {
         let mut leaving = Leaving::default();
         self.policy.insert_with_lifecycle(EntryKey(Arc::clone(&entry)), (), &mut leaving);
         let mut index = self.index.write();
@@ -106,6 +107,9 @@ impl<E: Weighed> S3Fifo<E> {
         for left in &leaving.0 {
             if let Ok(slot) = index.find_entry(hash(left.key()), |held| Arc::ptr_eq(held, left)) {
                 slot.remove();
+            }
+            if left.key() != entry.key() {
+                evicted(left);
             }
         }
         leaving.0.len()
@@ -224,7 +228,7 @@ mod tests {
                 prop_assert_eq!(found, troubled.get(&wanted).is_some());
                 if !found {
                     for store in [&spared, &troubled] {
-                        store.insert(Arc::new(Plain { key: key.clone(), uses: Uses::default() }));
+                        store.insert(Arc::new(Plain { key: key.clone(), uses: Uses::default() }), |_| ());
                     }
                 }
             }
@@ -237,7 +241,7 @@ mod tests {
         for number in 0..1000_u32 {
             let key = (number * number % 257).to_string();
             if store.get(&Wanted::new(&key)).is_none() {
-                store.insert(Arc::new(Plain { key, uses: Uses::default() }));
+                store.insert(Arc::new(Plain { key, uses: Uses::default() }), |_| ());
             }
             if number.is_multiple_of(7) {
                 store.remove(&Wanted::new(&(number % 257).to_string()));

@@ -8,7 +8,7 @@ use super::{
     Departures, Insertion, Policy, Reason, Weighed,
     departures::Counters,
     key::Wanted,
-    store::{Store, Weigher},
+    store::{Evicted, Store, Weigher},
 };
 
 pub(super) struct Segment<E: Weighed> {
@@ -21,9 +21,15 @@ pub(super) struct Segment<E: Weighed> {
 }
 
 impl<E: Weighed> Segment<E> {
-    pub(super) fn new(policy: Policy, capacity: usize, entries_expected: usize, weigher: Weigher) -> Self {
+    pub(super) fn new(
+        policy: Policy,
+        capacity: usize,
+        entries_expected: usize,
+        weigher: Weigher,
+        evicted: Option<Evicted<E>>,
+    ) -> Self {
         Self {
-            store: Store::new(policy, capacity, entries_expected, weigher),
+            store: Store::new(policy, capacity, entries_expected, weigher, evicted),
             heaviest: Store::<E>::heaviest(policy, capacity),
             writers: Mutex::new(()),
             counters: Counters::default(),

@@ -18,19 +18,30 @@ use super::{
     s3_fifo::{HOT_SHARE, S3Fifo},
 };
 
+/// Told of each entry that had to make room, under s3-fifo; the other library only says how many there were.
+pub(super) type Evicted<E> = Arc<dyn Fn(&E) + Send + Sync>;
+
 type Foyer<E> = foyer_memory::Cache<EntryKey<E>, (), Prehashed>;
 
 /// One segment's entries.
 pub(super) enum Store<E: Weighed> {
-    S3Fifo(S3Fifo<E>),
+    S3Fifo(S3Fifo<E>, Option<Evicted<E>>),
     Listed(Foyer<E>),
 }
 
 impl<E: Weighed> Store<E> {
     /// A store of `capacity` weight, sized for `entries_expected`.
-    pub(super) fn new(policy: Policy, capacity: usize, entries_expected: usize, weigher: Weigher) -> Self {
+    pub(super) fn new(
+        policy: Policy,
+        capacity: usize,
+        entries_expected: usize,
+        weigher: Weigher,
+        evicted: Option<Evicted<E>>,
+    ) -> Self {
         let listed = match policy {
-            Policy::S3Fifo => return Self::S3Fifo(S3Fifo::new(capacity, entries_expected, weigher)),
+            Policy::S3Fifo => {
+                return Self::S3Fifo(S3Fifo::new(capacity, entries_expected, weigher), evicted);
+            }
             // One list: with a share of high priority foyer's LRU is two lists and no longer exact.
             Policy::Lru => EvictionConfig::from(LruConfig { high_priority_pool_ratio: 0.0 }),
             Policy::Lfu => EvictionConfig::from(LfuConfig::default()),
@@ -41,9 +52,8 @@ impl<E: Weighed> Store<E> {
             .with_shards(1)
             .with_eviction_config(listed)
             .with_hash_builder(Prehashed::default())
-            .with_weighter(move |key: &EntryKey<E>, (): &()| weigher.weigh(key.0.as_ref()))
-            .build();
-        Self::Listed(cache)
+            .with_weighter(move |key: &EntryKey<E>, (): &()| weigher.weigh(key.0.as_ref()));
+        Self::Listed(cache.build())
     }
 
     /// The heaviest entry a store of `capacity` admits.
@@ -58,7 +68,7 @@ impl<E: Weighed> Store<E> {
     #[inline]
     pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
         match self {
-            Self::S3Fifo(store) => store.get(wanted),
+            Self::S3Fifo(store, _) => store.get(wanted),
             Self::Listed(cache) => cache.get(wanted).map(|found| Arc::clone(&found.key().0)),
         }
     }
@@ -66,7 +76,7 @@ impl<E: Weighed> Store<E> {
     /// The entry under a key, not counted as a use where the library can tell (foyer can't).
     pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
         match self {
-            Self::S3Fifo(store) => store.peek(wanted),
+            Self::S3Fifo(store, _) => store.peek(wanted),
             Self::Listed(_) => self.get(wanted),
         }
     }
@@ -75,7 +85,11 @@ impl<E: Weighed> Store<E> {
     /// entries left, a replaced one among them.
     pub(super) fn insert(&self, entry: Arc<E>) -> usize {
         match self {
-            Self::S3Fifo(store) => store.insert(entry),
+            Self::S3Fifo(store, evicted) => store.insert(entry, |left| {
+                if let Some(evicted) = evicted {
+                    evicted(left);
+                }
+            }),
             Self::Listed(cache) => {
                 let before = cache.entries();
                 drop(cache.insert(EntryKey(entry), ()));
@@ -86,14 +100,14 @@ impl<E: Weighed> Store<E> {
 
     pub(super) fn remove(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
         match self {
-            Self::S3Fifo(store) => store.remove(wanted),
+            Self::S3Fifo(store, _) => store.remove(wanted),
             Self::Listed(cache) => cache.remove(wanted).map(|found| Arc::clone(&found.key().0)),
         }
     }
 
     pub(super) fn clear(&self) {
         match self {
-            Self::S3Fifo(store) => store.clear(),
+            Self::S3Fifo(store, _) => store.clear(),
             // Not `clear`: foyer 0.22 leaves the usage counted there, and a tier that looks full evicts all it is given.
             Self::Listed(cache) => cache.evict_all(),
         }
@@ -101,14 +115,14 @@ impl<E: Weighed> Store<E> {
 
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::S3Fifo(store) => store.len(),
+            Self::S3Fifo(store, _) => store.len(),
             Self::Listed(cache) => cache.entries(),
         }
     }
 
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::S3Fifo(store) => store.weight(),
+            Self::S3Fifo(store, _) => store.weight(),
             Self::Listed(cache) => cache.usage(),
         }
     }
@@ -117,7 +131,7 @@ impl<E: Weighed> Store<E> {
     /// throughout, so `visit` must be short and must not touch the tier.
     pub(super) fn visit(&self, mut visit: impl FnMut(&Arc<E>) -> bool) {
         match self {
-            Self::S3Fifo(store) => {
+            Self::S3Fifo(store, _) => {
                 for entry in store.iter() {
                     if !visit(&entry) {
                         return;

@@ -62,6 +62,10 @@ fn file(row: &Row, value: Option<&str>) -> String {
         "Rules of a parameter" => {
             class(&format!("[class.c.key]\n{columns}[class.c.key.parameters.p]\n{line}"))
         }
+        "The table `fallback`" => class(&format!(
+            "key = \"id\"\n[class.c.fallback]\n{}",
+            if line.is_empty() { "json = \"0\"" } else { &line }
+        )),
         "The table `invalidation`" => class(&format!("key = \"id\"\n{line}")),
         "The table `bloom`" => {
             let entries = if row.key == "entries" { "" } else { "bloom.entries = 5\n" };
@@ -125,7 +129,7 @@ fn documented_examples_are_accepted_and_mean_something() {
 
 #[test]
 fn the_guide_lists_exactly_the_keys_of_the_parser() {
-    let text = "[class.c]\ntable = \"t\"\ninvalidation = {}\nbloom = {}\nadmission = {}\n[class.c.key.parameters.p]\n";
+    let text = "[class.c]\ntable = \"t\"\ninvalidation = {}\nbloom = {}\nadmission = {}\nfallback = {}\n[class.c.key.parameters.p]\n";
     let (root, _) = node::parse(text);
     let findings = Findings::default();
     Plan::read(&root, &findings);
@@ -152,6 +156,7 @@ fn the_guide_lists_exactly_the_keys_of_the_parser() {
         ("class.c.invalidation", &["The table `invalidation`"]),
         ("class.c.bloom", &["The table `bloom`"]),
         ("class.c.admission", &["The table `admission`"]),
+        ("class.c.fallback", &["The table `fallback`"]),
     ] {
         assert_eq!(listed(headings), under(path), "{path}");
     }

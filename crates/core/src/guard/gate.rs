@@ -1,0 +1,72 @@
+//! The way of one class to the source: its own bound, then the source's.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use tokio::sync::SemaphorePermit;
+
+use super::{
+    adaptive::LoadTimes,
+    budget::Budget,
+    source::{SourceGuard, SourcePermit},
+};
+use crate::{class::Priority, env::Clock, source::LoadError};
+
+/// What the loads of one class pass.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    budget: Budget,
+    guard: Arc<SourceGuard>,
+    clock: Clock,
+    priority: Priority,
+    wait_max: Duration,
+    times: LoadTimes,
+}
+
+/// A load that may be sent.
+pub(crate) struct Admission<'a> {
+    _place: SemaphorePermit<'a>,
+    permit: SourcePermit,
+    times: &'a LoadTimes,
+}
+
+impl Gate {
+    /// At most `loads_max` loads at once, each of which waits `wait_max` at most for its turn.
+    pub(crate) fn new(
+        guard: Arc<SourceGuard>,
+        clock: Clock,
+        priority: Priority,
+        loads_max: NonZeroU32,
+        wait_max: Duration,
+    ) -> Self {
+        let times = LoadTimes::default();
+        Self { budget: Budget::new(loads_max), guard, clock, priority, wait_max, times }
+    }
+
+    /// A place for one load.
+    pub(crate) async fn admit(&self) -> Result<Admission<'_>, LoadError> {
+        // Nobody queues in front of a closed door.
+        self.guard.check()?;
+        let began = self.clock.now();
+        let place = self.budget.acquire(self.wait_max, &self.times).await?;
+        let left = self.wait_max.saturating_sub(self.clock.now().since(began));
+        let permit = self.guard.acquire(self.priority, left).await?;
+        Ok(Admission { _place: place, permit, times: &self.times })
+    }
+
+    /// A place for a load that no reader waits for: after all others.
+    pub(crate) async fn idle(&self) -> Result<SourcePermit, LoadError> {
+        self.guard.acquire(Priority::Sheddable, self.wait_max).await
+    }
+
+    /// How long the class's loads take.
+    pub(crate) const fn times(&self) -> &LoadTimes {
+        &self.times
+    }
+}
+
+impl Admission<'_> {
+    /// The load ended after `took`.
+    pub(crate) fn ended(self, outcome: Result<(), &LoadError>, took: Duration) {
+        self.permit.ended(outcome, took, self.times);
+    }
+}
