@@ -67,9 +67,16 @@ async fn redis_dies_at_twenty_times_the_budget_and_the_source_never_sees_more_th
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     accounts.get_many(&(1..=ACCOUNTS).collect::<Vec<_>>()).await.unwrap();
-    while node.cache().remote_counts().unwrap().stored < PRODUCTS as u64 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    // What overflowed on the way is not shared: nearly all is enough.
+    let mut stored = 0;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = std::mem::replace(&mut stored, node.cache().remote_counts().unwrap().stored);
+        if stored == before {
+            break;
+        }
     }
+    println!("{stored} of {} entries in Redis before it dies", PRODUCTS + ACCOUNTS);
     let outcomes = Arc::new(Outcomes::default());
     let read = |page| {
         let (accounts, products) = (accounts.clone(), products.clone());
