@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn store() -> S3Fifo<Plain> {
-        S3Fifo::new(CAPACITY, CAPACITY, Weigher { overhead_bytes: 0, weight_min: 0 })
+        S3Fifo::new(CAPACITY, CAPACITY, Weigher { overhead_bytes: 0, weight_min: 1 })
     }
 
     /// Entries of weight one that a store of these tests holds.

@@ -20,7 +20,7 @@ fn malformed_toml_is_placed() {
 fn unknown_keys_are_suggested() {
     assert_eq!(
         refusal("[memory]\nbucket = 5"),
-        "trueup.toml:2:1: memory.bucket: unknown key, did you mean \"buckets\"?; known: buckets, capacity, recent_max"
+        "trueup.toml:2:1: memory.bucket: unknown key, did you mean \"buckets\"?; known: bloom_max, buckets, capacity, recent_max"
     );
     assert_eq!(
         refusal("[sever]\n"),
