@@ -71,17 +71,16 @@ impl Honest {
         let fresh = start.saturating_sub(BOUND.as_nanos() as u64);
         let alive: Vec<Write> = states.iter().filter(|write| !self.is_lost(write, end)).copied().collect();
         // What was committed before something that was acknowledged is owed too, also where that was taken back.
-        let owed = |moment: u64| {
-            let acked = states.iter().filter(|write| write.acked.is_some_and(|acked| acked.0 < moment));
-            let last = acked.map(|write| write.version).max().unwrap_or(0);
+        let left_of = |last: u64| {
             alive.iter().map(|write| write.version).filter(|version| *version <= last).max().unwrap_or(0)
         };
+        let owed = |moment: u64| {
+            let acked = states.iter().filter(|write| write.acked.is_some_and(|acked| acked.0 < moment));
+            left_of(acked.map(|write| write.version).max().unwrap_or(0))
+        };
         let session = session.and_then(|session| self.seen.get(&(session, object))).copied().unwrap_or(0);
-        let oldest = owed(fresh).max(owed(covers)).max(if alive.iter().any(|w| w.version == session) {
-            session
-        } else {
-            0
-        });
+        // Who has seen a state that was taken back has seen those before it, too.
+        let oldest = owed(fresh).max(owed(covers)).max(left_of(session));
         alive.into_iter().filter(|write| write.version >= oldest && write.start.0 <= end).collect()
     }
 
@@ -202,19 +201,22 @@ proptest! {
             history.reads.push(Honest::read(&older, end, end + 1, 0, None));
         }
         let whole = judge(&history);
-        let ends: Vec<Nanos> = history.reads.iter().map(|read| read.end).collect();
-        let mut cuts: Vec<Nanos> = cuts.iter().filter(|_| !ends.is_empty()).map(|cut| *cut.get(&ends)).collect();
-        cuts.push(Nanos(u64::MAX));
+        // In the order in which they were written down, as the lab hands them over.
+        let count = history.reads.len();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(count + 1)).collect();
+        cuts.push(count);
         cuts.sort_unstable();
-        let (mut parts, mut from) = (Judge::new(SUM), Nanos::ZERO);
-        for cut in cuts {
-            let is_now = |read: &Read| (from..cut).contains(&read.end);
-            let writes: Vec<_> = history.writes.iter().filter(|write| write.start < cut).copied().collect();
-            let rewinds: Vec<_> = history.rewinds.iter().filter(|rewind| rewind.start < cut).cloned().collect();
-            let reads: Vec<_> = history.reads.iter().filter(|read| is_now(read)).copied().collect();
-            let together = history.together.iter().filter(|together| is_now(&together.reads[0]));
-            parts.hear(&writes, &rewinds, &reads, &together.cloned().collect::<Vec<_>>());
-            from = cut;
+        let (mut parts, mut from, mut known) = (Judge::new(SUM), 0, Nanos::ZERO);
+        for (number, to) in cuts.iter().enumerate() {
+            let reads = &history.reads[from..*to];
+            let is_last = number + 1 == cuts.len();
+            let end = if is_last { Nanos(u64::MAX) } else { reads.iter().map(|read| read.end).fold(known, Nanos::max) };
+            let writes: Vec<_> = history.writes.iter().filter(|write| write.start <= end).copied().collect();
+            let rewinds: Vec<_> = history.rewinds.iter().filter(|rewind| rewind.start <= end).cloned().collect();
+            let is_now = |together: &&Together| together.reads[0].end > known && together.reads[0].end <= end;
+            let together: Vec<_> = history.together.iter().filter(is_now).cloned().collect();
+            parts.hear(&writes, &rewinds, reads, &together);
+            (from, known) = (*to, end);
         }
         let parts = parts.verdict();
         prop_assert_eq!((parts.reads, parts.together, parts.counts), (whole.reads, whole.together, whole.counts));
