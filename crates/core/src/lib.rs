@@ -28,6 +28,6 @@ pub mod tier;
 pub mod write;
 
 pub use fill::{
-    BadLease, Delays, FILTER_BYTES_MAX_DEFAULT, FilterState, FilterStatus, LEASES_MAX, LeaseId, REMOTE_BOUNDS_US,
-    RemoteCounts,
+    BadLease, Delays, FILTER_BYTES_MAX_DEFAULT, FilterState, FilterStatus, LEASES_MAX, LeaseId,
+    REMOTE_BOUNDS_US, RemoteCounts,
 };

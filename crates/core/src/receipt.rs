@@ -28,8 +28,7 @@ pub enum ServedBy {
 
 impl ServedBy {
     /// All of them, in the order of their metrics.
-    pub const ALL: [Self; 6] =
-        [Self::L1, Self::L2, Self::Source, Self::Stale, Self::Filter, Self::Fallback];
+    pub const ALL: [Self; 6] = [Self::L1, Self::L2, Self::Source, Self::Stale, Self::Filter, Self::Fallback];
 
     /// The name in metrics, receipts and protocols.
     #[must_use]

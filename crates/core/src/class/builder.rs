@@ -5,8 +5,9 @@ use std::{num::NonZeroU32, time::Duration};
 use compact_str::CompactString;
 
 use super::{
-    AdmissionPlan, AtRest, Bloom, ClassPlan, ColdStart, Eviction, Fallback, Invalidation, Measurement, Origin,
-    Parameter, Pattern, PlanErrors, Priority, Purpose, Rows, Stampede, Strategy, Tags, Unicode, Unknown, check,
+    AdmissionPlan, AtRest, Bloom, ClassPlan, ColdStart, Eviction, Fallback, Invalidation, Measurement,
+    Origin, Parameter, Pattern, PlanErrors, Priority, Purpose, Rows, Stampede, Strategy, Tags, Unicode,
+    Unknown, check,
 };
 
 /// A class plan in the making. What is not stated gets a safe default; what has none is demanded by

@@ -5,8 +5,8 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use compact_str::CompactString;
 
 use super::{
-    AdmissionPlan, Bloom, ClassName, ClassPlanBuilder, ColdStart, Guards, Invalidation, KeyPlan, L1Plan, L2Plan,
-    Measurement, NeverCache, Origin, Pattern, PlanError, Purpose, Rows, Stampede, digest,
+    AdmissionPlan, Bloom, ClassName, ClassPlanBuilder, ColdStart, Guards, Invalidation, KeyPlan, L1Plan,
+    L2Plan, Measurement, NeverCache, Origin, Pattern, PlanError, Purpose, Rows, Stampede, digest,
 };
 
 /// Fingerprint of whatever changes the meaning of stored bytes.

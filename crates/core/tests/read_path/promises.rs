@@ -161,8 +161,10 @@ async fn p3_what_the_source_showed_of_an_epoch_that_the_feed_has_not_entered_bin
 
     world.database.source_moves_on();
     world.database.commit(&[(1, Some("b"))]);
-    let ahead =
-        world.items.read(&1).token(Token { epoch: EpochId::UNKNOWN, ..world.items.seen_token(&ours).unwrap() });
+    let ahead = world
+        .items
+        .read(&1)
+        .token(Token { epoch: EpochId::UNKNOWN, ..world.items.seen_token(&ours).unwrap() });
     let ahead = ahead.run().await.unwrap();
     assert_eq!((text(&ahead), by(&ahead)), (Some("b"), ServedBy::Source));
     let seen = world.items.seen_token(&ahead).unwrap();

@@ -90,7 +90,7 @@ impl Commands {
         Outcome::pending(async move {
             let answers = several.read().await;
             format.encode(|reply| match answers {
-                Ok(answers) if answers.iter().any(stands_in) => refusal::unlabelled(reply),
+                Ok(answers) if answers.iter().flatten().any(stands_in) => refusal::unlabelled(reply),
                 Ok(answers) => write(reply, &answers),
                 Err(error) => refusal::write(reply, &error),
             })

@@ -5,10 +5,7 @@ use crate::support::{Redis, Server};
 /// The lease that a reply or a body names.
 fn lease_in(text: &str) -> String {
     let is_lease = |word: &&str| word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    text.split(|c: char| !c.is_ascii_alphanumeric())
-        .find(is_lease)
-        .expect("a lease in the reply")
-        .to_owned()
+    text.split(|c: char| !c.is_ascii_alphanumeric()).find(is_lease).expect("a lease in the reply").to_owned()
 }
 
 async fn granted(redis: &mut Redis, key: &str) -> String {

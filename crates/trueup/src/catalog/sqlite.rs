@@ -123,7 +123,9 @@ impl Loader<Key, Raw> for ClassLoader {
     fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {
         match self {
             Self::Row(loader) => loader.key_set(),
-            Self::Query(_) => Err("only a table read by its primary key has keys that are all known".into()),
+            Self::Query(_) | Self::Outside(_) => {
+                Err("only a table read by its primary key has keys that are all known".into())
+            }
         }
     }
 }
