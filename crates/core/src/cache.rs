@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::{
     apply::{Feed, FeedStats},
-    class::{CacheablePlan, ColdStart, Pattern, Strategy},
+    class::{CacheablePlan, ColdStart, Pattern},
     entry::{CacheValue, KeyRing},
     env::{self, Clock, Task},
     error::ClassError,
@@ -177,7 +177,7 @@ impl Cache {
     {
         check_supported(&plan)?;
         let inner = &self.inner;
-        let (core, samples) = ClassCore::new(ClassParts {
+        let (core, background) = ClassCore::new(ClassParts {
             plan,
             form,
             loader,
@@ -189,7 +189,7 @@ impl Cache {
         });
         let mut tasks = inner.tasks.lock();
         tasks.push(core.purge_every(PURGE_EVERY));
-        tasks.extend(samples.map(|samples| samples.check_all(&core)));
+        tasks.extend(background.start(&core));
         Ok(Class::new(core))
     }
 
@@ -296,8 +296,6 @@ impl Cache {
 
 /// What to write instead of the patterns that are not supported.
 const READ_THROUGH: &str = "write `pattern = \"read-through\"`";
-/// What to write instead of the refreshes that are not supported.
-const WAIT: &str = "write `refresh = \"wait\"`";
 
 /// What a plan may ask and this version does not do is refused, not ignored.
 fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
@@ -311,11 +309,6 @@ fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
         Pattern::WriteBehind { .. } => {
             return Err(unsupported("pattern = \"write-behind\"", READ_THROUGH));
         }
-    }
-    match plan.stampede.strategy {
-        Strategy::Wait => {}
-        Strategy::Early { .. } => return Err(unsupported("refresh = \"early\"", WAIT)),
-        Strategy::Background { .. } => return Err(unsupported("refresh = \"background\"", WAIT)),
     }
     match plan.cold_start {
         ColdStart::Empty => Ok(()),

@@ -12,8 +12,10 @@ use crate::source::LoadError;
 
 /// How many loads may wait for each one that may run.
 const WAITING_PER_RUNNING: usize = 64;
+/// Part of all places that is kept free for readers: loads that nobody waits for leave so many.
+const RESERVED_PART: usize = 4;
 /// What a refused reader is told to wait, in milliseconds.
-const RETRY_AFTER_MS: u64 = 100;
+pub(crate) const RETRY_AFTER_MS: u64 = 100;
 
 /// Lets a set number of loads run at once, has a bounded number wait for a bounded time, and sheds the rest.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(crate) struct Budget {
     waiting: AtomicUsize,
     waiting_max: usize,
     wait_max: Duration,
+    reserved: usize,
 }
 
 impl Budget {
@@ -32,7 +35,15 @@ impl Budget {
             waiting: AtomicUsize::new(0),
             waiting_max: loads_max * WAITING_PER_RUNNING,
             wait_max,
+            reserved: loads_max / RESERVED_PART,
         }
+    }
+
+    /// A place for a load that nobody waits for; none while readers wait, or may soon.
+    pub(crate) fn acquire_idle(&self) -> Option<SemaphorePermit<'_>> {
+        let is_idle =
+            self.running.available_permits() > self.reserved && self.waiting.load(Ordering::Relaxed) == 0;
+        if is_idle { self.running.try_acquire().ok() } else { None }
     }
 
     /// A place among the running loads; it is free again when the permit is dropped.
@@ -85,6 +96,18 @@ mod tests {
         let next = waiting.remove(0).await;
         assert!(next.is_ok());
         assert!(matches!(waiting.remove(0).await, Err(LoadError::Shed { .. })), "waited too long");
+    }
+
+    #[tokio::test]
+    async fn loads_that_nobody_waits_for_leave_a_quarter_of_the_places() {
+        let budget = Budget::new(NonZeroU32::new(8).unwrap(), Duration::from_secs(1));
+        let idle: Vec<_> = std::iter::from_fn(|| budget.acquire_idle()).collect();
+        assert_eq!(idle.len(), 6);
+        let _reader = budget.acquire().await.unwrap();
+        drop(idle);
+        assert!(budget.acquire_idle().is_some());
+        let one = Budget::new(NonZeroU32::MIN, Duration::from_secs(1));
+        assert!(one.acquire_idle().is_some(), "where there is one place, it is used");
     }
 
     fn still_pending<F: Future + Unpin>(mut future: F) -> F {

@@ -4,4 +4,4 @@ mod breaker;
 mod budget;
 
 pub use breaker::{Breaker, BreakerConfig};
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Budget, RETRY_AFTER_MS};

@@ -2,14 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{hit::Found, verify::Checker};
+use super::{
+    hit::Found,
+    refresh::{Refresher, Refreshes},
+    turn::FleetWaits,
+    verify::{Checker, Samples},
+};
 use crate::{
     apply::Feed,
     class::{CacheablePlan, Eviction, PlanDigest},
     entry::CacheValue,
     env::{self, Clock},
     error::ReadError,
-    fill::{Flights, Outbox},
+    fill::{Crowd, Flights, LoadTime, Outbox},
     guard::Budget,
     key::{CacheKey, Key, KeyForm},
     proof::{Ledger, Need, Standing, Token},
@@ -38,6 +43,10 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) stats: Arc<ClassStats>,
     pub(super) remembered: super::load::Remembered,
     pub(super) checker: Option<Checker<K>>,
+    pub(super) refresher: Option<Refresher<K>>,
+    pub(super) load_time: LoadTime,
+    pub(super) fleet_waits: FleetWaits,
+    pub(super) crowd: Arc<Crowd>,
     pub(super) need: Need,
     pub(super) provable: bool,
 }
@@ -52,6 +61,21 @@ pub(crate) struct ClassParts<K, V> {
     pub(crate) clock: Clock,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) online_checks: bool,
+}
+
+/// What a class does in the background, besides giving back memory.
+pub(crate) struct Background<K> {
+    samples: Option<Samples<K>>,
+    refreshes: Option<Refreshes<K>>,
+}
+
+impl<K: Clone + Send + Sync + 'static> Background<K> {
+    /// Starts all of it; it ends with the class.
+    pub(crate) fn start<V: CacheValue>(self, core: &Arc<ClassCore<K, V>>) -> impl Iterator<Item = env::Task> {
+        let checks = self.samples.map(|samples| samples.check_all(core));
+        let refreshes = self.refreshes.map(|refreshes| refreshes.run(core));
+        checks.into_iter().chain(refreshes)
+    }
 }
 
 /// A class of values, keyed by `K`: the typed way to read.
@@ -324,14 +348,16 @@ impl<K, V: CacheValue> ClassCore<K, V> {
 }
 
 impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
-    /// Builds a class; the samples are to be checked in the background, if there are any.
-    pub(crate) fn new(parts: ClassParts<K, V>) -> (Arc<Self>, Option<super::verify::Samples<K>>) {
+    /// Builds a class; the samples are to be checked in the background, if there are any, and entries refreshed.
+    pub(crate) fn new(parts: ClassParts<K, V>) -> (Arc<Self>, Background<K>) {
         let plan = parts.plan;
         let (checker, samples) = parts
             .online_checks
             .then(|| Checker::new(plan.measurement.check_share))
             .flatten()
             .map_or((None, None), |(checker, samples)| (Some(checker), Some(samples)));
+        let (refresher, refreshes) = Refresher::new(plan.stampede.strategy)
+            .map_or((None, None), |(refresher, refreshes)| (Some(refresher), Some(refreshes)));
         let core = Arc::new(Self {
             digest: plan.digest(),
             form: parts.form,
@@ -347,11 +373,15 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             stats: Arc::default(),
             remembered: super::load::Remembered::new(),
             checker,
+            refresher,
+            load_time: LoadTime::default(),
+            fleet_waits: FleetWaits::default(),
+            crowd: Arc::default(),
             need: Need { max_staleness: plan.max_staleness, token: None },
             provable: plan.is_provable(),
             plan,
         });
-        (core, samples)
+        (core, Background { samples, refreshes })
     }
 
     /// Gives back, now and then, the memory of entries that can never be served again.

@@ -10,8 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
 
-use super::ClassCore;
+use super::{ClassCore, turn::Turn};
 use crate::{
     class::L2Plan,
     entry::CacheValue,
@@ -75,11 +76,24 @@ where
             return;
         }
         // Whoever is ahead of the feed, or of a node that does not know how far the source is, is helped by the primary alone.
-        let ending = match self.load(&lead, key, tiers).await {
+        self.load_in_turn(lead, key, tiers, tiers).await;
+    }
+
+    /// Loads one key, or takes what another node loads meanwhile if `others` may help, and ends the flight.
+    pub(super) async fn load_in_turn(&self, lead: Lead<V>, key: &K, others: bool, standby: bool) {
+        let turn = if others { self.turn(lead.key(), &lead.flight()).await } else { Turn::Load(None) };
+        let hold = match turn {
+            Turn::Load(hold) => hold,
+            Turn::Found(filled) => return lead.end(Ending::Filled(filled)),
+        };
+        let loaded = self.load(&lead, key, standby).await;
+        if let Some(hold) = hold {
+            self.done_loading(hold, loaded.as_ref().ok().map(|filled| &filled.entry));
+        }
+        lead.end(match loaded {
             Ok(filled) => Ending::Filled(filled),
             Err(error) => Ending::Failed(error),
-        };
-        lead.end(ending);
+        });
     }
 
     /// What memory holds by now (another load of the key may have ended since the reader looked), or else what another
@@ -99,7 +113,18 @@ where
     }
 
     async fn load(&self, lead: &Lead<V>, key: &K, standby: bool) -> Result<Filled<V>, LoadError> {
-        let _permit = self.budget.acquire().await?;
+        let permit = self.budget.acquire().await?;
+        self.load_with(permit, lead, key, standby).await
+    }
+
+    /// The same, in a place that has been found for it.
+    pub(super) async fn load_with(
+        &self,
+        _permit: SemaphorePermit<'_>,
+        lead: &Lead<V>,
+        key: &K,
+        standby: bool,
+    ) -> Result<Filled<V>, LoadError> {
         let _counted = InFlight::begin(self);
         if standby && let Some(entry) = self.load_on_standby(lead, key).await {
             return Ok(Filled { entry, from: ServedBy::Source, at_once: false });
@@ -116,6 +141,7 @@ where
         let took = self.clock.now().since(started);
         self.stats.loaded(result.as_ref().map(|loaded| loaded.value.is_some()), took);
         let Loaded { value, tags, seen } = result?;
+        self.load_time.note(took);
         let entry = self.admit(load, lead.key().clone(), value, tags, seen, took);
         Ok(Filled { entry, from: ServedBy::Source, at_once: true })
     }
@@ -143,6 +169,7 @@ where
             self.feed.until_visible(upper).await;
             self.judge(&entry, &self.need).ok()?;
             self.stats.loaded(Ok(present), took);
+            self.load_time.note(took);
             if may_stay {
                 self.keep(&entry);
             }
@@ -245,7 +272,7 @@ where
     }
 
     /// The entries that other nodes shared, where they are genuine and proven here.
-    async fn fetch(&self, keys: &[&Key]) -> Vec<Option<Arc<Entry<V>>>> {
+    pub(super) async fn fetch(&self, keys: &[&Key]) -> Vec<Option<Arc<Entry<V>>>> {
         let Some(outbox) = self.outbox.as_ref().filter(|_| !keys.is_empty()) else { return Vec::new() };
         let started = self.clock.now();
         let places: Vec<RemoteKey> = keys.iter().map(|key| self.remote_key(key)).collect();
@@ -276,12 +303,15 @@ where
         // Nobody here knows when it was loaded. A proof needs no such time; an age has to do with the wall clocks'.
         stay.loaded =
             if self.provable { Nanos::ZERO } else { Nanos(started.0.saturating_sub(nanos(fetched.age))) };
+        // Spread here too: nodes that take over what was loaded together must not lose it together.
+        let spread = |life| jittered(life, self.plan.jitter, random::number());
         if let Some(left) = fetched.hard_life {
-            stay.hard_expires = stay.hard_expires.min(started.after(left));
+            stay.hard_expires = stay.hard_expires.min(started.after(spread(left)));
         }
         if !self.provable {
-            stay.expires = stay.expires.min(stay.loaded.after(self.plan.life));
+            stay.expires = stay.expires.min(stay.loaded.after(spread(self.plan.life)));
         }
+        self.time_refresh(&mut stay, started);
         let weight = bytes + size_of::<V>();
         Some(Entry::new(key.clone(), value, fetched.version, weight, fetched.proof, stay))
     }
@@ -309,7 +339,21 @@ where
     fn stay(&self, loaded: Nanos, load_time: Duration, absent: bool) -> Stay {
         let expires = loaded.after(self.life_in_memory(absent));
         let hard_age = jittered(self.plan.hard_age, self.plan.jitter, random::number());
-        Stay { loaded, load_time, expires, hard_expires: loaded.after(hard_age) }
+        let hard_expires = loaded.after(hard_age);
+        let mut stay = Stay { loaded, load_time, expires, hard_expires, refresh_from: Nanos(u64::MAX) };
+        self.time_refresh(&mut stay, loaded);
+        stay
+    }
+
+    /// When the entry that begins its stay at `began` may be refreshed before its end.
+    fn time_refresh(&self, stay: &mut Stay, began: Nanos) {
+        if self.refresher.is_none() {
+            return;
+        }
+        let end = if self.provable { stay.hard_expires } else { stay.expires.min(stay.hard_expires) };
+        let load_time = Some(stay.load_time).filter(|time| !time.is_zero()).or_else(|| self.load_time.usual());
+        let window = self.refresh_window(load_time.unwrap_or_default(), end.since(began));
+        stay.refresh_from = Nanos(end.0.saturating_sub(nanos(window)));
     }
 }
 

@@ -98,8 +98,8 @@ where
         match rest.len() {
             0 => {}
             1 => {
-                let Led { key, lead, .. } = rest.remove(0);
-                self.fill(lead, &key, false).await;
+                let Led { key, lead, tiers } = rest.remove(0);
+                self.load_in_turn(lead, &key, tiers, false).await;
             }
             _ => self.fill_together(rest).await,
         }
@@ -217,6 +217,7 @@ where
         let took = self.clock.now().since(started);
         self.stats.loaded(result.as_ref().map(|_| true), took);
         let LoadedMany { values, seen } = result?;
+        self.load_time.note(took);
         let judged = loads.into_iter().zip(names).zip(values);
         Ok(judged
             .map(|((load, name), (value, tags))| {

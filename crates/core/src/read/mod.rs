@@ -6,8 +6,12 @@ mod inspect;
 mod load;
 mod many;
 mod miss;
+mod refresh;
+mod spread;
+mod turn;
 mod verify;
 
 pub use class::{Class, Read, ReadMany};
 pub(crate) use class::{ClassCore, ClassParts};
+pub use spread::ExpirySpread;
 pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, Stripes};
+use super::{
+    Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, StampedeCounts, StampedeStats, Stripes,
+};
 use crate::{
     error::ReadError,
     proof::Rejected,
@@ -69,6 +71,7 @@ pub struct ClassStats {
     reads: Histogram<{ READ_BOUNDS_NS.len() }>,
     rejected: [AtomicU64; REJECTIONS.len()],
     checks: [AtomicU64; 3],
+    pub(crate) stampede: StampedeStats,
 }
 
 /// A copy of all counters at one time.
@@ -98,6 +101,8 @@ pub struct ClassCounts {
     pub rejected: [(&'static str, u64); 8],
     /// Verdicts of the online checker.
     pub checks: [(CheckVerdict, u64); 3],
+    /// Locks of the fleet, and refreshes before a reader needs them.
+    pub stampede: StampedeCounts,
 }
 
 impl Default for ClassStats {
@@ -116,6 +121,7 @@ impl Default for ClassStats {
             reads: Histogram::new(READ_BOUNDS_NS),
             rejected: Default::default(),
             checks: Default::default(),
+            stampede: StampedeStats::default(),
         }
     }
 }
@@ -227,6 +233,7 @@ impl ClassStats {
             reads: self.reads.counts(),
             rejected: std::array::from_fn(|i| (REJECTIONS[i], get(&self.rejected[i]))),
             checks: std::array::from_fn(|i| (CheckVerdict::ALL[i], get(&self.checks[i]))),
+            stampede: self.stampede.counts(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use trueup::catalog::{SourceOfAnswers, UncachedCounts};
-use trueup_core::{receipt::ServedBy, stats::ClassCounts, tier::memory::Departures};
+use trueup_core::{read::ExpirySpread, receipt::ServedBy, stats::ClassCounts, tier::memory::Departures};
 
 use super::writer::Writer;
 use crate::node::Node;
@@ -21,6 +21,7 @@ struct Cached {
     bytes: u64,
     capacity: u64,
     departures: Departures,
+    spread: ExpirySpread,
 }
 
 /// One scrape's copy of all counters.
@@ -44,6 +45,7 @@ impl<'a> Copy<'a> {
                         bytes: memory.weight() as u64,
                         capacity: memory.capacity() as u64,
                         departures: memory.departures(),
+                        spread: class.expiry_spread(),
                     };
                     copy.cached.push((name, cached));
                 }
@@ -84,6 +86,7 @@ pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
     let copy = Copy::of(node);
     write_reads(&copy, out)?;
     write_loads(&copy, out)?;
+    write_stampede(&copy, out)?;
     write_memory(&copy, out)?;
     out.counter(
         "checks",
@@ -148,6 +151,35 @@ fn write_loads(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
         "shed",
         "Reads that failed because too many loads were waiting",
         copy.each(|c| c.counts.shed).chain(copy.direct(|c| c.shed)),
+    )
+}
+
+fn write_stampede(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
+    out.counter(
+        "fill_locks",
+        "Loads that asked for the fleet's lock, by what that came to",
+        copy.by("outcome", |c| c.counts.stampede.locks.to_vec()),
+    )?;
+    out.counter(
+        "refreshes",
+        "Loads before a reader needs them, by reason",
+        copy.by("reason", |c| c.counts.stampede.refreshes.to_vec()),
+    )?;
+    out.counter(
+        "refresh_outcomes",
+        "The same, by what they came to",
+        copy.by("outcome", |c| c.counts.stampede.refreshed.to_vec()),
+    )?;
+    out.gauge("hot_keys", "Keys in use that are kept warm", copy.each(|c| c.counts.stampede.hot_keys))?;
+    out.gauge(
+        "expiry_next_minute_entries",
+        "Entries in memory that end within the next minute; an estimate",
+        copy.each(|c| c.spread.next_minute),
+    )?;
+    out.gauge(
+        "expiry_busiest_second_entries",
+        "Those of them that end in its busiest second; an estimate",
+        copy.each(|c| c.spread.busiest_second),
     )
 }
 
