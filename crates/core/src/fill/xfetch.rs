@@ -42,8 +42,8 @@ mod tests {
     #[test]
     fn the_chance_is_the_published_one() {
         for beta in [0.5, 1.0, 2.0] {
-            for spreads in [0.1, 0.5, 1.0, 2.0, 4.0] {
-                let expected = (-spreads as f64).exp();
+            for spreads in [0.1_f64, 0.5, 1.0, 2.0, 4.0] {
+                let expected = (-spreads).exp();
                 let got = share(DELTA.mul_f64(spreads * beta), beta);
                 // Five standard deviations of a share of 200,000.
                 assert!((got - expected).abs() < 0.006, "{got} at {spreads} spreads, {expected} expected");

@@ -226,7 +226,9 @@ where
             let entry = Arc::new(Entry::new(key, value, version, value_bytes, proof, stay));
             Arc::new(Settling { entry, share })
         };
+        let upper = seen.upper;
         let (settling, kept) = load.admit(tags, seen, build);
+        self.feed.seen(upper);
         (Arc::clone(&settling.entry), kept.map(|()| !refused))
     }
 

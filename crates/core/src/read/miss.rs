@@ -93,8 +93,9 @@ where
         let is_ahead = need.token.is_some_and(|token| !self.provable || token > self.ledger.applied());
         let tiers = !is_ahead && !matches!(why, Miss::Bypass | Miss::Unproven(Unproven::TooOld));
         let soft = self.plan.soft_timeout.filter(|_| stand_in.is_some());
-        // Once for a place among the loads, once for the load.
-        let wait_max = self.plan.hard_timeout.saturating_mul(2);
+        // Once for a place among the loads, once for the load, and once for another node.
+        let waits = if self.fleet_locks().is_some() { 3 } else { 2 };
+        let wait_max = self.plan.hard_timeout.saturating_mul(waits);
         let timer = |span| Box::pin(tokio::time::sleep(span));
         Ok(Asking {
             need,

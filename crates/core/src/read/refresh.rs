@@ -167,7 +167,8 @@ where
 {
     async fn keep(mut self) {
         let mut aged = Instant::now();
-        let mut look_after = Instant::now();
+        // A look is due at the latter, and allowed from the former on.
+        let (mut look_after, mut look_by) = (Instant::now(), Instant::now() + LOOK_EVERY);
         loop {
             let (feed, from, goes_on) = (self.feed.clone(), self.looked_at, self.round_began_at.is_some());
             let any_hot = self.hot.len() > 0;
@@ -182,13 +183,9 @@ where
                     Some(told) => self.take(told),
                     None => return,
                 },
-                () = moved, if any_hot => {
+                () = async { tokio::select! { () = moved => {}, () = sleep_until(look_by) => {} } }, if any_hot => {
                     self.look();
-                    look_after = Instant::now() + LOOK_PAUSE;
-                }
-                () = tokio::time::sleep(LOOK_EVERY), if any_hot => {
-                    self.look();
-                    look_after = Instant::now() + LOOK_PAUSE;
+                    (look_after, look_by) = (Instant::now() + LOOK_PAUSE, Instant::now() + LOOK_EVERY);
                 }
             }
             if aged.elapsed() > AGE_EVERY {

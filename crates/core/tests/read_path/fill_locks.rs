@@ -257,3 +257,19 @@ async fn an_age_bounded_class_loads_once_in_the_fleet_too() {
     }
     assert_eq!(fleet.database.loads(), 1);
 }
+
+/// An entry is shared once the feed has come as far as its load; where nothing else happens, somebody has to ask for that.
+#[tokio::test(start_paused = true)]
+async fn a_load_that_saw_more_than_the_feed_has_told_has_the_source_asked_again() {
+    let world = World::usual().await;
+    let feed = world.cache.feed().clone();
+    let applied = feed.applied();
+    let mut waiting = start(async move { feed.until_beyond(applied).await });
+    world.get(1).await;
+    world.turns().await;
+    assert!(!waiting.has_ended(), "the load saw no more than the feed");
+    world.database.commit(&[(1, Some("a"))]);
+    world.get(2).await;
+    world.turns().await;
+    assert!(waiting.has_ended());
+}

@@ -94,6 +94,14 @@ impl Node {
         timed(self.class(), self.key(id), self.clock.clone()).await
     }
 
+    /// Reads until memory answers: a node that has just started keeps nothing until it has seen what was under way.
+    pub(crate) async fn warm(&self, id: u32) {
+        until("an answer from memory", || async {
+            (self.read(id).await.0 == ServedBy::L1).then_some(())
+        })
+        .await;
+    }
+
     /// Many readers at once; how long each of them took.
     pub(crate) async fn crowd(&self, readers: usize, id: u32) -> Vec<Duration> {
         let mut tasks = tokio::task::JoinSet::new();

@@ -148,10 +148,10 @@ impl Asker<'_> {
                 self.beat().await;
             }
         }
-        // Whatever is told beyond the answer asks for another one.
-        let beyond = Position(ask.position.0.saturating_add(1));
+        // Whatever is told beyond the answer asks for another one, and so does a load that may have seen more: what it brought
+        // is shared with other nodes only once the log has come so far, and an idle log has to be asked to move.
         let patience = idle.saturating_sub(self.since(ask.at));
-        drop(tokio::time::timeout(patience, self.feed.until_applied(beyond)).await);
+        drop(tokio::time::timeout(patience, self.feed.until_beyond(ask.position)).await);
     }
 
     async fn beat(&mut self) {
