@@ -84,8 +84,7 @@ impl<K> HotSet<K> {
             self.keys[place].sightings += 1;
             return;
         }
-        let mut new =
-            HotKey { key, canonical, sightings: 1, inherited: 0, rest: Rest::default() };
+        let mut new = HotKey { key, canonical, sightings: 1, inherited: 0, rest: Rest::default() };
         if self.keys.len() < self.keys_max {
             self.places.insert(new.canonical.clone(), self.keys.len());
             self.keys.push(new);
@@ -138,7 +137,6 @@ impl<K> HotKey<K> {
         self.sightings >= SIGHTINGS_MIN
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     env,
-    tier::{Claim, LockOwner, RemoteKey, RemoteTier},
+    tier::{Claim, LockKey, LockOwner, RemoteKey, RemoteTier},
 };
 
 /// Part of a load's usual time for which a lock is taken: so much of one load is lost when its owner dies.
@@ -37,7 +37,7 @@ pub(crate) fn lock_life(usual: Option<Duration>) -> Duration {
     usual.map_or(LIFE_UNKNOWN, |usual| (usual / LIFE_SHARE).clamp(LIFE_MIN, LIFE_MAX))
 }
 
-/// The locks that this node holds in the remote tier, by key.
+/// The locks that this node holds in the remote tier, by their entries.
 #[derive(Debug)]
 pub(crate) struct FleetLocks {
     tier: Arc<dyn RemoteTier>,
@@ -49,6 +49,7 @@ pub(crate) struct FleetLocks {
 #[derive(Debug)]
 struct Tended {
     owner: LockOwner,
+    world: [u8; 16],
     /// Dropped, it has the lock released.
     phase: watch::Sender<Phase>,
 }
@@ -88,11 +89,11 @@ impl FleetLocks {
     }
 
     /// Asks for the lock of `key`.
-    pub(crate) async fn claim(self: &Arc<Self>, key: &RemoteKey, life: Duration) -> Claimed {
-        if let Some(tended) = self.held.lock().get(key) {
+    pub(crate) async fn claim(self: &Arc<Self>, key: &LockKey, life: Duration) -> Claimed {
+        if let Some(tended) = self.held.lock().get(&key.entry).filter(|tended| tended.world == key.world) {
             // This node's own: what it brought before is about to be shared, and has been overtaken.
             tended.phase.send_replace(Phase::Loading);
-            return Claimed::Mine(self.hold(key, tended.owner));
+            return Claimed::Mine(self.hold(&key.entry, tended.owner));
         }
         let Some(locks) = self.tier.locks() else { return Claimed::NoAnswer };
         let owner = LockOwner::random();
@@ -112,15 +113,15 @@ impl FleetLocks {
     }
 
     /// It may have been taken all the same: nobody shall wait for a load that does not know of its lock.
-    fn give_back(&self, key: &RemoteKey, owner: LockOwner) {
+    fn give_back(&self, key: &LockKey, owner: LockOwner) {
         let (tier, key) = (Arc::clone(&self.tier), key.clone());
         env::spawn("fill lock given back", async move { release(&tier, &key, owner).await });
     }
 
     /// Keeps the lock alive from now on.
-    fn tend(self: &Arc<Self>, key: &RemoteKey, owner: LockOwner, life: Duration) -> Hold {
+    fn tend(self: &Arc<Self>, key: &LockKey, owner: LockOwner, life: Duration) -> Hold {
         let (phase, tending) = watch::channel(Phase::Loading);
-        if self.held.lock().insert(key.clone(), Tended { owner, phase }).is_none() {
+        if self.held.lock().insert(key.entry.clone(), Tended { owner, world: key.world, phase }).is_none() {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
         let tender = Tender {
@@ -131,7 +132,7 @@ impl FleetLocks {
             life,
         };
         env::spawn("fill lock", tender.run(tending));
-        self.hold(key, owner)
+        self.hold(&key.entry, owner)
     }
 
     fn hold(self: &Arc<Self>, key: &RemoteKey, owner: LockOwner) -> Hold {
@@ -179,7 +180,7 @@ impl Drop for Hold {
 struct Tender {
     locks: Weak<FleetLocks>,
     tier: Arc<dyn RemoteTier>,
-    key: RemoteKey,
+    key: LockKey,
     owner: LockOwner,
     life: Duration,
 }
@@ -218,12 +219,12 @@ impl Tender {
 
     fn forget(&self) {
         if let Some(locks) = self.locks.upgrade() {
-            locks.end(&self.key, |held| held.owner == self.owner);
+            locks.end(&self.key.entry, |held| held.owner == self.owner);
         }
     }
 }
 
-async fn release(tier: &Arc<dyn RemoteTier>, key: &RemoteKey, owner: LockOwner) {
+async fn release(tier: &Arc<dyn RemoteTier>, key: &LockKey, owner: LockOwner) {
     let Some(locks) = tier.locks() else { return };
     // A lock that is not released ends by itself.
     if let Ok(Err(error)) = tokio::time::timeout(CALL_MAX, locks.release(key, owner)).await {
@@ -242,7 +243,7 @@ mod tests {
         clock: Clock,
         double: Arc<RemoteDouble>,
         locks: Arc<FleetLocks>,
-        key: RemoteKey,
+        key: LockKey,
     }
 
     fn world() -> World {
@@ -250,7 +251,8 @@ mod tests {
         let double = Arc::new(RemoteDouble::new(clock.clone(), 1).with_locks());
         let tier: Arc<dyn RemoteTier> = Arc::clone(&double) as _;
         let locks = FleetLocks::new(&tier).unwrap();
-        World { clock, double, locks, key: RemoteKey::new("item", [1; 32]) }
+        let key = LockKey { entry: RemoteKey::new("item", [1; 32]), world: [7; 16] };
+        World { clock, double, locks, key }
     }
 
     impl World {
@@ -279,10 +281,10 @@ mod tests {
         let world = world();
         let hold = world.claim().await;
         world.pass(LIFE * 10).await;
-        assert!(world.double.is_locked(&world.key), "extended");
+        assert!(world.double.is_locked(&world.key.entry), "extended");
         drop(hold);
         world.pass(Duration::from_millis(5)).await;
-        assert!(!world.double.is_locked(&world.key));
+        assert!(!world.double.is_locked(&world.key.entry));
         assert!(!world.locks.any_held());
     }
 
@@ -291,13 +293,16 @@ mod tests {
         let world = world();
         world.claim().await.until_shared();
         world.pass(LIFE * 2).await;
-        assert!(world.double.is_locked(&world.key), "the entry is on its way");
-        world.locks.shared(&world.key);
+        assert!(world.double.is_locked(&world.key.entry), "the entry is on its way");
+        world.locks.shared(&world.key.entry);
         world.pass(Duration::from_millis(5)).await;
-        assert!(!world.double.is_locked(&world.key));
+        assert!(!world.double.is_locked(&world.key.entry));
         world.claim().await.until_shared();
         world.pass(SHARE_WITHIN + LIFE).await;
-        assert!(!world.double.is_locked(&world.key), "an entry that is never written keeps nobody waiting");
+        assert!(
+            !world.double.is_locked(&world.key.entry),
+            "an entry that is never written keeps nobody waiting"
+        );
         assert!(!world.locks.any_held());
     }
 
@@ -307,10 +312,10 @@ mod tests {
         world.claim().await.until_shared();
         let again = world.claim().await;
         world.pass(SHARE_WITHIN * 2).await;
-        assert!(world.double.is_locked(&world.key), "it loads again");
+        assert!(world.double.is_locked(&world.key.entry), "it loads again");
         drop(again);
         world.pass(Duration::from_millis(5)).await;
-        assert!(!world.double.is_locked(&world.key));
+        assert!(!world.double.is_locked(&world.key.entry));
     }
 
     #[tokio::test(start_paused = true)]

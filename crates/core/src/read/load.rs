@@ -353,7 +353,8 @@ where
             return;
         }
         let end = if self.provable { stay.hard_expires } else { stay.expires.min(stay.hard_expires) };
-        let load_time = Some(stay.load_time).filter(|time| !time.is_zero()).or_else(|| self.load_time.usual());
+        let load_time =
+            Some(stay.load_time).filter(|time| !time.is_zero()).or_else(|| self.load_time.usual());
         let window = self.refresh_window(load_time.unwrap_or_default(), end.since(began));
         stay.refresh_from = Nanos(end.0.saturating_sub(nanos(window)));
     }

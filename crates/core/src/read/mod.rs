@@ -13,5 +13,5 @@ mod verify;
 
 pub use class::{Class, Read, ReadMany};
 pub(crate) use class::{ClassCore, ClassParts};
-pub use spread::ExpirySpread;
 pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};
+pub use spread::ExpirySpread;

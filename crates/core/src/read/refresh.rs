@@ -319,10 +319,10 @@ where
         if self.fetch_fresher(canonical, why).await {
             return Refreshed::Shared;
         }
-        let hold = match self.fleet_locks() {
+        let hold = match self.fleet_locks().zip(self.lock_key(canonical)) {
             None => None,
-            Some(locks) => {
-                match locks.claim(&self.remote_key(canonical), lock_life(self.load_time.usual())).await {
+            Some((locks, key)) => {
+                match locks.claim(&key, lock_life(self.load_time.usual())).await {
                     Claimed::Mine(hold) => Some(hold),
                     Claimed::NoAnswer => None,
                     // Another node refreshes it: what it shares is looked for at the next look.

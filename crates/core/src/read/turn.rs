@@ -18,7 +18,7 @@ use crate::{
     limits,
     receipt::ServedBy,
     stats::FillLock,
-    tier::{Entry, jittered},
+    tier::{Entry, LockKey, jittered},
 };
 
 /// How many looks fit into a load's usual time.
@@ -84,11 +84,18 @@ where
         }
     }
 
+    /// What is locked before `key` is loaded; none while this node is in no epoch, and could use nothing that others share.
+    pub(super) fn lock_key(&self, key: &Key) -> Option<LockKey> {
+        let (epoch, class) = (self.ledger.epoch()?, self.wanted().class_digest);
+        let world = std::array::from_fn(|i| epoch.as_bytes()[i] ^ class[i]);
+        Some(LockKey { entry: self.remote_key(key), world })
+    }
+
     /// Waits for this node's turn, or for what another node shares, as long as that can pay. Somebody on `flight` who may
     /// not wait ends it.
     pub(super) async fn turn(&self, key: &Key, flight: &Flight<V>) -> Turn<V> {
         let Some(locks) = self.fleet_locks() else { return Turn::Load(None) };
-        let place = self.remote_key(key);
+        let Some(place) = self.lock_key(key) else { return Turn::Load(None) };
         let usual = self.load_time.usual();
         let life = lock_life(usual);
         let alone = |why| {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use self::locks::Held;
 use super::{
-    FillLocks,
+    FillLocks, LockKey,
     remote::{RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier},
 };
 use crate::env::{BoxFuture, Clock, Nanos};
@@ -99,7 +99,8 @@ struct State {
     script: VecDeque<Option<Fault>>,
     draws: u64,
     injected: u64,
-    locks: HashMap<RemoteKey, Held>,
+    locks: HashMap<LockKey, Held>,
+    planted_locks: HashMap<RemoteKey, Held>,
 }
 
 /// Newest first in a key's list.

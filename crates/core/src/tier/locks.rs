@@ -34,6 +34,16 @@ impl fmt::Debug for LockOwner {
     }
 }
 
+/// What is locked: the load of an entry, among nodes that can use what one of them shares.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LockKey {
+    /// The entry.
+    pub entry: RemoteKey,
+    /// Whatever else decides whether an entry can be used: epoch of the source, plan and shape of the class. Nodes that
+    /// differ in it have nothing to wait for from each other.
+    pub world: [u8; 16],
+}
+
 /// What a claim came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -52,7 +62,7 @@ pub trait FillLocks: Send + Sync {
     /// Takes the lock of `key` for `life` if nobody has it.
     fn claim<'a>(
         &'a self,
-        key: &'a RemoteKey,
+        key: &'a LockKey,
         owner: LockOwner,
         life: Duration,
     ) -> BoxFuture<'a, RemoteResult<Claim>>;
@@ -60,13 +70,13 @@ pub trait FillLocks: Send + Sync {
     /// Gives the lock another `life`, from now on. False if `owner` does not have it any more.
     fn extend<'a>(
         &'a self,
-        key: &'a RemoteKey,
+        key: &'a LockKey,
         owner: LockOwner,
         life: Duration,
     ) -> BoxFuture<'a, RemoteResult<bool>>;
 
     /// Ends the lock if `owner` has it, else does nothing.
-    fn release<'a>(&'a self, key: &'a RemoteKey, owner: LockOwner) -> BoxFuture<'a, RemoteResult<()>>;
+    fn release<'a>(&'a self, key: &'a LockKey, owner: LockOwner) -> BoxFuture<'a, RemoteResult<()>>;
 }
 
 #[cfg(test)]

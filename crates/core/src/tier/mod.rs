@@ -12,7 +12,7 @@ pub mod remote;
 
 pub use entry::{Entry, Stay};
 pub use life::jittered;
-pub use locks::{Claim, FillLocks, LockOwner};
+pub use locks::{Claim, FillLocks, LockKey, LockOwner};
 pub use memory::{Departures, Insertion, MemoryConfig, MemoryTier, Policy, Reason, Uses, Weighed};
 pub use remote::{
     RemoteError, RemoteKey, RemoteOperation, RemotePlace, RemotePut, RemoteResult, RemoteServer, RemoteTier,

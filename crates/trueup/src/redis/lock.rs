@@ -1,7 +1,7 @@
 //! Fill locks: `SET NX PX`, extended and released by their owner alone.
 //!
-//! A lock lies on the server that holds its entry, under a name of its own: `trueup:lock:{NAME OF THE ENTRY}`, whose braces put it
-//! into the same slot.
+//! A lock lies on the server that holds its entry, under a name of its own: `trueup:lock:{NAME OF THE ENTRY}:WORLD`, whose braces
+//! put it into the same slot.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use compact_str::{CompactString, ToCompactString as _, format_compact};
 use redis::{Cmd, Script, Value};
 use trueup_core::{
     env::BoxFuture,
-    tier::{Claim, FillLocks, LockOwner, RemoteError, RemoteKey, RemoteOperation, RemoteResult},
+    tier::{Claim, FillLocks, LockKey, LockOwner, RemoteError, RemoteOperation, RemoteResult},
 };
 
 use super::{
@@ -67,12 +67,7 @@ impl LockScripts {
         let (text, script) = &self.0[act as usize];
         let owner = owner.to_compact_string();
         match how {
-            PutHow::Digest => arguments(
-                redis::cmd("EVALSHA").arg(script.get_hash()),
-                name,
-                &owner,
-                life,
-            ),
+            PutHow::Digest => arguments(redis::cmd("EVALSHA").arg(script.get_hash()), name, &owner, life),
             PutHow::Text => arguments(redis::cmd("EVAL").arg(text), name, &owner, life),
             PutHow::Plain => match act {
                 LockAct::Claim => redis::cmd("SET")
@@ -112,16 +107,16 @@ impl RedisTier {
     async fn act(
         &self,
         act: LockAct,
-        key: &RemoteKey,
+        key: &LockKey,
         owner: LockOwner,
         life: Duration,
     ) -> RemoteResult<(Value, u16)> {
         let (operation, deadline) = (RemoteOperation::Lock, self.deadline(RemoteOperation::Lock));
-        let entry = key.to_compact_string();
+        let entry = key.entry.to_compact_string();
         // The slot of the entry: that of what stands in the braces.
         let slot = if self.servers.map().is_cluster() { slot_of(&entry) } else { 0 };
         let ask = Ask::Lock { act, owner, life, how: PutHow::Digest };
-        let job = Job { index: 0, name: lock_name(&entry), slot, ask };
+        let job = Job { index: 0, name: lock_name(&entry, &key.world), slot, ask };
         let outcome = self.servers.run(vec![job], operation, &deadline).await.pop();
         let nothing = || RemoteError::Protocol {
             operation,
@@ -133,14 +128,14 @@ impl RedisTier {
 }
 
 /// The lock's name, in the slot of its entry.
-fn lock_name(entry: &str) -> CompactString {
-    format_compact!("trueup:lock:{{{entry}}}")
+fn lock_name(entry: &str, world: &[u8; 16]) -> CompactString {
+    format_compact!("trueup:lock:{{{entry}}}:{:032x}", u128::from_be_bytes(*world))
 }
 
 impl FillLocks for RedisTier {
     fn claim<'a>(
         &'a self,
-        key: &'a RemoteKey,
+        key: &'a LockKey,
         owner: LockOwner,
         life: Duration,
     ) -> BoxFuture<'a, RemoteResult<Claim>> {
@@ -152,7 +147,7 @@ impl FillLocks for RedisTier {
 
     fn extend<'a>(
         &'a self,
-        key: &'a RemoteKey,
+        key: &'a LockKey,
         owner: LockOwner,
         life: Duration,
     ) -> BoxFuture<'a, RemoteResult<bool>> {
@@ -166,7 +161,7 @@ impl FillLocks for RedisTier {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a RemoteKey, owner: LockOwner) -> BoxFuture<'a, RemoteResult<()>> {
+    fn release<'a>(&'a self, key: &'a LockKey, owner: LockOwner) -> BoxFuture<'a, RemoteResult<()>> {
         Box::pin(async move {
             match self.act(LockAct::Release, key, owner, Duration::ZERO).await? {
                 (Value::Int(_) | Value::SimpleString(_), _) => Ok(()),
@@ -182,8 +177,8 @@ mod tests {
 
     #[test]
     fn the_names_of_lock_and_entry_are_of_one_slot() {
-        let name = lock_name("trueup:user:00");
-        assert_eq!(name, "trueup:lock:{trueup:user:00}");
+        let name = lock_name("trueup:user:00", &[0xab; 16]);
+        assert_eq!(name, format!("trueup:lock:{{trueup:user:00}}:{}", "ab".repeat(16)));
         let tag = name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
         assert_eq!(tag, Some("trueup:user:00"), "what a cluster hashes");
     }

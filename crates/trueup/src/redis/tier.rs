@@ -9,8 +9,8 @@ use tokio::sync::{Notify, watch};
 use trueup_core::{
     env::{BoxFuture, Clock, Task},
     tier::{
-        FillLocks, RemoteError, RemoteKey, RemoteOperation, RemotePlace, RemotePut, RemoteResult, RemoteServer,
-        RemoteTier,
+        FillLocks, RemoteError, RemoteKey, RemoteOperation, RemotePlace, RemotePut, RemoteResult,
+        RemoteServer, RemoteTier,
     },
 };
 

@@ -6,13 +6,18 @@ use rustix::process::Signal;
 use trueup::redis::{Redis, RedisOptions};
 use trueup_core::{
     env::Clock,
-    tier::{Claim, FillLocks, LockOwner, RemoteError, RemoteTier as _},
+    tier::{Claim, FillLocks, LockKey, LockOwner, RemoteError, RemoteTier as _},
 };
 
-use super::support::{blocking, cluster, key, options, patient, server, tier, until};
+use super::support::{blocking, cluster, options, patient, server, tier, until};
 
 /// So long that a busy machine does not end it by itself.
 const LONG: Duration = Duration::from_secs(60);
+
+/// A lock of its own for each number.
+fn key(number: u32) -> LockKey {
+    LockKey { entry: super::support::key(number), world: [7; 16] }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_owner_at_a_time_until_it_releases_or_its_time_is_over() {
@@ -47,10 +52,10 @@ async fn one_owner_at_a_time_until_it_releases_or_its_time_is_over() {
         (names, server)
     })
     .await;
-    assert_eq!(names.0, format!("trueup:lock:{{{key}}}"));
+    assert_eq!(names.0, format!("trueup:lock:{{{}}}:{}", key.entry, "07".repeat(16)));
     assert_eq!(locks.claim(&key, a, LONG).await, Ok(Claim::Held { left: Duration::MAX }));
     assert_eq!(locks.extend(&key, a, LONG).await, Ok(false));
-    assert_eq!(tier.get(&key).await, Ok(None));
+    assert_eq!(tier.get(&key.entry).await, Ok(None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +82,11 @@ async fn without_scripts_a_lock_is_taken_plainly_and_ends_by_itself() {
         let (key, a, b) = (key(number), LockOwner::random(), LockOwner::random());
         let life = Duration::from_secs(2);
         assert_eq!(locks.claim(&key, a, life).await, Ok(Claim::Mine), "{user}");
-        assert_eq!(locks.claim(&key, b, life).await, Ok(Claim::Held { left: life }), "{user}: as long as it can be");
+        assert_eq!(
+            locks.claim(&key, b, life).await,
+            Ok(Claim::Held { left: life }),
+            "{user}: as long as it can be"
+        );
         assert_eq!(locks.extend(&key, a, life).await, Ok(extends), "{user}");
         locks.release(&key, b).await.unwrap();
         assert!(matches!(locks.claim(&key, b, life).await, Ok(Claim::Held { .. })), "{user}");
@@ -112,11 +121,11 @@ async fn in_a_cluster_a_lock_lies_with_its_entry() {
         }
     }
     assert_eq!(tier.stats().redirects, 0, "each was asked for where it lies");
-    let names: Vec<String> = (0..10).map(|number| key(number).to_string()).collect();
+    let names: Vec<String> = (0..10).map(|number| key(number).entry.to_string()).collect();
     blocking(move || {
         for name in names {
             let slot = |name: &str| cluster.nodes()[0].cli(&["CLUSTER", "KEYSLOT", name]).unwrap();
-            assert_eq!(slot(&name), slot(&format!("trueup:lock:{{{name}}}")));
+            assert_eq!(slot(&name), slot(&format!("trueup:lock:{{{name}}}:00")));
         }
     })
     .await;

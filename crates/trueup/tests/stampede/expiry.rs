@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use trueup::{catalog::Demand, engine::{env::Clock, key::Key}};
+use trueup::{
+    catalog::Demand,
+    engine::{env::Clock, key::Key},
+};
 
 use super::support::{Node, servers};
 
@@ -54,7 +57,10 @@ fn share(count: u64) -> f64 {
 async fn keys_loaded_together_do_not_end_together() {
     let servers = servers(KEYS).await;
     let url = servers.postgres.url();
-    println!("| {KEYS} keys, life {LIFE_S} s, stepped clock | reloads in {} s | busiest second | of all keys | renewed |", LIFE_S + 2);
+    println!(
+        "| {KEYS} keys, life {LIFE_S} s, stepped clock | reloads in {} s | busiest second | of all keys | renewed |",
+        LIFE_S + 2
+    );
     println!("|---|---|---|---|---|");
     let mut busiest = Vec::new();
     for (name, more) in [

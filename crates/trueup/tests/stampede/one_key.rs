@@ -79,6 +79,7 @@ async fn storm(servers: &Servers, count: usize, more: &str) -> Rounds {
         let after: u64 = nodes.iter().map(Node::loads).sum();
         rounds.add(after - before, took);
     }
+    nodes.iter().for_each(Node::debug);
     shut_down(nodes).await;
     rounds
 }
@@ -93,7 +94,9 @@ async fn shut_down(nodes: Vec<Node>) {
 #[ignore = "a figure: a minute on real servers"]
 async fn a_thousand_readers_of_one_expired_key() {
     let servers = servers(10).await;
-    println!("| {READERS} readers at once, load {LOAD:?}, {ROUNDS} rounds | loads: median (worst) | p99: median (in loads) | p99: worst | longest of all |");
+    println!(
+        "| {READERS} readers at once, load {LOAD:?}, {ROUNDS} rounds | loads: median (worst) | p99: median (in loads) | p99: worst | longest of all |"
+    );
     println!("|---|---|---|---|---|");
     let naive = Naive::new(&servers).await;
     let mut rounds = Rounds::default();
@@ -130,7 +133,10 @@ async fn with_early_or_background_refresh_no_read_waits() {
     const CROWDS: usize = 60;
     const PAUSE: Duration = Duration::from_millis(200);
     let servers = servers(10).await;
-    println!("| {READERS} readers every {PAUSE:?} for {} s, life {LIFE:?} | loads | reads that waited | p99 | longest |", CROWDS / 5);
+    println!(
+        "| {READERS} readers every {PAUSE:?} for {} s, life {LIFE:?} | loads | reads that waited | p99 | longest |",
+        CROWDS / 5
+    );
     println!("|---|---|---|---|---|");
     for (name, more) in [
         ("refresh = \"wait\"", ""),
@@ -147,6 +153,7 @@ async fn with_early_or_background_refresh_no_read_waits() {
             took.extend(node.crowd(READERS, 1).await);
         }
         let waited = waited(&node) - before;
+        node.debug();
         println!(
             "| {name} | {} | {waited} | {:.1} ms | {:.1} ms |",
             node.loads() - loads,
@@ -178,7 +185,8 @@ async fn when_the_owner_of_the_fill_lock_is_killed_the_rest_answer_within_two_lo
         // A node of its own in a runtime of its own.
         let (ready, mut is_ready) = tokio::sync::mpsc::channel(1);
         let (go, mut goes) = tokio::sync::mpsc::channel::<()>(1);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let task = async move {
             let owner = Node::start(&url, Some(&remote), &plan, Clock::system()).await;
             owner.warm(1).await;
@@ -209,11 +217,15 @@ async fn when_the_owner_of_the_fill_lock_is_killed_the_rest_answer_within_two_lo
         let after: u64 = rest.iter().map(Node::loads).sum();
         rounds.add(after - before, took.into_iter().flatten().collect());
     }
-    println!("| the owner killed after half a load, {ROUNDS} rounds | loads of the rest: median (worst) | p99: median (in loads) | p99: worst | longest of all |");
+    println!(
+        "| the owner killed after half a load, {ROUNDS} rounds | loads of the rest: median (worst) | p99: median (in loads) | p99: worst | longest of all |"
+    );
     println!("|---|---|---|---|---|");
     rounds.row("2 nodes left, 1,000 readers");
-    let taken_over: u64 =
-        rest.iter().map(|node| node.counts().stampede.locks.iter().find(|(o, _)| *o == "taken_over").unwrap().1).sum();
+    let taken_over: u64 = rest
+        .iter()
+        .map(|node| node.counts().stampede.locks.iter().find(|(o, _)| *o == "taken_over").unwrap().1)
+        .sum();
     println!("taken over: {taken_over} of {ROUNDS}");
     let p99 = quantile(&mut rounds.p99, 0.5);
     assert!(p99 <= LOAD * 2, "p99 {p99:?}");

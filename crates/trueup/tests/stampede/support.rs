@@ -1,7 +1,10 @@
 //! Nodes over a real database and a real remote tier.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
 use trueup::{
     Plan,
     catalog::{
@@ -11,12 +14,15 @@ use trueup::{
     engine::{
         cache::CacheBuilder,
         entry::KeyRing,
-        env::{Clock, Nanos},
+        env::{Clock, Nanos, Task, spawn},
         key::Key,
         receipt::ServedBy,
         stats::ClassCounts,
     },
-    postgres::{FeedPlan, Postgres, PostgresOptions},
+    postgres::{
+        FeedOptions, FeedPlan, Postgres, PostgresOptions,
+        fleet::{Fleet, FleetOptions, respond},
+    },
     redis::{Redis, RedisOptions},
 };
 use trueup_testbed as testbed;
@@ -51,11 +57,19 @@ pub(crate) async fn servers(rows: u32) -> Servers {
 pub(crate) struct Node {
     pub(crate) catalog: Catalog,
     pub(crate) clock: Clock,
+    _serving: Option<Task>,
 }
 
 impl Node {
+    /// A node; with a remote tier it is one of a fleet, because entries are of use to nodes that follow one slot alone.
     pub(crate) async fn start(url: &str, redis: Option<&str>, plan: &str, clock: Clock) -> Self {
-        let postgres = Postgres::connect(url, PostgresOptions::default()).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fleet = FleetOptions { advertise: Some(format!("http://{address}")), ..FleetOptions::default() };
+        let feed = FeedOptions { fleet: redis.map(|_| fleet), ..FeedOptions::default() };
+        let options = PostgresOptions { feed, ..PostgresOptions::default() };
+        let postgres = Postgres::connect(url, options).await.unwrap();
+        let serving = postgres.fleet().map(|fleet| spawn("serving followers", serve(listener, fleet)));
         let plan = Plan::parse("test", plan, &[]).unwrap();
         FeedPlan::new(&postgres, &install_options(&plan)).await.unwrap().apply().await.unwrap();
         postgres.look_at_catalogue().await.unwrap();
@@ -69,7 +83,7 @@ impl Node {
         let cache = cache.start();
         tokio::time::timeout(PATIENCE, cache.ready()).await.unwrap();
         let builder = add_classes(CatalogBuilder::new(cache), &postgres, &plan).await.unwrap();
-        Self { catalog: builder.build(), clock }
+        Self { catalog: builder.build(), clock, _serving: serving }
     }
 
     pub(crate) fn class(&self) -> Arc<CatalogClass> {
@@ -84,6 +98,15 @@ impl Node {
         self.class().cached().unwrap().stats().counts()
     }
 
+    /// What became of everything, for whoever looks into a figure that is not as expected.
+    pub(crate) fn debug(&self) {
+        if std::env::var_os("STAMPEDE_DEBUG").is_some() {
+            let counts = self.counts();
+            println!("{:?} {:?} {:?} {:?}", counts.served, counts.misses, counts.rejected, counts.stampede);
+            println!("{:?} {:?}", self.catalog.cache().remote_counts(), self.catalog.cache().status());
+        }
+    }
+
     /// Loads that the database was asked for.
     pub(crate) fn loads(&self) -> u64 {
         self.counts().loads.iter().map(|(_, durations)| durations.count()).sum()
@@ -96,10 +119,14 @@ impl Node {
 
     /// Reads until memory answers: a node that has just started keeps nothing until it has seen what was under way.
     pub(crate) async fn warm(&self, id: u32) {
-        until("an answer from memory", || async {
-            (self.read(id).await.0 == ServedBy::L1).then_some(())
-        })
-        .await;
+        // Twice: a class that has just been opened is begun anew when the source is asked the next time.
+        for pause in [Duration::ZERO, Duration::from_millis(600)] {
+            tokio::time::sleep(pause).await;
+            until("an answer from memory", || async {
+                (self.read(id).await.0 == ServedBy::L1).then_some(())
+            })
+            .await;
+        }
     }
 
     /// Many readers at once; how long each of them took.
@@ -109,6 +136,19 @@ impl Node {
             tasks.spawn(timed(self.class(), self.key(id), Clock::system()));
         }
         tasks.join_all().await.into_iter().map(|(_, took)| took).collect()
+    }
+}
+
+async fn serve(listener: TcpListener, fleet: Fleet) {
+    while let Ok((socket, _)) = listener.accept().await {
+        let fleet = fleet.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let fleet = fleet.clone();
+            async move { Ok::<_, Infallible>(respond(&fleet, request.uri()).await) }
+        });
+        spawn("a follower", async move {
+            drop(http1::Builder::new().serve_connection(TokioIo::new(socket), service).await);
+        });
     }
 }
 

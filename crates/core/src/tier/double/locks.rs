@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fault, RemoteDouble, timed_out, unavailable};
 use crate::{
     env::{BoxFuture, Nanos},
-    tier::{Claim, FillLocks, LockOwner, RemoteKey, RemoteOperation, RemoteResult},
+    tier::{Claim, FillLocks, LockKey, LockOwner, RemoteKey, RemoteOperation, RemoteResult},
 };
 
 /// A lock as the double keeps it.
@@ -23,20 +23,22 @@ impl RemoteDouble {
         self
     }
 
-    /// Somebody unknown holds the lock of `key` for `life`, and will never extend nor release it.
+    /// Somebody unknown holds the lock of `key`, in every world, for `life`, and will never extend nor release it.
     pub fn plant_lock(&self, key: &RemoteKey, life: Duration) {
         let ends = Nanos(u64::try_from(life.as_nanos()).map_or(u64::MAX, |_| self.clock.now().after(life).0));
         let held = Held { owner: LockOwner::random(), ends };
-        self.state.lock().locks.insert(key.clone(), held);
+        self.state.lock().planted_locks.insert(key.clone(), held);
     }
 
     /// Whether somebody holds the lock of `key` now.
     pub fn is_locked(&self, key: &RemoteKey) -> bool {
         let now = self.clock.now();
-        self.state.lock().locks.get(key).is_some_and(|held| now < held.ends)
+        let state = self.state.lock();
+        let ours = state.locks.iter().filter(|(locked, _)| locked.entry == *key).map(|(_, held)| held);
+        ours.chain(state.planted_locks.get(key)).any(|held| now < held.ends)
     }
 
-    fn claim_now(&self, key: &RemoteKey, owner: LockOwner, life: Duration) -> RemoteResult<Claim> {
+    fn claim_now(&self, key: &LockKey, owner: LockOwner, life: Duration) -> RemoteResult<Claim> {
         let now = self.clock.now();
         let mut state = self.state.lock();
         let (fault, _) = state.draw(self.seed);
@@ -50,7 +52,9 @@ impl RemoteDouble {
             Some(Fault::Unavailable) => return Err(unavailable(RemoteOperation::Lock)),
             Some(Fault::TimeOut) | None => {}
         }
-        let claim = match state.locks.get(key).filter(|held| now < held.ends) {
+        let holders = [state.planted_locks.get(&key.entry), state.locks.get(key)];
+        let holder = holders.into_iter().flatten().find(|held| now < held.ends).copied();
+        let claim = match holder {
             Some(held) if held.owner != owner => {
                 let left = if held.ends.0 == u64::MAX { Duration::MAX } else { held.ends.since(now) };
                 Claim::Held { left }
@@ -67,7 +71,7 @@ impl RemoteDouble {
 impl FillLocks for RemoteDouble {
     fn claim<'a>(
         &'a self,
-        key: &'a RemoteKey,
+        key: &'a LockKey,
         owner: LockOwner,
         life: Duration,
     ) -> BoxFuture<'a, RemoteResult<Claim>> {
@@ -79,7 +83,7 @@ impl FillLocks for RemoteDouble {
 
     fn extend<'a>(
         &'a self,
-        key: &'a RemoteKey,
+        key: &'a LockKey,
         owner: LockOwner,
         life: Duration,
     ) -> BoxFuture<'a, RemoteResult<bool>> {
@@ -92,7 +96,7 @@ impl FillLocks for RemoteDouble {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a RemoteKey, owner: LockOwner) -> BoxFuture<'a, RemoteResult<()>> {
+    fn release<'a>(&'a self, key: &'a LockKey, owner: LockOwner) -> BoxFuture<'a, RemoteResult<()>> {
         Box::pin(async move {
             self.pass_gate().await;
             let mut state = self.state.lock();
@@ -115,12 +119,13 @@ mod tests {
     async fn one_owner_at_a_time_until_it_releases_or_its_time_is_over() {
         let clock = Clock::stepped();
         let double = RemoteDouble::new(clock.clone(), 1).with_locks();
-        let key = RemoteKey::new("notes", [1; 32]);
+        let entry = RemoteKey::new("notes", [1; 32]);
+        let key = LockKey { entry: entry.clone(), world: [1; 16] };
         let [a, b] = [LockOwner::random(), LockOwner::random()];
         assert_eq!(double.claim(&key, a, LIFE).await, Ok(Claim::Mine));
         assert_eq!(double.claim(&key, b, LIFE).await, Ok(Claim::Held { left: LIFE }));
         FillLocks::release(&double, &key, b).await.unwrap();
-        assert!(double.is_locked(&key), "nobody releases the lock of another");
+        assert!(double.is_locked(&entry), "nobody releases the lock of another");
         clock.advance(LIFE / 2);
         assert_eq!(double.extend(&key, a, LIFE).await, Ok(true));
         clock.advance(LIFE / 2);
@@ -128,7 +133,10 @@ mod tests {
         clock.advance(LIFE / 2);
         assert_eq!(double.extend(&key, a, LIFE).await, Ok(false), "its time was over");
         assert_eq!(double.claim(&key, b, LIFE).await, Ok(Claim::Mine));
+        let elsewhere = LockKey { world: [2; 16], ..key.clone() };
+        assert_eq!(double.claim(&elsewhere, a, LIFE).await, Ok(Claim::Mine), "another world");
+        FillLocks::release(&double, &elsewhere, a).await.unwrap();
         FillLocks::release(&double, &key, b).await.unwrap();
-        assert!(!double.is_locked(&key));
+        assert!(!double.is_locked(&entry));
     }
 }

@@ -4,8 +4,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use proptest::prelude::*;
 use trueup_core::class::{
-    Case, ColdStart, Decision, Eviction, Kind, Parameter, Pattern, Repeated, StampedeScope, Strategy as Refresh,
-    Tags,
+    Case, ColdStart, Decision, Eviction, Kind, Parameter, Pattern, Repeated, StampedeScope,
+    Strategy as Refresh, Tags,
 };
 
 use super::*;
