@@ -21,8 +21,13 @@ use crate::{
     tier::{Entry, LockKey, jittered},
 };
 
-/// How many looks fit into a load's usual time.
-const LOOKS_PER_LOAD: u32 = 16;
+/// How many looks would fit into a load's usual time, while it is not over yet; and once it nearly is.
+const LOOKS_PER_LOAD: u32 = 8;
+const LOOKS_PER_LOAD_AT_ITS_END: u32 = 32;
+/// From which part of a load's usual time on its end is near, in quarters.
+const NEAR_QUARTERS: u32 = 3;
+/// One look in so many asks for the lock, too, although its time is not over: its owner may have failed.
+const CLAIM_EVERY: u32 = 4;
 /// Shortest pause between two looks.
 const LOOK_MIN: Duration = Duration::from_millis(2);
 /// Longest pause between two looks.
@@ -112,27 +117,37 @@ where
             Claimed::Theirs { left } => self.theirs(left),
         };
         let Some(_place) = self.fleet_waits.take() else { return alone(FillLock::GivenUp) };
-        let look = usual.map_or(LOOK_MAX, |usual| usual / LOOKS_PER_LOAD).clamp(LOOK_MIN, LOOK_MAX);
+        let began = self.clock.now();
+        let pause = || {
+            let pause = usual.map_or(LOOK_MAX, |usual| {
+                let is_near = self.clock.now().since(began) * 4 >= usual * NEAR_QUARTERS;
+                usual / if is_near { LOOKS_PER_LOAD_AT_ITS_END } else { LOOKS_PER_LOAD }
+            });
+            jittered(pause.clamp(LOOK_MIN, LOOK_MAX), LOOK_JITTER, random::number())
+        };
         let wait = usual.map_or(WAIT_UNKNOWN, |usual| (usual * WAIT_LOADS_MAX).max(WAIT_MIN));
-        let until = self.clock.now().after(wait.min(self.plan.hard_timeout));
-        loop {
+        let until = began.after(wait.min(self.plan.hard_timeout));
+        for look in 1_u32.. {
             if theirs.endless || self.clock.now() > until {
                 return alone(FillLock::GivenUp);
             }
             tokio::select! {
                 biased;
                 () = flight.hurried() => return alone(FillLock::Hurried),
-                () = tokio::time::sleep(jittered(look, LOOK_JITTER, random::number())) => {}
+                () = tokio::time::sleep(pause()) => {}
             }
             if let Some(found) = self.look_for(key).await {
                 return Turn::Found(found);
+            }
+            if self.clock.now() < theirs.ends && !look.is_multiple_of(CLAIM_EVERY) {
+                continue;
             }
             match claim().await {
                 Claimed::Theirs { left } => theirs = self.theirs(left),
                 Claimed::NoAnswer => return alone(FillLock::Unavailable),
                 Claimed::Mine(hold) => {
                     let found = if self.clock.now() < theirs.ends {
-                        self.look_again(key, flight, look).await
+                        self.look_again(key, flight).await
                     } else {
                         self.look_for(key).await
                     };
@@ -144,6 +159,8 @@ where
                 }
             }
         }
+        // Not reached: so many looks take years.
+        Turn::Load(None)
     }
 
     fn theirs(&self, left: Duration) -> Theirs {
@@ -159,7 +176,7 @@ where
     }
 
     /// The same, several times within a short while: this node may not know yet as much as the one that has shared.
-    async fn look_again(&self, key: &Key, flight: &Flight<V>, look: Duration) -> Option<Filled<V>> {
+    async fn look_again(&self, key: &Key, flight: &Flight<V>) -> Option<Filled<V>> {
         let until = self.clock.now().after(RELEASED_WITHIN);
         loop {
             let found = self.look_for(key).await;
@@ -169,7 +186,7 @@ where
             tokio::select! {
                 biased;
                 () = flight.hurried() => return None,
-                () = tokio::time::sleep(look) => {}
+                () = tokio::time::sleep(LOOK_MIN) => {}
             }
         }
     }

@@ -195,8 +195,7 @@ async fn when_the_owner_of_the_fill_lock_is_killed_the_rest_answer_within_two_lo
             owner.read(1).await;
             unreachable!("it is killed before");
         };
-        #[expect(clippy::disallowed_methods, reason = "a task of the runtime that is killed")]
-        let _ = runtime.spawn(task);
+        drop(runtime.spawn(task));
         is_ready.recv().await.unwrap();
         expire(&rest).await;
         let before: u64 = rest.iter().map(Node::loads).sum();
