@@ -273,6 +273,28 @@ impl Feed {
         }
     }
 
+    /// A load may have seen everything up to `upper`: where that is more than has been applied, whoever asks the source asks
+    /// again soon, for the entry waits for it.
+    pub(crate) fn seen(&self, upper: Position) {
+        if upper > self.applied() {
+            self.signals.moved.notify_waiters();
+        }
+    }
+
+    /// Returns when there is more than `position` to know: the feed has been applied beyond it, a load may have seen more, or
+    /// the epoch has moved.
+    pub async fn until_beyond(&self, position: Position) {
+        let epoch = self.epoch();
+        loop {
+            let moved = self.signals.moved.notified();
+            let told = self.ledger.told();
+            if self.applied() > position || told > position || self.epoch() != epoch {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// Returns when the primary certainly shows everything that ends at or below `position`, or once the epoch has moved.
     pub async fn until_visible(&self, position: Position) {
         let epoch = self.epoch();

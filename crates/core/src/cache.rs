@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::{
     apply::{Feed, FeedStats},
-    class::{CacheablePlan, ColdStart, Pattern, Strategy},
+    class::{CacheablePlan, ColdStart, Pattern},
     entry::{CacheValue, KeyRing},
     env::{self, Clock, Task},
     error::ClassError,
@@ -210,7 +210,7 @@ impl Cache {
         }
         let stand_ins =
             StandIns::new(&plan).map_err(|why| ClassError::Fallback { class: plan.name.clone(), why })?;
-        let (core, samples) = ClassCore::new(ClassParts {
+        let (core, background) = ClassCore::new(ClassParts {
             plan,
             form,
             loader,
@@ -225,7 +225,7 @@ impl Cache {
         });
         let mut tasks = inner.tasks.lock();
         tasks.push(core.purge_every(PURGE_EVERY));
-        tasks.extend(samples.map(|samples| samples.check_all(&core)));
+        tasks.extend(background.start(&core));
         tasks.extend(core.keep_filter(&inner.filters, share));
         tasks.extend(core.watch_hit_rate());
         Ok(Class::new(core))
@@ -387,8 +387,6 @@ fn admission(plan: &CacheablePlan) -> Result<Option<Admission>, ClassError> {
 
 /// What to write instead of the patterns that are not supported.
 const READ_THROUGH: &str = "write `pattern = \"read-through\"`";
-/// What to write instead of the refreshes that are not supported.
-const WAIT: &str = "write `refresh = \"wait\"`";
 
 /// What a plan may ask and this version does not do is refused, not ignored.
 fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
@@ -401,11 +399,6 @@ fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
         Pattern::WriteBehind { .. } => {
             return Err(unsupported("pattern = \"write-behind\"", READ_THROUGH));
         }
-    }
-    match plan.stampede.strategy {
-        Strategy::Wait => {}
-        Strategy::Early { .. } => return Err(unsupported("refresh = \"early\"", WAIT)),
-        Strategy::Background { .. } => return Err(unsupported("refresh = \"background\"", WAIT)),
     }
     match plan.cold_start {
         ColdStart::Empty => Ok(()),

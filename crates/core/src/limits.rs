@@ -20,3 +20,13 @@ pub const KEY_INPUT_BYTES_MAX: usize = 8 << 10;
 pub const KEY_PARAMETERS_MAX: usize = 256;
 /// Most scope dimensions or column parts one class may declare.
 pub const KEY_PARTS_MAX: usize = 32;
+/// Most readers that wait for one load of a key; beyond, a reader is shed.
+pub const FLIGHT_WAITERS_MAX: usize = 10_000;
+/// Most readers of one class that wait for loads that others have begun; beyond, a reader is shed.
+pub const CLASS_WAITERS_MAX: usize = 20_000;
+/// Most keys of one class that are kept warm by background refresh.
+pub const HOT_KEYS_MAX: usize = 1_024;
+/// Most refreshes of one class under way at once on a node, and never more than a quarter of its loads.
+pub const REFRESHES_MAX: u32 = 16;
+/// Most loads of one class that wait for another node's at once; beyond, a load waits for nobody.
+pub const FLEET_WAITS_MAX: usize = 1_024;

@@ -6,8 +6,8 @@ use compact_str::CompactString;
 
 use super::{
     AdmissionPlan, AtRest, Bloom, ClassPlan, ColdStart, Eviction, Fallback, Invalidation, Measurement,
-    Origin, Parameter, Pattern, PlanErrors, Priority, Purpose, Rows, Stampede, Strategy, Tags, Unicode,
-    Unknown, check,
+    Origin, Parameter, Pattern, PlanErrors, Priority, Purpose, Rows, Stampede, StampedeScope, Strategy, Tags,
+    Unicode, Unknown, check,
 };
 
 /// A class plan in the making. What is not stated gets a safe default; what has none is demanded by
@@ -43,6 +43,7 @@ pub struct ClassPlanBuilder {
     pub(super) pattern: Option<Pattern>,
     pub(super) invalidation: Option<Invalidation>,
     pub(super) strategy: Option<Strategy>,
+    pub(super) stampede_scope: Option<StampedeScope>,
     pub(super) loads_max: Option<NonZeroU32>,
     pub(super) never_columns: Vec<CompactString>,
     pub(super) allowed: Vec<CompactString>,
@@ -108,6 +109,7 @@ impl ClassPlanBuilder {
             pattern: None,
             invalidation: None,
             strategy: None,
+            stampede_scope: None,
             loads_max: None,
             never_columns: Vec::new(),
             allowed: Vec::new(),
@@ -269,9 +271,10 @@ impl ClassPlanBuilder {
         self
     }
 
-    /// What happens as an entry nears its end, and how many loads may be in flight.
+    /// What happens as an entry nears its end, among whom a key is loaded once, and how many loads may be in flight.
     pub fn stampede(mut self, stampede: Stampede) -> Self {
         self.strategy = Some(stampede.strategy);
+        self.stampede_scope = Some(stampede.scope);
         self.loads_max = Some(stampede.loads_max);
         self
     }
@@ -292,6 +295,8 @@ impl ClassPlanBuilder {
         invalidation: Invalidation;
         /// What happens as an entry nears its end.
         strategy: Strategy;
+        /// Among whom a key is loaded once at a time.
+        stampede_scope: StampedeScope;
         /// Most loads of the class in flight at once on a node.
         loads_max: NonZeroU32;
         /// What a new node does.

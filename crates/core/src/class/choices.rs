@@ -136,13 +136,41 @@ impl FromStr for Group {
 pub struct Stampede {
     /// What happens as an entry nears its end.
     pub strategy: Strategy,
+    /// Who takes part in "one load of a key".
+    pub scope: StampedeScope,
     /// Most loads of the class in flight at once on a node.
     pub loads_max: NonZeroU32,
 }
 
 impl Default for Stampede {
     fn default() -> Self {
-        Self { strategy: Strategy::Wait, loads_max: LOADS_MAX_DEFAULT }
+        Self { strategy: Strategy::Wait, scope: StampedeScope::Node, loads_max: LOADS_MAX_DEFAULT }
+    }
+}
+
+/// Among whom a key is loaded once at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StampedeScope {
+    /// The readers of one node. Costs nothing.
+    #[default]
+    Node,
+    /// All nodes that share the remote tier: who is about to load asks for a lock there, and the others wait for what it
+    /// shares. Costs a round trip for each load, and pays where loads are slow and nodes are many. Without a remote tier, and
+    /// whenever the tier gives no answer, it is as [`Node`](Self::Node).
+    Fleet,
+}
+
+impl StampedeScope {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Node, Self::Fleet];
+
+    /// The choice as `trueup.toml` spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Fleet => "fleet",
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::{
     env::Nanos,
     key::{Key, KeyHashBuilder},
+    limits,
     receipt::ServedBy,
     source::LoadError,
     tier::Entry,
@@ -63,11 +64,30 @@ pub(crate) struct Flight<V> {
     sent: AtomicU64,
     ending: OnceLock<Ending<V>>,
     ended: Notify,
+    /// Somebody waits who must not wait for another node.
+    hurry: Notify,
+    waiting: AtomicUsize,
 }
 
 impl<V> Flight<V> {
     fn new() -> Arc<Self> {
-        Arc::new(Self { sent: AtomicU64::new(0), ending: OnceLock::new(), ended: Notify::new() })
+        Arc::new(Self {
+            sent: AtomicU64::new(0),
+            ending: OnceLock::new(),
+            ended: Notify::new(),
+            hurry: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// From now on the load waits for no other node.
+    pub(crate) fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// Returns when [`Flight::hurry`] was called; for the one who loads.
+    pub(crate) async fn hurried(&self) {
+        self.hurry.notified().await;
     }
 
     /// Whether the query is certainly sent after `arrived`: if so its answer is true for a reader who arrived then. Ask
@@ -88,6 +108,41 @@ impl<V> Flight<V> {
             }
             ended.await;
         }
+    }
+}
+
+/// All readers of a class who wait for loads that others have begun.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd(AtomicUsize);
+
+/// A place among those who wait, left when dropped.
+pub(crate) struct Waiting<V> {
+    flight: Arc<Flight<V>>,
+    crowd: Arc<Crowd>,
+}
+
+impl<V> Waiting<V> {
+    /// None where so many wait for the load, or in the whole class, that one more is refused.
+    pub(crate) fn begin(flight: &Arc<Flight<V>>, crowd: &Arc<Crowd>) -> Option<Self> {
+        let below = |counter: &AtomicUsize, most: usize| {
+            let one_more = |count: usize| (count < most).then_some(count + 1);
+            counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+        };
+        if !below(&crowd.0, limits::CLASS_WAITERS_MAX) {
+            return None;
+        }
+        if !below(&flight.waiting, limits::FLIGHT_WAITERS_MAX) {
+            crowd.0.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Self { flight: Arc::clone(flight), crowd: Arc::clone(crowd) })
+    }
+}
+
+impl<V> Drop for Waiting<V> {
+    fn drop(&mut self) {
+        self.flight.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.crowd.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

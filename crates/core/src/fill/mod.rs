@@ -2,14 +2,21 @@
 
 mod filter;
 mod flight;
+mod hot;
 mod leases;
+mod load_time;
+mod locks;
 mod outbox;
 mod remote_counts;
+pub(crate) mod xfetch;
 
 pub(crate) use filter::{Absence, FilterBudget, KeeperParts, Share};
 pub use filter::{FILTER_BYTES_MAX_DEFAULT, FilterState, FilterStatus};
-pub(crate) use flight::{Ending, Filled, Flight, Flights, Lead, Role};
+pub(crate) use flight::{Crowd, Ending, Filled, Flight, Flights, Lead, Role, Waiting};
+pub(crate) use hot::{HotSet, Rest};
 pub use leases::{BadLease, LEASES_MAX, LeaseId};
 pub(crate) use leases::{Claim, Leases};
+pub(crate) use load_time::LoadTime;
+pub(crate) use locks::{Claimed, FleetLocks, Hold, LIFE_MAX, lock_life};
 pub(crate) use outbox::{Fetched, Looked, Outbox, Place, Wanted};
 pub use remote_counts::{Delays, REMOTE_BOUNDS_US, RemoteCounts};

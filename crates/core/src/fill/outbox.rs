@@ -9,9 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::remote_counts::{Counters, RemoteCounts, add};
+use super::{
+    locks::FleetLocks,
+    remote_counts::{Counters, RemoteCounts, add},
+};
 use crate::{
     class::AtRest,
     entry::{
@@ -41,6 +44,8 @@ pub(crate) struct Outbox {
     waiting: mpsc::Sender<Sharing>,
     waiting_bytes: AtomicUsize,
     counts: Counters,
+    /// Locks whose owners wait for what is written here; none where the tier has no locks.
+    locks: Option<Arc<FleetLocks>>,
 }
 
 /// A settled entry that waits to be sealed and written. Sealing is left to the writer: entries are shared from where the
@@ -132,6 +137,7 @@ impl Outbox {
             waiting,
             waiting_bytes: AtomicUsize::new(0),
             counts: Counters::default(),
+            locks: FleetLocks::new(&tier),
         };
         let outbox = Arc::new(outbox);
         let task = env::spawn("remote tier writer", write_all(tier, Arc::downgrade(&outbox), queue));
@@ -140,6 +146,11 @@ impl Outbox {
 
     pub(crate) fn counts(&self) -> RemoteCounts {
         self.counts.counts()
+    }
+
+    /// The locks by which nodes agree who loads a key.
+    pub(crate) const fn locks(&self) -> Option<&Arc<FleetLocks>> {
+        self.locks.as_ref()
     }
 
     pub(crate) fn servers(&self) -> Vec<RemoteServer> {
@@ -181,9 +192,22 @@ impl Outbox {
     fn queue(&self, sharing: Sharing) {
         let bytes = sharing.bytes();
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > WAITING_BYTES_MAX || self.waiting.try_send(sharing).is_err() {
+        let refused = if before.saturating_add(bytes) > WAITING_BYTES_MAX {
+            Some(sharing)
+        } else {
+            self.waiting.try_send(sharing).err().map(TrySendError::into_inner)
+        };
+        if let Some(sharing) = refused {
             self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             add(&self.counts.overflowed, 1);
+            self.done_with(&sharing.key);
+        }
+    }
+
+    /// The entry under `key` has been written, or never will be.
+    fn done_with(&self, key: &RemoteKey) {
+        if let Some(locks) = self.locks.as_ref().filter(|locks| locks.any_held()) {
+            locks.shared(key);
         }
     }
 
@@ -323,6 +347,7 @@ impl Outbox {
                 Err(error) => {
                     add(&self.counts.not_sealed, 1);
                     tracing::debug!(%error, "an entry is not shared");
+                    self.done_with(&sharing.key);
                 }
             }
             if bytes >= BATCH_BYTES {
@@ -334,9 +359,14 @@ impl Outbox {
 
     async fn write(&self, tier: &dyn RemoteTier, batch: Vec<RemotePut>) {
         let sizes: Vec<usize> = batch.iter().map(|put| put.envelope.len()).collect();
+        let keys: Vec<RemoteKey> = match &self.locks {
+            Some(locks) if locks.any_held() => batch.iter().map(|put| put.key.clone()).collect(),
+            _ => Vec::new(),
+        };
         let started = self.clock.now();
         let outcomes = tier.put_many(batch).await;
         self.counts.puts.took(self.clock.now().since(started));
+        keys.iter().for_each(|key| self.done_with(key));
         for (outcome, bytes) in outcomes.into_iter().zip(sizes) {
             match outcome {
                 Ok(()) => {

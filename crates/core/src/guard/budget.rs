@@ -17,6 +17,8 @@ const WAITING_PER_RUNNING: usize = 64;
 const LOAD_TIME_GUESS: Duration = Duration::from_millis(20);
 /// The longest wait that a refused reader is told, in milliseconds.
 const RETRY_AFTER_MS_MAX: u128 = 60_000;
+/// Part of all places that is kept free for readers: loads that nobody waits for leave so many.
+const RESERVED_PART: usize = 4;
 
 /// Lets a set number of loads run at once, has a bounded number wait for a bounded time, and sheds the rest.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(crate) struct Budget {
     running_max: u32,
     waiting: AtomicUsize,
     waiting_max: usize,
+    reserved: usize,
 }
 
 impl Budget {
@@ -35,7 +38,15 @@ impl Budget {
             running_max,
             waiting: AtomicUsize::new(0),
             waiting_max: running_max as usize * WAITING_PER_RUNNING,
+            reserved: running_max as usize / RESERVED_PART,
         }
+    }
+
+    /// A place for a load that nobody waits for; none while readers wait, or may soon.
+    pub(crate) fn acquire_idle(&self) -> Option<SemaphorePermit<'_>> {
+        let is_idle =
+            self.running.available_permits() > self.reserved && self.waiting.load(Ordering::Relaxed) == 0;
+        if is_idle { self.running.try_acquire().ok() } else { None }
     }
 
     /// A place among the running loads, within `wait_max`; it is free again when the permit is dropped.
@@ -106,6 +117,18 @@ mod tests {
         assert!(next.is_ok());
         let late = waiting.remove(0).await.unwrap_err();
         assert!(matches!(late, LoadError::Shed { why: ShedReason::WaitedTooLong, .. }), "{late}");
+    }
+
+    #[tokio::test]
+    async fn loads_that_nobody_waits_for_leave_a_quarter_of_the_places() {
+        let (budget, times) = (Budget::new(NonZeroU32::new(8).unwrap()), LoadTimes::default());
+        let idle: Vec<_> = std::iter::from_fn(|| budget.acquire_idle()).collect();
+        assert_eq!(idle.len(), 6);
+        let _reader = budget.acquire(Duration::from_secs(1), &times).await.unwrap();
+        drop(idle);
+        assert!(budget.acquire_idle().is_some());
+        let one = Budget::new(NonZeroU32::MIN);
+        assert!(one.acquire_idle().is_some(), "where there is one place, it is used");
     }
 
     fn still_pending<F: Future + Unpin>(mut future: F) -> F {

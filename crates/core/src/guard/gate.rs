@@ -53,6 +53,14 @@ impl Gate {
         Ok(Admission { _place: place, permit, times: &self.times })
     }
 
+    /// A place for a load that nobody waits for, at once or not at all.
+    pub(crate) async fn admit_idle(&self) -> Option<Admission<'_>> {
+        self.guard.check().ok()?;
+        let place = self.budget.acquire_idle()?;
+        let permit = self.guard.acquire(Priority::Sheddable, Duration::ZERO).await.ok()?;
+        Some(Admission { _place: place, permit, times: &self.times })
+    }
+
     /// A place for a load that no reader waits for: after all others.
     pub(crate) async fn idle(&self) -> Result<SourcePermit, LoadError> {
         self.guard.acquire(Priority::Sheddable, self.wait_max).await

@@ -13,7 +13,7 @@ mod source;
 pub use adaptive::LoadTimes;
 pub use breaker::{Breaker, BreakerConfig};
 pub(crate) use floor::{HitCounts, HitRateFloor, Turn};
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Admission, Gate};
 pub use limiter::{LimiterCounts, LimiterStatus};
 pub use rules::{CRITICAL_RESERVE_DEFAULT, LoadLimits, SOURCE_LOADS_MAX_DEFAULT};
 pub use source::{SourceGuard, SourceGuardStatus, SourcePermit};

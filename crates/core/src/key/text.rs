@@ -20,7 +20,8 @@ pub type KeyHashBuilder = foldhash::fast::RandomState;
 pub struct Key(CompactString);
 
 impl Key {
-    pub(super) fn from_canonical(text: CompactString) -> Self {
+    /// Only for a text that a form has made.
+    pub(crate) fn from_canonical(text: CompactString) -> Self {
         Self(text)
     }
 

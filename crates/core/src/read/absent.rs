@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Class, ClassCore, hit::receipt_of};
 use crate::{
     entry::CacheValue,
+    env::Nanos,
     key::Key,
     proof::{Epochs, Need, Proof, Tags},
     receipt::{Cached, ServedBy, content_version},
@@ -43,6 +44,7 @@ where
             load_time: Duration::ZERO,
             expires: proven.now,
             hard_expires: proven.now,
+            refresh_from: Nanos(u64::MAX),
         };
         let entry = Entry::new(canonical.clone(), None, content_version(None), size_of::<V>(), proof, stay);
         self.stats.served(ServedBy::Filter);

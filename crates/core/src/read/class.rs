@@ -2,14 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{StandIns, floor::FloorState, hit::Found, verify::Checker};
+use super::{
+    StandIns,
+    floor::FloorState,
+    hit::Found,
+    refresh::{Refresher, Refreshes},
+    turn::FleetWaits,
+    verify::{Checker, Samples},
+};
 use crate::{
     apply::Feed,
     class::{CacheablePlan, Eviction, PlanDigest},
     entry::{CacheValue, EpochId},
     env::{self, Clock},
     error::ReadError,
-    fill::{Absence, FilterBudget, FilterStatus, Flights, KeeperParts, Leases, Outbox, Share},
+    fill::{
+        Absence, Crowd, FilterBudget, FilterStatus, Flights, KeeperParts, Leases, LoadTime, Outbox, Share,
+    },
     guard::{Gate, SourceGuard},
     key::{CacheKey, Key, KeyForm},
     policy::Admission,
@@ -46,6 +55,10 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     /// Which keys are kept, if not all.
     pub(super) admission: Option<Admission>,
     pub(super) checker: Option<Checker<K>>,
+    pub(super) refresher: Option<Refresher<K>>,
+    pub(super) load_time: LoadTime,
+    pub(super) fleet_waits: FleetWaits,
+    pub(super) crowd: Arc<Crowd>,
     pub(super) need: Need,
     pub(super) provable: bool,
 }
@@ -63,6 +76,21 @@ pub(crate) struct ClassParts<K, V: CacheValue> {
     pub(crate) stand_ins: StandIns<V>,
     pub(crate) online_checks: bool,
     pub(crate) admission: Option<Admission>,
+}
+
+/// What a class does in the background, besides giving back memory.
+pub(crate) struct Background<K> {
+    samples: Option<Samples<K>>,
+    refreshes: Option<Refreshes<K>>,
+}
+
+impl<K: Clone + Send + Sync + 'static> Background<K> {
+    /// Starts all of it; it ends with the class.
+    pub(crate) fn start<V: CacheValue>(self, core: &Arc<ClassCore<K, V>>) -> impl Iterator<Item = env::Task> {
+        let checks = self.samples.map(|samples| samples.check_all(core));
+        let refreshes = self.refreshes.map(|refreshes| refreshes.run(core));
+        checks.into_iter().chain(refreshes)
+    }
 }
 
 /// A class of values, keyed by `K`: the typed way to read.
@@ -392,8 +420,8 @@ impl<K, V: CacheValue> ClassCore<K, V> {
 }
 
 impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
-    /// Builds a class; the samples are to be checked in the background, if there are any.
-    pub(crate) fn new(parts: ClassParts<K, V>) -> (Arc<Self>, Option<super::verify::Samples<K>>) {
+    /// Builds a class; the samples are to be checked in the background, if there are any, and entries refreshed.
+    pub(crate) fn new(parts: ClassParts<K, V>) -> (Arc<Self>, Background<K>) {
         let plan = parts.plan;
         let (checker, samples) = parts
             .online_checks
@@ -409,6 +437,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         );
         let stats: Arc<ClassStats> = Arc::default();
         let clock = parts.clock.clone();
+        let (refresher, refreshes) = Refresher::new(plan.stampede.strategy)
+            .map_or((None, None), |(refresher, refreshes)| (Some(refresher), Some(refreshes)));
         let core = Arc::new(Self {
             digest: plan.digest(),
             form: parts.form,
@@ -429,11 +459,15 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             absence: plan.bloom.map(Absence::new),
             admission: parts.admission,
             checker,
+            refresher,
+            load_time: LoadTime::default(),
+            fleet_waits: FleetWaits::default(),
+            crowd: Arc::default(),
             need: Need { max_staleness: plan.max_staleness, token: None },
             provable: plan.is_provable(),
             plan,
         });
-        (core, samples)
+        (core, Background { samples, refreshes })
     }
 
     /// Builds the filter of the keys there are, and keeps it, if the plan asks for one. `share` is its memory.

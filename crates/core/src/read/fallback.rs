@@ -43,6 +43,7 @@ impl<V: CacheValue> StandIns<V> {
                     load_time: Duration::ZERO,
                     expires: Nanos::ZERO,
                     hard_expires: Nanos::ZERO,
+                    refresh_from: Nanos(u64::MAX),
                 };
                 // Its key is nobody's: the value stands in for all of them.
                 let nobody = Key::nobody();

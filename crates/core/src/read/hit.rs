@@ -37,6 +37,8 @@ pub(super) struct Verdict {
     watermark: Position,
     age_ns: u64,
     proven: bool,
+    /// Its reader has drawn the lot: somebody is to load it before its end.
+    due: bool,
 }
 
 impl<V> Found<V> {
@@ -64,7 +66,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     #[inline]
     pub(super) fn hit(&self, key: &K, canonical: &str, need: &Need) -> Result<Found<V>, Missed<V>> {
         let tick = tick();
-        let started = tick.is_multiple_of(TIMED_ONE_IN).then(|| self.clock.now());
+        let started = tick.is_multiple_of(TIMED_ONE_IN).then(|| self.sampled(key, canonical));
         let Some(entry) = self.tier.get(canonical) else {
             let why = if self.remembered.contains(canonical) { Miss::Evicted } else { Miss::Cold };
             return Err(Missed { why, unproven: None });
@@ -85,10 +87,24 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
                 {
                     checker.sample(key, &Cached::new(Arc::clone(&entry), verdict.receipt()));
                 }
+                if verdict.due
+                    && let Some(refresher) = &self.refresher
+                {
+                    refresher.due(key, entry.canonical_key());
+                }
                 Ok(Found { entry, verdict })
             }
             Err(why) => Err(Missed { why: why.into(), unproven: Some(entry) }),
         }
+    }
+
+    /// One read in so many is looked at more closely: it is timed, and its key is one in use.
+    #[cold]
+    fn sampled(&self, key: &K, canonical: &str) -> Nanos {
+        if let Some(refresher) = &self.refresher {
+            refresher.seen(key, canonical);
+        }
+        self.clock.now()
     }
 
     /// Whether an entry from memory may be served, and with what receipt.
@@ -102,21 +118,22 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             return self.judge_age(entry, need);
         }
         let proven = self.ledger.check(entry.proof(), self.catalogue.number(), need, &self.clock)?;
-        if proven.now > entry.expires() {
-            self.renew(entry, proven.now)?;
-        }
-        Ok(Verdict { watermark: proven.at, age_ns: proven.age_ns(), proven: true })
+        let due = proven.now > entry.calm_until() && self.renew_or_refresh(entry, proven.now)?;
+        Ok(Verdict { watermark: proven.at, age_ns: proven.age_ns(), proven: true, due })
     }
 
-    /// At the end of its life a proven entry is renewed, not reloaded; its hard age bounds the unknown.
+    /// At the end of its life a proven entry is renewed, not reloaded; its hard age bounds the unknown. True if this reader is
+    /// to have it refreshed before that.
     #[cold]
-    fn renew(&self, entry: &Entry<V>, now: Nanos) -> Result<(), Unproven> {
-        if now > entry.hard_expires() {
-            return Err(Unproven::Expired);
+    fn renew_or_refresh(&self, entry: &Entry<V>, now: Nanos) -> Result<bool, Unproven> {
+        if now > entry.expires() {
+            if now > entry.hard_expires() {
+                return Err(Unproven::Expired);
+            }
+            entry.renew(now.after(self.life_in_memory(entry.is_absent())));
+            self.stats.renewed();
         }
-        entry.renew(now.after(self.life_in_memory(entry.is_absent())));
-        self.stats.renewed();
-        Ok(())
+        Ok(self.draws_refresh(entry, now))
     }
 
     /// Classes that no feed proves: an entry is good until its life ends, or until it is invalidated by name.
@@ -137,7 +154,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         if now > entry.expires() || Duration::from_nanos(age_ns) > need.max_staleness {
             return Err(Unproven::Expired);
         }
-        Ok(Verdict { watermark, age_ns, proven: false })
+        let due = now > entry.calm_until() && self.draws_refresh(entry, now);
+        Ok(Verdict { watermark, age_ns, proven: false, due })
     }
 }
 

@@ -11,12 +11,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::ClassCore;
+use super::{ClassCore, turn::Turn};
 use crate::{
     class::L2Plan,
     entry::CacheValue,
     env::{Nanos, random},
     fill::{Ending, Fetched, Filled, Lead, Outbox, Place, Wanted},
+    guard::Admission,
     key::{Key, KeyHashBuilder},
     proof::{Carrier, Ledger, Load, Proof, Rejected, Seen, Snapshot, Standing, Tags, Unproven},
     receipt::{ServedBy, content_version},
@@ -80,11 +81,24 @@ where
             return;
         }
         // Whoever is ahead of the feed, or of a node that does not know how far the source is, is helped by the primary alone.
-        let ending = match self.load(&lead, key, tiers).await {
+        self.load_in_turn(lead, key, tiers, tiers).await;
+    }
+
+    /// Loads one key, or takes what another node loads meanwhile if `others` may help, and ends the flight.
+    pub(super) async fn load_in_turn(&self, lead: Lead<V>, key: &K, others: bool, standby: bool) {
+        let turn = if others { self.turn(lead.key(), &lead.flight()).await } else { Turn::Load(None) };
+        let hold = match turn {
+            Turn::Load(hold) => hold,
+            Turn::Found(filled) => return lead.end(Ending::Filled(filled)),
+        };
+        let loaded = self.load(&lead, key, standby).await;
+        if let Some(hold) = hold {
+            self.done_loading(hold, loaded.as_ref().ok().map(|filled| &filled.entry));
+        }
+        lead.end(match loaded {
             Ok(filled) => Ending::Filled(filled),
             Err(error) => Ending::Failed(error),
-        };
-        lead.end(ending);
+        });
     }
 
     /// What memory holds by now (another load of the key may have ended since the reader looked), or else what another
@@ -105,6 +119,17 @@ where
 
     async fn load(&self, lead: &Lead<V>, key: &K, standby: bool) -> Result<Filled<V>, LoadError> {
         let admission = self.gate.admit().await?;
+        self.load_with(admission, lead, key, standby).await
+    }
+
+    /// The same, in a place that has been found for it.
+    pub(super) async fn load_with(
+        &self,
+        admission: Admission<'_>,
+        lead: &Lead<V>,
+        key: &K,
+        standby: bool,
+    ) -> Result<Filled<V>, LoadError> {
         let _counted = InFlight::begin(self);
         if standby && let Some(entry) = self.load_on_standby(lead, key).await {
             return Ok(Filled { entry, from: ServedBy::Source, at_once: false });
@@ -123,6 +148,7 @@ where
         admission.ended(result.as_ref().map(drop), took);
         let Loaded { value, tags, seen } = result?;
         self.note_found(value.is_some());
+        self.load_time.note(took);
         let entry = self.admit(load, lead.key().clone(), value, tags, seen, took);
         Ok(Filled { entry, from: ServedBy::Source, at_once: true })
     }
@@ -150,6 +176,7 @@ where
             self.feed.until_visible(upper).await;
             self.judge(&entry, &self.need).ok()?;
             self.stats.loaded(Ok(present), took);
+            self.load_time.note(took);
             if may_stay {
                 self.keep(&entry);
             }
@@ -207,7 +234,9 @@ where
             let entry = Arc::new(Entry::new(key, value, version, value_bytes, proof, stay));
             Arc::new(Settling { entry, share })
         };
+        let upper = seen.upper;
         let (settling, kept) = load.admit(tags, seen, build);
+        self.feed.seen(upper);
         (Arc::clone(&settling.entry), kept.map(|()| !refused))
     }
 
@@ -273,7 +302,7 @@ where
     }
 
     /// The entries that other nodes shared, where they are genuine and proven here.
-    async fn fetch(&self, keys: &[&Key]) -> Vec<Option<Arc<Entry<V>>>> {
+    pub(super) async fn fetch(&self, keys: &[&Key]) -> Vec<Option<Arc<Entry<V>>>> {
         let Some(outbox) = self.outbox.as_ref().filter(|_| !keys.is_empty()) else { return Vec::new() };
         let started = self.clock.now();
         let places: Vec<RemoteKey> = keys.iter().map(|key| self.remote_key(key)).collect();
@@ -304,12 +333,15 @@ where
         // Nobody here knows when it was loaded. A proof needs no such time; an age has to do with the wall clocks'.
         stay.loaded =
             if self.provable { Nanos::ZERO } else { Nanos(started.0.saturating_sub(nanos(fetched.age))) };
+        // Spread here too: nodes that take over what was loaded together must not lose it together.
+        let spread = |life| jittered(life, self.plan.jitter, random::number());
         if let Some(left) = fetched.hard_life {
-            stay.hard_expires = stay.hard_expires.min(started.after(left));
+            stay.hard_expires = stay.hard_expires.min(started.after(spread(left)));
         }
         if !self.provable {
-            stay.expires = stay.expires.min(stay.loaded.after(self.plan.life));
+            stay.expires = stay.expires.min(stay.loaded.after(spread(self.plan.life)));
         }
+        self.time_refresh(&mut stay, started);
         let weight = bytes + size_of::<V>();
         Some(Entry::new(key.clone(), value, fetched.version, weight, fetched.proof, stay))
     }
@@ -337,7 +369,22 @@ where
     fn stay(&self, loaded: Nanos, load_time: Duration, absent: bool) -> Stay {
         let expires = loaded.after(self.life_in_memory(absent));
         let hard_age = jittered(self.plan.hard_age, self.plan.jitter, random::number());
-        Stay { loaded, load_time, expires, hard_expires: loaded.after(hard_age) }
+        let hard_expires = loaded.after(hard_age);
+        let mut stay = Stay { loaded, load_time, expires, hard_expires, refresh_from: Nanos(u64::MAX) };
+        self.time_refresh(&mut stay, loaded);
+        stay
+    }
+
+    /// When the entry that begins its stay at `began` may be refreshed before its end.
+    fn time_refresh(&self, stay: &mut Stay, began: Nanos) {
+        if self.refresher.is_none() {
+            return;
+        }
+        let end = if self.provable { stay.hard_expires } else { stay.expires.min(stay.hard_expires) };
+        let load_time =
+            Some(stay.load_time).filter(|time| !time.is_zero()).or_else(|| self.load_time.usual());
+        let window = self.refresh_window(load_time.unwrap_or_default(), end.since(began));
+        stay.refresh_from = Nanos(end.0.saturating_sub(nanos(window)));
     }
 }
 

@@ -106,8 +106,8 @@ where
         match rest.len() {
             0 => {}
             1 => {
-                let Led { key, lead, .. } = rest.remove(0);
-                self.fill(lead, &key, false).await;
+                let Led { key, lead, tiers } = rest.remove(0);
+                self.load_in_turn(lead, &key, tiers, false).await;
             }
             _ => self.fill_together(rest).await,
         }
@@ -228,6 +228,7 @@ where
         self.stats.loaded(result.as_ref().map(|_| true), took);
         admission.ended(result.as_ref().map(drop), took);
         let LoadedMany { values, seen } = result?;
+        self.load_time.note(took);
         let judged = loads.into_iter().zip(names).zip(values);
         Ok(judged
             .map(|((load, name), (value, tags))| {

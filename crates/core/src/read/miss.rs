@@ -13,13 +13,16 @@ use crate::{
     entry::CacheValue,
     env::{self, Nanos},
     error::ReadError,
-    fill::{Ending, Filled, Flight, Role},
+    fill::{Ending, Filled, Flight, Role, Waiting},
     key::Key,
     proof::{Need, Position, Standing, Unproven},
     receipt::{Cached, Miss, Receipt, ServedBy},
-    source::LoadError,
+    source::{LoadError, ShedReason},
     tier::Entry,
 };
+
+/// How long a load is taken to last before one has been timed: what a reader who finds no place to wait is told.
+const LOAD_TIME_GUESS: Duration = Duration::from_millis(100);
 
 /// A read that memory could not answer.
 pub(super) struct Asking<'a, V> {
@@ -41,6 +44,10 @@ pub(super) struct Boarded<V> {
     flight: Arc<Flight<V>>,
     /// Its query is sent after the reader arrived: what it brings is true for the reader, whatever the feed says.
     sent_after: bool,
+    /// The place among those who wait for a load that another reader has begun; none for its own.
+    place: Option<Waiting<V>>,
+    /// So many wait already that this reader may not.
+    refused: bool,
 }
 
 /// How a wait for a load ended.
@@ -92,10 +99,12 @@ where
         }
         // What others stored can help neither a reader ahead of the feed, nor a node that does not know how far the
         // source is.
-        let tiers = !matches!(why, Miss::Bypass | Miss::Unproven(Unproven::TooOld));
+        let is_ahead = need.token.is_some_and(|token| !self.provable || token > self.ledger.applied());
+        let tiers = !is_ahead && !matches!(why, Miss::Bypass | Miss::Unproven(Unproven::TooOld));
         let soft = self.plan.soft_timeout.filter(|_| stand_in.is_some());
-        // Once for a place among the loads, once for the load.
-        let wait_max = self.plan.hard_timeout.saturating_mul(2);
+        // Once for a place among the loads, once for the load, and once for another node.
+        let waits = if self.fleet_locks().is_some() { 3 } else { 2 };
+        let wait_max = self.plan.hard_timeout.saturating_mul(waits);
         let timer = |span| Box::pin(tokio::time::sleep(span));
         Ok(Asking {
             need,
@@ -132,9 +141,17 @@ where
 
     /// Waits with the others.
     pub(super) fn follow(&self, flight: Arc<Flight<V>>, asking: &Asking<'_, V>) -> Boarded<V> {
-        self.stats.coalesced();
+        let place = Waiting::begin(&flight, &self.crowd);
+        let refused = place.is_none();
+        if !refused {
+            self.stats.coalesced();
+        }
+        if !asking.tiers {
+            // What another node shares can't help this reader: its load must not wait for one.
+            flight.hurry();
+        }
         let sent_after = flight.is_after(asking.arrived);
-        Boarded { flight, sent_after }
+        Boarded { flight, sent_after, place, refused }
     }
 
     /// Waits for the load and answers.
@@ -146,7 +163,17 @@ where
         mut boarded: Boarded<V>,
     ) -> Result<Cached<V>, ReadError> {
         loop {
-            match self.wait(&boarded.flight, &mut asking).await {
+            if boarded.refused {
+                let wait = self.load_time.usual().unwrap_or(LOAD_TIME_GUESS);
+                let error = LoadError::Shed {
+                    why: ShedReason::QueueFull,
+                    retry_after_ms: (wait.as_millis() as u64).max(1),
+                };
+                return self.fall_back(error, canonical, &asking);
+            }
+            let waited = self.wait(&boarded.flight, &mut asking).await;
+            drop(boarded.place.take());
+            match waited {
                 Waited::Ended(Ending::Filled(filled)) => {
                     if let Some(receipt) = self.accept(&filled, &asking, boarded.sent_after) {
                         return self.answer(filled.entry, receipt, asking.need);
@@ -310,6 +337,6 @@ where
 impl<V> Boarded<V> {
     /// A load that this reader has begun.
     pub(super) const fn led(flight: Arc<Flight<V>>) -> Self {
-        Self { flight, sent_after: true }
+        Self { flight, sent_after: true, place: None, refused: false }
     }
 }

@@ -10,6 +10,9 @@ mod inspect;
 mod load;
 mod many;
 mod miss;
+mod refresh;
+mod spread;
+mod turn;
 mod verify;
 
 pub use aside::{Lease, Leased, tags_of_filled};
@@ -17,3 +20,4 @@ pub use class::{Class, Read, ReadMany};
 pub(crate) use class::{ClassCore, ClassParts};
 pub(crate) use fallback::StandIns;
 pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};
+pub use spread::ExpirySpread;

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{EVICTION_AGE_BOUNDS_MS, Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, Stripes};
+use super::{
+    EVICTION_AGE_BOUNDS_MS, Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, StampedeCounts,
+    StampedeStats, Stripes,
+};
 use crate::{
     error::ReadError,
     guard::HitCounts,
@@ -73,6 +76,7 @@ pub struct ClassStats {
     rejected: [AtomicU64; REJECTIONS.len()],
     checks: [AtomicU64; 3],
     eviction_ages: Histogram<{ EVICTION_AGE_BOUNDS_MS.len() }>,
+    pub(crate) stampede: StampedeStats,
 }
 
 /// A copy of all counters at one time.
@@ -104,6 +108,8 @@ pub struct ClassCounts {
     pub checks: [(CheckVerdict, u64); 3],
     /// Time since their load of entries that had to make room, in milliseconds.
     pub eviction_ages: HistogramCounts,
+    /// Locks of the fleet, and refreshes before a reader needs them.
+    pub stampede: StampedeCounts,
 }
 
 impl Default for ClassStats {
@@ -123,6 +129,7 @@ impl Default for ClassStats {
             rejected: Default::default(),
             checks: Default::default(),
             eviction_ages: Histogram::new(EVICTION_AGE_BOUNDS_MS),
+            stampede: StampedeStats::default(),
         }
     }
 }
@@ -263,6 +270,7 @@ impl ClassStats {
             rejected: std::array::from_fn(|i| (REJECTIONS[i], get(&self.rejected[i]))),
             checks: std::array::from_fn(|i| (CheckVerdict::ALL[i], get(&self.checks[i]))),
             eviction_ages: self.eviction_ages.counts(),
+            stampede: self.stampede.counts(),
         }
     }
 }

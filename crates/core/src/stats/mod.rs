@@ -2,8 +2,11 @@
 
 mod class;
 mod histogram;
+mod stampede;
 mod stripes;
 
 pub use class::{CheckVerdict, ClassCounts, ClassStats};
 pub use histogram::{EVICTION_AGE_BOUNDS_MS, Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS};
+pub use stampede::StampedeCounts;
+pub(crate) use stampede::{FillLock, Refresh, Refreshed, StampedeStats};
 pub(crate) use stripes::{Stripes, tick};

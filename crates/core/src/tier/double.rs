@@ -1,5 +1,7 @@
 //! A remote tier in memory that misbehaves on request.
 
+mod locks;
+
 use std::{
     collections::{HashMap, VecDeque},
     hash::BuildHasher,
@@ -11,7 +13,11 @@ use foldhash::quality::FixedState;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::remote::{RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier};
+use self::locks::Held;
+use super::{
+    FillLocks, LockKey,
+    remote::{RemoteError, RemoteKey, RemoteOperation, RemotePut, RemoteResult, RemoteTier},
+};
 use crate::env::{BoxFuture, Clock, Nanos};
 
 /// Versions of an envelope kept per key, for [`Fault::Older`].
@@ -81,6 +87,7 @@ pub struct RemoteDouble {
     seed: u64,
     state: Mutex<State>,
     gate: watch::Sender<Gate>,
+    has_locks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +99,8 @@ struct State {
     script: VecDeque<Option<Fault>>,
     draws: u64,
     injected: u64,
+    locks: HashMap<LockKey, Held>,
+    planted_locks: HashMap<RemoteKey, Held>,
 }
 
 /// Newest first in a key's list.
@@ -113,7 +122,7 @@ struct Gate {
 impl RemoteDouble {
     /// An empty store without faults. Lives end by `clock`.
     pub fn new(clock: Clock, seed: u64) -> Self {
-        Self { clock, seed, state: Mutex::default(), gate: watch::Sender::default() }
+        Self { clock, seed, state: Mutex::default(), gate: watch::Sender::default(), has_locks: false }
     }
 
     /// From now on faults happen at these rates, once the script is used up.
@@ -303,6 +312,10 @@ impl State {
 }
 
 impl RemoteTier for RemoteDouble {
+    fn locks(&self) -> Option<&dyn FillLocks> {
+        self.has_locks.then_some(self as &dyn FillLocks)
+    }
+
     fn get<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<Option<Bytes>>> {
         Box::pin(async move {
             let answer = self.read(key);

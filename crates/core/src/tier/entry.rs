@@ -18,9 +18,13 @@ pub struct Entry<V> {
     uses: Uses,
     absent: bool,
     weight: u32,
+    /// Until then a hit needs no closer look: its stay does not end, nor is it to be refreshed.
+    calm_until: AtomicU64,
+    proof: Proof,
     /// End of this stay; moved on when a proven entry is renewed.
     expires: AtomicU64,
-    proof: Proof,
+    /// From then on it may be refreshed although it is not at its end.
+    refresh_from: Nanos,
     /// End of life whatever the proof says.
     hard_expires: Nanos,
     /// After a failed load: when the source may be asked again.
@@ -42,6 +46,8 @@ pub struct Stay {
     pub expires: Nanos,
     /// When it ends even if it is still proven.
     pub hard_expires: Nanos,
+    /// From when on it may be refreshed although it is not at its end; [`Nanos`]' greatest value for never.
+    pub refresh_from: Nanos,
 }
 
 impl<V> Entry<V> {
@@ -64,7 +70,9 @@ impl<V> Entry<V> {
             uses: Uses::default(),
             proof,
             // Readers look at this one first: nothing may hide the hard age from them.
+            calm_until: AtomicU64::new(stay.expires.0.min(stay.hard_expires.0).min(stay.refresh_from.0)),
             expires: AtomicU64::new(stay.expires.0.min(stay.hard_expires.0)),
+            refresh_from: stay.refresh_from,
             hard_expires: stay.hard_expires,
             retry_at: AtomicU64::new(0),
             absent: value.is_none(),
@@ -137,9 +145,42 @@ impl<V> Entry<V> {
         self.hard_expires
     }
 
+    /// Until then a hit needs no closer look: its stay does not end, nor is it to be refreshed.
+    #[inline]
+    #[must_use]
+    pub fn calm_until(&self) -> Nanos {
+        Nanos(self.calm_until.load(Ordering::Relaxed))
+    }
+
+    /// From when on it may be refreshed although it is not at its end.
+    #[must_use]
+    pub const fn refresh_from(&self) -> Nanos {
+        self.refresh_from
+    }
+
     /// Gives a proven entry another life.
     pub fn renew(&self, until: Nanos) {
-        self.expires.fetch_max(until.0.min(self.hard_expires.0), Ordering::Relaxed);
+        let until = until.0.min(self.hard_expires.0);
+        self.expires.fetch_max(until, Ordering::Relaxed);
+        // One that may be refreshed already stays under a closer look.
+        self.calm_until.fetch_max(until.min(self.refresh_from.0), Ordering::Relaxed);
+    }
+
+    /// Takes it upon the caller to have the entry refreshed; false if somebody else has, lately. Until `again` nobody is asked
+    /// to: by then there is a newer entry, or the refresh has failed.
+    pub fn claim_refresh(&self, now: Nanos, again: Nanos) -> bool {
+        let calm_until = self.calm_until.load(Ordering::Relaxed);
+        let again = again.0.min(self.expires().0);
+        calm_until < now.0
+            && self
+                .calm_until
+                .compare_exchange(calm_until, again.max(now.0), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// After a refresh that failed: nobody is asked to refresh it before `at`.
+    pub fn hold_off_refresh(&self, at: Nanos) {
+        self.calm_until.fetch_max(at.0.min(self.expires().0), Ordering::Relaxed);
     }
 
     /// When the source may be asked for this key again, after a load failed and this entry stood in.

@@ -6,11 +6,13 @@
 mod double;
 mod entry;
 pub mod life;
+mod locks;
 pub mod memory;
 pub mod remote;
 
 pub use entry::{Entry, Stay};
 pub use life::jittered;
+pub use locks::{Claim, FillLocks, LockKey, LockOwner};
 pub use memory::{Departures, Insertion, MemoryConfig, MemoryTier, Policy, Reason, Uses, Weighed};
 pub use remote::{
     RemoteError, RemoteKey, RemoteMemory, RemoteOperation, RemotePlace, RemotePut, RemoteResult,

@@ -10,6 +10,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use compact_str::CompactString;
 
+use super::FillLocks;
 use crate::env::BoxFuture;
 
 /// First part of every key that is written to a shared store.
@@ -178,6 +179,8 @@ pub enum RemoteOperation {
     Put,
     /// [`RemoteTier::delete`].
     Delete,
+    /// Any of [`FillLocks`](super::FillLocks).
+    Lock,
 }
 
 impl fmt::Display for RemoteOperation {
@@ -186,6 +189,7 @@ impl fmt::Display for RemoteOperation {
             Self::Get => "get",
             Self::Put => "put",
             Self::Delete => "delete",
+            Self::Lock => "lock",
         })
     }
 }
@@ -250,6 +254,11 @@ pub trait RemoteTier: fmt::Debug + Send + Sync + 'static {
 
     /// Forgets `key`, to free the space after an explicit invalidation. Correctness never depends on it.
     fn delete<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<()>>;
+
+    /// The locks by which nodes agree who loads a key; none where the store has none.
+    fn locks(&self) -> Option<&dyn FillLocks> {
+        None
+    }
 
     /// The servers that the tier uses, and which of them are left alone. None by default: there are none to tell of.
     fn servers(&self) -> Vec<RemoteServer> {

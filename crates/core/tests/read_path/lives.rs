@@ -110,3 +110,22 @@ async fn a_dead_entry_gives_its_memory_back_without_being_read() {
     world.turns().await;
     assert_eq!(world.items.memory().len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn how_many_entries_end_in_the_busiest_second_of_the_next_minute_is_known_before() {
+    for (jitter, busiest) in [(0.0, 200..=200), (0.5, 1..=40)] {
+        let world = World::new(Kind::Sequence, items().hard_age(secs(100)).jitter(jitter)).await;
+        let keys: Vec<i64> = (0..200).collect();
+        world.items.get_many(&keys).await.unwrap();
+        if jitter == 0.0 {
+            world.pass_healthily(secs(39)).await;
+            assert_eq!(world.items.expiry_spread().next_minute, 0, "they end in 61 s");
+            world.pass_healthily(secs(5)).await;
+        } else {
+            world.pass_healthily(secs(44)).await;
+        }
+        let spread = world.items.expiry_spread();
+        assert_eq!(spread.next_minute, 200, "renewed before, and loaded again at the hard age");
+        assert!(busiest.contains(&spread.busiest_second), "{spread:?} with jitter {jitter}");
+    }
+}

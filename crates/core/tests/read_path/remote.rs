@@ -290,3 +290,33 @@ async fn the_hard_age_does_not_begin_anew_in_each_node() {
     fleet.remote.lose_all();
     assert_eq!(by(&fleet.b.get(1).await), ServedBy::Source);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_takes_over_does_not_end_together_either() {
+    let aged = || {
+        trueup_core::class::ClassPlan::display("item")
+            .table("item")
+            .key(["id"])
+            .same_for_everyone()
+            .age_bounded("team prices", "a daily import")
+            .life(secs(60))
+            .jitter(0.5)
+            .l2()
+    };
+    for plan in [aged(), shared().jitter(0.5)] {
+        let fleet = fleet(Kind::Sequence, plan.clone(), plan).await;
+        let keys: Vec<i64> = (0..50).collect();
+        fleet.a.items.get_many(&keys).await.unwrap();
+        fleet.a.turns().await;
+        fleet.b.items.get_many(&keys).await.unwrap();
+        assert_eq!(fleet.b.served(ServedBy::L2), 50);
+        let (mut soft, mut hard) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        fleet.b.items.memory().for_each(|entry| {
+            soft.insert(entry.expires());
+            hard.insert(entry.hard_expires());
+        });
+        assert!(soft.len() > 40 && hard.len() > 40, "{} and {} distinct ends", soft.len(), hard.len());
+        let now = fleet.b.clock.now();
+        assert!(soft.iter().all(|end| end.since(now) <= secs(60)));
+    }
+}

@@ -4,13 +4,13 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use trueup_core::{
     cache::CacheBuilder,
-    class::{ColdStart, Pattern, Stampede, Strategy},
+    class::{ColdStart, Pattern},
     env::Clock,
 };
 
 use super::{
     source::{Database, Kind},
-    world::{form, items, plan, secs},
+    world::{form, items, plan},
 };
 
 #[tokio::test(start_paused = true)]
@@ -18,16 +18,7 @@ async fn each_choice_is_named_as_it_was_written() {
     let clock = Clock::stepped();
     let database = Database::new(Kind::Sequence, clock.clone());
     let cache = CacheBuilder::new(Arc::clone(&database) as _).clock(clock).buckets(1 << 4).start();
-    let stampede = |strategy| items().stampede(Stampede { strategy, ..Stampede::default() });
     for (asked, refusal) in [
-        (
-            stampede(Strategy::Early { beta: 1.0 }),
-            "refresh = \"early\" is not supported yet; write `refresh = \"wait\"`",
-        ),
-        (
-            stampede(Strategy::Background { ahead: secs(5) }),
-            "refresh = \"background\" is not supported yet; write `refresh = \"wait\"`",
-        ),
         (
             items().cold_start(ColdStart::Warm { keys_max: NonZeroU32::MIN }),
             "cold_start = \"warm\" is not supported yet; write `cold_start = \"empty\"`",

@@ -8,7 +8,7 @@ use trueup::{
 use trueup_core::{
     cache::CacheBuilder,
     class::{
-        ClassPlan, ColdStart, Decision, DecisionPlan, Invalidation, Settings, Strategy, Tags,
+        ClassPlan, ColdStart, Decision, DecisionPlan, Invalidation, Settings, StampedeScope, Strategy, Tags,
         units::{show_bytes, show_duration, show_share},
     },
 };
@@ -235,11 +235,17 @@ fn cached(plan: &Settings, decision: Decision) -> (String, String) {
         },
         Decision::Stampede => {
             let strategy = match plan.stampede.strategy {
-                Strategy::Wait => "one load per key, others wait",
-                Strategy::Early { .. } => "early refresh, which this version does not do",
-                Strategy::Background { .. } => "background refresh, which this version does not do",
+                Strategy::Wait => "the others wait".to_owned(),
+                Strategy::Early { beta } => format!("refreshed before the end by chance (weight {beta})"),
+                Strategy::Background { ahead } => {
+                    format!("kept warm, refreshed {} before the end", show_duration(ahead))
+                }
             };
-            format!("{strategy}; {} loads at most", plan.stampede.loads_max)
+            let scope = match plan.stampede.scope {
+                StampedeScope::Fleet if plan.l2.is_some() => "fleet",
+                _ => "node",
+            };
+            format!("one load per key and {scope}; {strategy}; {} loads at most", plan.stampede.loads_max)
         }
         Decision::NeverCache => match (plan.never_cache.columns.as_slice(), &plan.never_cache.allowed) {
             ([], allowed) if allowed.is_empty() => "columns that look like secrets".to_owned(),

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use trueup::catalog::{SourceOfAnswers, UncachedCounts};
-use trueup_core::{class::Settings, receipt::ServedBy, stats::ClassCounts, tier::memory::Departures};
+use trueup_core::{
+    class::Settings, read::ExpirySpread, receipt::ServedBy, stats::ClassCounts, tier::memory::Departures,
+};
 
 use super::{absent, writer::Writer};
 use crate::node::Node;
@@ -25,6 +27,7 @@ struct Cached {
     departures: Departures,
     fallback_bytes: u64,
     below_floor: Option<bool>,
+    spread: ExpirySpread,
 }
 
 /// One scrape's copy of all counters.
@@ -50,6 +53,7 @@ impl<'a> Copy<'a> {
                         departures: memory.departures(),
                         fallback_bytes: class.fallback_bytes() as u64,
                         below_floor: has_floor(class.plan()).then(|| class.hit_rate_is_low()),
+                        spread: class.expiry_spread(),
                     };
                     copy.cached.push((name, cached));
                 }
@@ -94,6 +98,7 @@ pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
     let copy = Copy::of(node);
     write_reads(&copy, out)?;
     write_loads(&copy, out)?;
+    write_stampede(&copy, out)?;
     write_memory(&copy, out)?;
     absent::write(node, out)?;
     out.counter(
@@ -171,6 +176,35 @@ fn write_loads(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
         "shed",
         "Reads that were refused without asking the source",
         copy.each(|c| c.counts.shed).chain(copy.direct(|c| c.shed)),
+    )
+}
+
+fn write_stampede(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
+    out.counter(
+        "fill_locks",
+        "Loads that asked for the fleet's lock, by what that came to",
+        copy.by("outcome", |c| c.counts.stampede.locks.to_vec()),
+    )?;
+    out.counter(
+        "refreshes",
+        "Loads before a reader needs them, by reason",
+        copy.by("reason", |c| c.counts.stampede.refreshes.to_vec()),
+    )?;
+    out.counter(
+        "refresh_outcomes",
+        "The same, by what they came to",
+        copy.by("outcome", |c| c.counts.stampede.refreshed.to_vec()),
+    )?;
+    out.gauge("hot_keys", "Keys in use that are kept warm", copy.each(|c| c.counts.stampede.hot_keys))?;
+    out.gauge(
+        "expiry_next_minute_entries",
+        "Entries in memory that end within the next minute; an estimate",
+        copy.each(|c| c.spread.next_minute),
+    )?;
+    out.gauge(
+        "expiry_busiest_second_entries",
+        "Those of them that end in its busiest second; an estimate",
+        copy.each(|c| c.spread.busiest_second),
     )
 }
 

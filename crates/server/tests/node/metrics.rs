@@ -44,6 +44,12 @@ async fn every_name_is_there_and_no_key_is() {
         r#"trueup_stored_bytes{class="user"}"#,
         r#"trueup_read_duration_seconds_count{class="user"}"#,
         r#"trueup_connections{protocol="resp"} 1"#,
+        r#"trueup_fill_locks_total{class="user",outcome="claimed"} 0"#,
+        r#"trueup_refreshes_total{class="user",reason="early"} 0"#,
+        r#"trueup_refresh_outcomes_total{class="user",outcome="put_off"} 0"#,
+        r#"trueup_hot_keys{class="user"} 0"#,
+        r#"trueup_expiry_next_minute_entries{class="user"} 0"#,
+        r#"trueup_expiry_busiest_second_entries{class="user"} 0"#,
     ] {
         assert!(text.lines().any(|known| known.starts_with(line)), "{line} is not in\n{text}");
     }

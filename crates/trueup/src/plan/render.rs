@@ -306,6 +306,7 @@ impl Writer {
         match decision {
             Decision::Stampede => {
                 self.refresh(said.refresh);
+                self.number("stampede_scope", said.stampede_scope.map(|scope| quoted(scope.as_str())));
                 self.number("loads_max", said.loads_max);
                 self.number("priority", said.priority.map(|priority| quoted(priority.as_str())));
                 self.span("hard_timeout", said.hard_timeout);

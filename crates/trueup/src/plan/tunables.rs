@@ -3,7 +3,8 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use trueup_core::class::{
-    AtRest, ClassPlanBuilder, ColdStart, Eviction, Fallback, LifeBound, Priority, Purpose, Settings, Strategy,
+    AtRest, ClassPlanBuilder, ColdStart, Eviction, Fallback, LifeBound, Priority, Purpose, Settings,
+    StampedeScope, Strategy,
 };
 
 use super::{guards, section::Section};
@@ -33,6 +34,7 @@ pub struct Tunables {
     pub l2: Option<bool>,
     pub l2_life: Option<Duration>,
     pub at_rest: Option<AtRest>,
+    pub stampede_scope: Option<StampedeScope>,
     pub loads_max: Option<NonZeroU32>,
     pub refresh: Option<Strategy>,
     pub cold_start: Option<ColdStart>,
@@ -67,6 +69,8 @@ impl Tunables {
             l2: section.flag("l2"),
             l2_life: section.duration("l2_life"),
             at_rest: section.choice("at_rest", &AtRest::ALL.map(|choice| (choice.as_str(), choice))),
+            stampede_scope: section
+                .choice("stampede_scope", &StampedeScope::ALL.map(|scope| (scope.as_str(), scope))),
             loads_max: positive(section, "loads_max"),
             refresh: refresh(section),
             cold_start: cold_start(section),
@@ -113,6 +117,7 @@ impl Tunables {
             l2: self.l2.or(self.l2_life.map(|_| true)).or(base.l2),
             l2_life: self.l2_life.or(l2_life),
             at_rest: self.at_rest.or(base.at_rest),
+            stampede_scope: self.stampede_scope.or(base.stampede_scope),
             loads_max: self.loads_max.or(base.loads_max),
             refresh: self.refresh.or(base.refresh),
             cold_start: self.cold_start.or(base.cold_start),
@@ -175,6 +180,7 @@ impl Tunables {
             self.l1_eviction => l1_eviction;
             self.l1_life => l1_life;
             self.at_rest => at_rest;
+            self.stampede_scope => stampede_scope;
             self.loads_max => loads_max;
             self.refresh => strategy;
             self.cold_start => cold_start;
@@ -218,6 +224,7 @@ impl Tunables {
             l2: Some(plan.l2.is_some()),
             l2_life: plan.l2.map(|l2| l2.life),
             at_rest: plan.l2.map(|l2| l2.at_rest),
+            stampede_scope: Some(plan.stampede.scope),
             loads_max: Some(plan.stampede.loads_max),
             refresh: Some(plan.stampede.strategy),
             cold_start: Some(plan.cold_start),

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use compact_str::{CompactString, format_compact};
 use futures_util::future;
 use redis::{Cmd, Pipeline, ServerErrorKind, Value};
-use trueup_core::tier::{RemoteError, RemoteOperation, RemoteResult};
+use trueup_core::tier::{LockOwner, RemoteError, RemoteOperation, RemoteResult};
 
 use super::{
     deadline::Deadline,
     fault::{self, Failure},
+    lock::LockAct,
     map::{Map, redirection},
     script::plain_put,
     server::Server,
@@ -25,12 +26,26 @@ pub(super) enum Ask<'a> {
     Get,
     Delete,
     Put { envelope: &'a [u8], life: Duration, how: PutHow },
+    Lock { act: LockAct, owner: LockOwner, life: Duration, how: PutHow },
 }
 
-/// How an entry is written.
+impl Ask<'_> {
+    /// The same by another way; none if it is asked in this way already, or in the only one.
+    fn by(self, how: PutHow) -> Option<Self> {
+        match self {
+            Self::Put { envelope, life, how: was } if was != how => Some(Self::Put { envelope, life, how }),
+            Self::Lock { act, owner, life, how: was } if was != how => {
+                Some(Self::Lock { act, owner, life, how })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How an entry is written, or a lock is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PutHow {
-    /// By the digest of a script that keeps the newer entry.
+    /// By the digest of a script that keeps the newer entry, or the lock of another.
     Digest,
     /// By its text, because the server does not know it yet.
     Text,
@@ -214,6 +229,10 @@ impl Servers {
                 PutHow::Text if server.takes_scripts() => self.shared().script.by_text(name, envelope, life),
                 _ => plain_put(name, envelope, life),
             },
+            Ask::Lock { act, owner, life, how } => {
+                let how = if server.takes_lock_scripts() { how } else { PutHow::Plain };
+                self.shared().locks.command(act, how, name, owner, life)
+            }
         }
     }
 
@@ -228,12 +247,12 @@ impl Servers {
         let index = job.index;
         let Value::ServerError(error) = answer else { return (index, Step::Done(Ok(answer))) };
         let done = || Step::Done(Err(fault::refusal(&error, operation, &server.endpoint)));
-        let again = |how| match job.ask {
-            Ask::Put { envelope, life, how: was } if was != how => {
-                let job = Job { ask: Ask::Put { envelope, life, how }, ..job.clone() };
+        let again = |how| match job.ask.by(how) {
+            Some(ask) => {
+                let job = Job { ask, ..job.clone() };
                 Step::Again { server: Arc::clone(server), asking: false, job }
             }
-            _ => done(),
+            None => done(),
         };
         let step = match error.kind() {
             Some(kind @ (ServerErrorKind::Moved | ServerErrorKind::Ask)) => {
@@ -252,7 +271,7 @@ impl Servers {
                 }
             }
             Some(ServerErrorKind::NoScript) => again(PutHow::Text),
-            _ if fault::refuses_scripts(&error) && matches!(job.ask, Ask::Put { .. }) => {
+            _ if fault::refuses_scripts(&error) && matches!(job.ask, Ask::Put { .. } | Ask::Lock { .. }) => {
                 server.give_up_scripts(&fault::words(&error));
                 again(PutHow::Plain)
             }

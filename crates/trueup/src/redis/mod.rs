@@ -14,6 +14,7 @@ mod deadline;
 mod fault;
 mod handle;
 mod keeper;
+mod lock;
 mod map;
 mod memory;
 mod options;

@@ -73,7 +73,7 @@ pub(super) fn plain_put(key: &str, envelope: &[u8], life: Duration) -> Cmd {
 }
 
 /// A life as the server takes it: 1 ms at least, and short enough for its own arithmetic.
-fn millis(life: Duration) -> u64 {
+pub(super) fn millis(life: Duration) -> u64 {
     /// 100 years.
     const MOST_MS: u64 = 100 * 366 * 24 * 3_600 * 1_000;
     u64::try_from(life.as_millis()).unwrap_or(MOST_MS).clamp(1, MOST_MS)

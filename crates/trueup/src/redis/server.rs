@@ -25,6 +25,7 @@ use super::{
     deadline::Deadline,
     fault::{self, Failure},
     keeper,
+    lock::LockScripts,
     options::RedisOptions,
     script::PutScript,
 };
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) connector: Connector,
     pub(super) clock: Clock,
     pub(super) script: PutScript,
+    pub(super) locks: LockScripts,
     /// The cluster's slots should be learned anew: a server has said so, or is of no use any more.
     pub(super) map_is_stale: Notify,
     /// Whether a server has ever been of use.
@@ -165,6 +167,10 @@ impl Server {
 
     pub(super) fn takes_scripts(&self) -> bool {
         self.shared.options.prefer_newer && !self.takes_no_scripts.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn takes_lock_scripts(&self) -> bool {
+        !self.takes_no_scripts.load(Ordering::Relaxed)
     }
 
     /// Entries are written plainly from now on.

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, watch};
 use trueup_core::{
     env::{BoxFuture, Clock, Task},
     tier::{
-        RemoteError, RemoteKey, RemoteOperation, RemotePlace, RemotePut, RemoteResult, RemoteServer,
-        RemoteTier,
+        FillLocks, RemoteError, RemoteKey, RemoteOperation, RemotePlace, RemotePut, RemoteResult,
+        RemoteServer, RemoteTier,
     },
 };
 
@@ -20,6 +20,7 @@ use super::{
     deadline::Deadline,
     fault::RedisError,
     keeper,
+    lock::LockScripts,
     map::{Map, slot_of},
     memory,
     options::RedisOptions,
@@ -75,6 +76,7 @@ impl RedisTier {
             connector,
             clock,
             script: PutScript::new(),
+            locks: LockScripts::new(),
             map_is_stale: Notify::new(),
             ready: watch::channel(false).0,
             counts: Counts::default(),
@@ -120,10 +122,10 @@ impl RedisTier {
         }
     }
 
-    fn deadline(&self, operation: RemoteOperation) -> Deadline {
+    pub(super) fn deadline(&self, operation: RemoteOperation) -> Deadline {
         let shared = self.servers.shared();
         let within = match operation {
-            RemoteOperation::Get => shared.options.get_timeout,
+            RemoteOperation::Get | RemoteOperation::Lock => shared.options.get_timeout,
             RemoteOperation::Put | RemoteOperation::Delete => shared.options.put_timeout,
         };
         Deadline::begin(&shared.clock, within)
@@ -163,7 +165,7 @@ impl RedisTier {
         }
     }
 
-    fn nonsense(&self, operation: RemoteOperation, answer: &Value, slot: u16) -> RemoteError {
+    pub(super) fn nonsense(&self, operation: RemoteOperation, answer: &Value, slot: u16) -> RemoteError {
         let kind = match answer {
             Value::Int(_) => "a number",
             Value::Array(_) | Value::Set(_) => "a list",
@@ -270,6 +272,10 @@ impl RemoteTier for RedisTier {
 
     fn delete<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<()>> {
         Box::pin(self.remove(key))
+    }
+
+    fn locks(&self) -> Option<&dyn FillLocks> {
+        Some(self)
     }
 
     fn servers(&self) -> Vec<RemoteServer> {

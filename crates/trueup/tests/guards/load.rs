@@ -41,7 +41,7 @@ impl Fate {
     pub(crate) fn of<T>(answer: &Result<trueup::Cached<T>, ReadError>) -> Self {
         match answer {
             Ok(answer) => match answer.receipt().served_by {
-                ServedBy::L1 | ServedBy::L2 => Self::Cached,
+                ServedBy::L1 | ServedBy::L2 | ServedBy::Filter => Self::Cached,
                 ServedBy::Source => Self::Source,
                 ServedBy::Stale | ServedBy::Fallback => Self::StoodIn,
             },

@@ -6,6 +6,7 @@
 mod access;
 mod check;
 mod cluster;
+mod locks;
 mod nodes;
 mod peer;
 mod standalone;

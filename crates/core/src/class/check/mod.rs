@@ -122,6 +122,7 @@ fn refuse_tiers(draft: &ClassPlanBuilder, findings: &mut Findings) {
         ("format", draft.format != 0),
         ("invalidation", draft.invalidation.is_some()),
         ("refresh", draft.strategy.is_some()),
+        ("stampede_scope", draft.stampede_scope.is_some()),
         ("loads_max", draft.loads_max.is_some()),
         ("never_columns", !draft.never_columns.is_empty()),
         ("allow_secret_looking", !draft.allowed.is_empty()),
@@ -194,6 +195,7 @@ fn cacheable(
         invalidation,
         stampede: Stampede {
             strategy: draft.strategy.unwrap_or_default(),
+            scope: draft.stampede_scope.unwrap_or_default(),
             loads_max: draft.loads_max.unwrap_or(choices::LOADS_MAX_DEFAULT),
         },
         never_cache: NeverCache { columns: draft.never_columns, allowed: draft.allowed },

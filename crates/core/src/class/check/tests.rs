@@ -28,7 +28,8 @@ fn a_table_needs_nothing_but_its_key() {
     let plan = settings(user());
     assert_eq!(plan.pattern, Pattern::ReadThrough);
     assert_eq!(plan.invalidation, Invalidation::Feed(Tags::Row));
-    assert_eq!(plan.stampede, Stampede { strategy: Strategy::Wait, loads_max: 64.try_into().unwrap() });
+    assert_eq!(plan.stampede, Stampede::default());
+    assert_eq!((plan.stampede.strategy, plan.stampede.loads_max.get()), (Strategy::Wait, 64));
     assert_eq!((plan.max_staleness, plan.life, plan.hard_age), (secs(1), secs(3600), secs(86_400)));
     assert_eq!((plan.negative_life, plan.serve_stale, plan.soft_timeout), (Some(secs(60)), None, None));
     assert_eq!((plan.hard_timeout, plan.failure_backoff), (secs(5), secs(1)));

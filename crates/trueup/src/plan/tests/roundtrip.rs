@@ -8,7 +8,7 @@ use std::{
 use proptest::prelude::*;
 use trueup_core::class::{
     AdmissionPlan, Bloom, Case, ColdStart, Decision, Eviction, Kind, Parameter, Pattern, Repeated,
-    Strategy as Refresh, Tags,
+    StampedeScope, Strategy as Refresh, Tags,
 };
 
 use super::*;
@@ -118,11 +118,13 @@ prop_compose! {
         (life_ns, share, beta) in (1_000_000_000_u64..1_000_000_000_000, 0.0..=1.0_f64, refresh()),
         (stale_ns, negative, l2, warm) in (2_000_000_000_u64..9_000_000_000, any::<bool>(), any::<bool>(), any::<bool>()),
         (capacity, eviction) in (1_usize << 20..1 << 40, proptest::sample::select(Eviction::ALL.to_vec())),
-        (any_tag, through) in (any::<bool>(), any::<bool>()),
+        (any_tag, through, scope_of_one_load) in
+            (any::<bool>(), any::<bool>(), proptest::sample::select(StampedeScope::ALL.to_vec())),
     ) -> Option<ClassPlan> {
         let mut class = ClassPlan::display(&name).table(&table).key(keys).life(Duration::from_nanos(life_ns))
             .jitter(share).check_share(share).strategy(beta).serve_stale(Duration::from_nanos(stale_ns))
-            .l1_capacity_bytes(capacity).l1_eviction(eviction).hit_rate_floor(share);
+            .l1_capacity_bytes(capacity).l1_eviction(eviction).hit_rate_floor(share)
+            .stampede_scope(scope_of_one_load);
         for (name, parameter) in parameters {
             class = class.parameter(Parameter { name: name.into(), ..parameter });
         }

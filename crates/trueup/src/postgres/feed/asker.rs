@@ -154,11 +154,13 @@ impl Asker<'_> {
                 self.beat().await;
             }
         }
-        // Whatever is told beyond the answer asks for another one, and so does a reader whose token lies there.
+        // Whatever is told beyond the answer asks for another one; so does a reader whose token lies there, and a load that may
+        // have seen more: what it brought is shared with other nodes only once the log has come so far, and an idle log has to
+        // be asked to move.
         let beyond = Position(ask.position.0.saturating_add(1));
         let patience = idle.saturating_sub(self.since(ask.at));
         tokio::select! {
-            () = self.feed.until_applied(beyond) => {}
+            () = self.feed.until_beyond(ask.position) => {}
             () = self.feed.until_wished(beyond) => {}
             () = tokio::time::sleep(patience) => {}
         }

@@ -1,0 +1,77 @@
+//! A hundred thousand keys loaded together with one life of 60 s. The clock is stepped: one step is one second, in which every key
+//! is read once. The database is real.
+
+use std::time::Duration;
+
+use trueup::{
+    catalog::Demand,
+    engine::{env::Clock, key::Key},
+};
+
+use super::support::{Node, servers};
+
+const KEYS: u32 = 100_000;
+const LIFE_S: u64 = 60;
+/// Keys read by one command.
+const BATCH: usize = 1_000;
+
+fn plan(more: &str) -> String {
+    format!(
+        "[class.product]\ntable = \"product\"\nkey = [\"id\"]\nlife = \"{LIFE_S}s\"\nl1_capacity = \"512MiB\"\n{more}\n"
+    )
+}
+
+const AGED: &str = "invalidation = { owner = \"the tests\", reason = \"to compare\" }\n";
+
+/// Reloads in each second after the load, for `seconds`.
+async fn reloads(url: &str, more: &str, seconds: u64) -> (Vec<u64>, u64) {
+    let clock = Clock::stepped();
+    let node = Node::start(url, None, &plan(more), clock.clone()).await;
+    let class = node.class();
+    let keys: Vec<Key> = (1..=KEYS).map(|id| node.key(id)).collect();
+    let read_all = async || {
+        for batch in keys.chunks(BATCH) {
+            class.read_many(batch, Demand::default(), false).await.unwrap();
+        }
+    };
+    let expired = || node.counts().misses.iter().find(|(why, _)| *why == "expired").unwrap().1;
+    read_all().await;
+    let mut each = Vec::new();
+    for _ in 0..seconds {
+        clock.advance(Duration::from_secs(1));
+        let before = expired();
+        read_all().await;
+        each.push(expired() - before);
+    }
+    let renewed = node.counts().renewed;
+    node.catalog.cache().shut_down().await;
+    (each, renewed)
+}
+
+fn share(count: u64) -> f64 {
+    count as f64 / f64::from(KEYS) * 100.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a figure: minutes on a real server"]
+async fn keys_loaded_together_do_not_end_together() {
+    let servers = servers(KEYS).await;
+    let url = servers.postgres.url();
+    println!(
+        "| {KEYS} keys, life {LIFE_S} s, stepped clock | reloads in {} s | busiest second | of all keys | renewed |",
+        LIFE_S + 2
+    );
+    println!("|---|---|---|---|---|");
+    let mut busiest = Vec::new();
+    for (name, more) in [
+        ("age-bounded, no jitter (naive)", format!("{AGED}jitter = \"0%\"")),
+        ("age-bounded, jitter 20 %", format!("{AGED}jitter = \"20%\"")),
+        ("proven, jitter 20 %", "jitter = \"20%\"\nmax_staleness = \"1min\"\nhard_age = \"24h\"".to_owned()),
+    ] {
+        let (each, renewed) = reloads(&url, &more, LIFE_S + 2).await;
+        let most = each.iter().copied().max().unwrap();
+        println!("| {name} | {} | {most} | {:.1} % | {renewed} |", each.iter().sum::<u64>(), share(most));
+        busiest.push(share(most));
+    }
+    assert!(busiest[0] > 99.9 && busiest[1] <= 10.0 && busiest[2] == 0.0, "{busiest:?}");
+}
