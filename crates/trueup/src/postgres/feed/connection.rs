@@ -15,6 +15,10 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
 /// The server gives us up after so long without a word; half of it is how often it asks.
 const SENDER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the server's end may have something to send that is not taken, before the kernel ends the connection. A sender
+/// that was told to end first tells its client so; with a client that stands still and a full socket it would wait for ever,
+/// and with it the checkpoint that wants to take its slot away: nothing would limit the log any more.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The name under which the server shows this connection. It stands in no sensible `synchronous_standby_names`.
 const APPLICATION_NAME: &str = "trueup_feed";
 /// The plugin on the server.
@@ -161,7 +165,10 @@ fn settings() -> impl Iterator<Item = (&'static str, String)> {
         ("statement_timeout", "0"),
     ];
     let text = text.into_iter().map(|(name, value)| (name, value.to_owned()));
-    text.chain([("wal_sender_timeout", format!("{}ms", SENDER_TIMEOUT.as_millis()))])
+    text.chain([
+        ("wal_sender_timeout", format!("{}ms", SENDER_TIMEOUT.as_millis())),
+        ("tcp_user_timeout", format!("{}ms", UNREAD_TIMEOUT.as_millis())),
+    ])
 }
 
 /// Runs blocking work on a thread of its own: one that waits for an open transaction may wait for hours, and must not hold
