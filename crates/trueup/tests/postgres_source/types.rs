@@ -45,7 +45,7 @@ async fn values_are_rendered_as_postgresql_renders_them_whatever_the_role_has_se
 async fn a_row_is_the_whole_row_whatever_its_columns_are_called_and_a_row_of_nulls_is_there() {
     let server = server(
         "CREATE TABLE t (id int PRIMARY KEY, l int, j text, q text, one text, value text, found bool); \
-         INSERT INTO t VALUES (1, 7, 'j', 'q', 'one', 'v', false), (2); CREATE PUBLICATION trueup FOR TABLE t",
+         INSERT INTO t VALUES (1, 7, 'j', 'q', 'one', 'v', false); INSERT INTO t VALUES (2); CREATE PUBLICATION trueup FOR TABLE t",
     );
     let postgres = connect(&server).await;
     let loader = rows(&postgres, "t").await;

@@ -73,6 +73,7 @@ async fn an_older_entry_does_not_replace_a_newer_one() {
     assert_eq!(tier.stats().newer_kept, 5);
     // An entry that comes in time replaces whatever is there.
     let in_time = RemotePut { age: Duration::from_millis(20), ..stored(1, 1) };
+    tier.delete(&key).await.unwrap();
     tier.put(stored(9, 9)).await.unwrap();
     assert!(tier.put_many(vec![stored(8, 8), in_time.clone()]).await.iter().all(Result::is_ok));
     assert_eq!(tier.get(&key).await, Ok(Some(in_time.envelope)));
