@@ -12,7 +12,7 @@ use trueup::{
 };
 
 /// Long enough for any of these tests on a loaded machine; only a failing test waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One process's engine.
 pub(crate) struct Node {
