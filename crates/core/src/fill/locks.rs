@@ -19,12 +19,11 @@ use crate::{
 
 /// Part of a load's usual time for which a lock is taken: so much of one load is lost when its owner dies.
 const LIFE_SHARE: u32 = 3;
-/// Shortest life of a lock: a busy machine must be able to extend it in time.
+/// Shortest life of a lock, and of one whose owner does not know yet how long loads take: a busy machine must be able to extend
+/// it in time.
 pub(crate) const LIFE_MIN: Duration = Duration::from_millis(25);
 /// Longest life of a lock: how long a dead owner can keep others waiting.
 pub(crate) const LIFE_MAX: Duration = Duration::from_secs(1);
-/// Life of a lock while nobody knows yet how long loads take.
-const LIFE_UNKNOWN: Duration = Duration::from_millis(200);
 /// How often a lock is extended within its life.
 const EXTENSIONS_PER_LIFE: u32 = 3;
 /// How long a lock is kept after its load, until the entry has been written: the feed has to reach it first.
@@ -34,7 +33,7 @@ const CALL_MAX: Duration = Duration::from_millis(100);
 
 /// For how long a lock is taken, where a load usually takes `usual`.
 pub(crate) fn lock_life(usual: Option<Duration>) -> Duration {
-    usual.map_or(LIFE_UNKNOWN, |usual| (usual / LIFE_SHARE).clamp(LIFE_MIN, LIFE_MAX))
+    usual.map_or(LIFE_MIN, |usual| (usual / LIFE_SHARE).clamp(LIFE_MIN, LIFE_MAX))
 }
 
 /// The locks that this node holds in the remote tier, by their entries.
@@ -329,7 +328,7 @@ mod tests {
     #[test]
     fn lives_follow_the_loads_within_bounds() {
         let ms = Duration::from_millis;
-        assert_eq!(lock_life(None), LIFE_UNKNOWN);
+        assert_eq!(lock_life(None), LIFE_MIN);
         assert_eq!([1, 300, 60_000].map(|load| lock_life(Some(ms(load)))), [LIFE_MIN, ms(100), LIFE_MAX]);
     }
 }
