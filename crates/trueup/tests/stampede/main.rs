@@ -1,4 +1,4 @@
-//! Many readers of one key, and many keys of one life, on real servers, with the naive way beside. Slow, and a table for people:
+//! Many readers of one key, on real servers, with the naive way beside. Slow, and a table for people:
 //! `cargo test -p trueup --test stampede -- --ignored --nocapture --test-threads 1`.
 
 #![allow(
@@ -9,7 +9,6 @@
     reason = "helpers of tests fail their test, and figures are printed"
 )]
 
-mod expiry;
 mod naive;
 mod one_key;
 mod support;
