@@ -44,7 +44,7 @@ fn unknown_names_of_the_environment_are_suggested() {
     assert_eq!(
         refused("TRUEUP__MEMORY__BUCKET", "1"),
         "environment variable TRUEUP__MEMORY__BUCKET: memory.bucket: unknown key, did you mean \"buckets\"?; known: \
-         buckets, recent_max"
+         bloom_max, buckets, capacity, recent_max"
     );
     assert_eq!(
         refused("TRUEUP__CLASS__FEE_TABEL__LIFE", "1s"),
