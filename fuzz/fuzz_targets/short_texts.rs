@@ -1,8 +1,9 @@
-//! Tokens, snapshots and epoch names: every text is refused or reads back as written.
+//! Tokens, snapshots, epoch names and leases: every text is refused or reads back as written.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use trueup_core::{
+    LeaseId,
     entry::EpochId,
     proof::{Token, XidSnapshot},
 };
@@ -17,4 +18,5 @@ fuzz_target!(|text: &str| {
     reads_back::<Token>(text);
     reads_back::<XidSnapshot>(text);
     reads_back::<EpochId>(text);
+    reads_back::<LeaseId>(text);
 });

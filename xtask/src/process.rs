@@ -161,7 +161,9 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     fn shell(script: &str) -> Process {
-        let mut command = sh::command("sh");
+        // Whoever runs this in the background of a shell hands down a SIGINT that is ignored.
+        let mut command = sh::command("env");
+        command.args(["--default-signal=INT", "sh"]);
         command.args(["-c", script]);
         Process::start("script", command).unwrap()
     }
