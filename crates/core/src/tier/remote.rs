@@ -179,7 +179,7 @@ pub enum RemoteOperation {
     Put,
     /// [`RemoteTier::delete`].
     Delete,
-    /// Any of [`FillLocks`](super::FillLocks).
+    /// Any of [`FillLocks`].
     Lock,
 }
 
