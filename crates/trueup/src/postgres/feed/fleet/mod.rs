@@ -6,6 +6,7 @@
 
 mod client;
 mod follower;
+mod history;
 mod holder;
 mod message;
 mod node;
@@ -16,6 +17,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::postgres::feed) use self::history::Verdict;
 pub use self::{
     message::{BadMessage, Told},
     node::Fleet,
