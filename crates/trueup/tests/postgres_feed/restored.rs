@@ -11,12 +11,12 @@ use crate::{
     support::{Link, connect, install, row, server},
 };
 
-/// Three nodes behind one link, all of them heard.
-async fn three_behind(server: &testbed::Postgres) -> (Link, Vec<Member>) {
+/// Nodes behind one link, all of them heard.
+async fn behind(server: &testbed::Postgres, nodes: usize) -> (Link, Vec<Member>) {
     install(&connect(&server.url(), FeedOptions::default()).await).await;
     let link = Link::to(server.port()).await;
     let mut members = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..nodes {
         let member = Member::start(&link.url(), None).await;
         member.node.fresh().await;
         members.push(member);
@@ -36,11 +36,10 @@ fn log_ends(server: &testbed::Postgres) -> u64 {
 
 /// The incident: an older copy is put back, and before any node has asked, writers have taken the log past where the lost one
 /// ended. No heartbeat fell between the copy and the loss, so neither the counter nor any position has gone back.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restored_log_that_has_grown_past_the_lost_one_proves_nothing_of_it() {
+async fn restored_and_overrun(nodes: usize) {
     let mut server = server(TABLE);
     let folder = tempfile::tempdir().unwrap();
-    let (link, members) = three_behind(&server).await;
+    let (link, members) = behind(&server, nodes).await;
     let before = epochs(&members);
     let epoch = members[0].node.ledger.epoch();
     server.stop(testbed::Stop::Fast).unwrap();
@@ -73,10 +72,22 @@ async fn a_restored_log_that_has_grown_past_the_lost_one_proves_nothing_of_it() 
     heard_by_all(&server, &members, 3).await;
 }
 
+/// It alone knows all that was told, and is told by the log which commits are there no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_log_that_has_grown_past_the_lost_one_is_told_by_its_commits() {
+    restored_and_overrun(1).await;
+}
+
+/// Whichever of them is the first to come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_log_that_has_grown_past_the_lost_one_proves_nothing_to_a_fleet() {
+    restored_and_overrun(3).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_goes_on_in_the_same_epoch_by_the_node_that_led() {
     let mut server = server(TABLE);
-    let (_link, members) = three_behind(&server).await;
+    let (_link, members) = behind(&server, 3).await;
     let before = epochs(&members);
     let led = members.iter().position(Member::holds).unwrap();
     for how in [testbed::Stop::Fast, testbed::Stop::Immediate] {
@@ -93,7 +104,7 @@ async fn a_restarted_server_goes_on_in_the_same_epoch_by_the_node_that_led() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_without_the_node_that_led_is_another_epoch() {
     let mut server = server(TABLE);
-    let (_link, mut members) = three_behind(&server).await;
+    let (_link, mut members) = behind(&server, 3).await;
     let epoch = members[0].node.ledger.epoch();
     let led = members.iter().position(Member::holds).unwrap();
     server.stop(testbed::Stop::Immediate).unwrap();
