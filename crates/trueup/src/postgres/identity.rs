@@ -9,7 +9,7 @@ pub(super) struct Identity {
     pub(super) system_id: u64,
     /// Drawn when the feed was installed, and anew whenever it was lost.
     pub(super) feed_nonce: u128,
-    /// How often the feed had a gap since the nonce was drawn.
+    /// Drawn anew whenever continuity was lost.
     pub(super) generation: u64,
 }
 

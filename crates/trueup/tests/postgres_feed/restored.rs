@@ -84,6 +84,31 @@ async fn a_restored_log_that_has_grown_past_the_lost_one_proves_nothing_to_a_fle
     restored_and_overrun(3).await;
 }
 
+/// Both copies have the same generation: what follows it must not be counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_copy_that_is_restored_twice_is_two_other_epochs() {
+    let mut server = server(TABLE);
+    let folder = tempfile::tempdir().unwrap();
+    let (_link, members) = behind(&server, 1).await;
+    server.stop(testbed::Stop::Fast).unwrap();
+    server.copy_data(&folder.path().join("copy")).unwrap();
+    server.start_again().unwrap();
+    let mut epochs = vec![members[0].node.ledger.epoch()];
+    for id in [2, 3] {
+        heard_by_all(&server, &members, id).await;
+        server.stop(testbed::Stop::Immediate).unwrap();
+        server.restore(&folder.path().join("copy")).unwrap();
+        server.start_again().unwrap();
+        let is_other = || {
+            let epoch = members[0].node.ledger.epoch();
+            epoch.is_some() && Some(&epoch) != epochs.last()
+        };
+        members[0].node.soon("another epoch", is_other).await;
+        epochs.push(members[0].node.ledger.epoch());
+    }
+    assert!(!epochs[..2].contains(&epochs[2]), "{epochs:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_goes_on_in_the_same_epoch_by_the_node_that_led() {
     let mut server = server(TABLE);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Row, types::ToSql};
 use trueup_core::proof::{Position, Xid};
 
-use super::{assemble::BEAT_PREFIX, error::FeedError, host::Host};
+use super::{assemble::BEAT_PREFIX, error::FeedError, host::Host, single::random_u64};
 use crate::postgres::{
     identity::{INSTANCE, Instance},
     names::PUBLICATION,
@@ -128,10 +128,12 @@ impl Control {
         self.optional("dropping the slot", sql, &[&name]).await.map(drop)
     }
 
-    /// Continuity was lost: moves the generation on from `old`, unless another node has done so.
+    /// Continuity was lost: another generation follows `old`, unless another node has begun one. It is drawn, not counted: a
+    /// restored database would count to one that it has had before, of another history.
     pub(super) async fn renew_generation(&self, old: u64) -> Result<(), FeedError> {
-        let sql = "UPDATE trueup.feed SET generation = generation + 1 WHERE id = 1 AND generation = $1";
-        self.execute("beginning a new generation", sql, &[&old.cast_signed()]).await
+        let sql = "UPDATE trueup.feed SET generation = $2 WHERE id = 1 AND generation = $1";
+        let (old, new) = (old.cast_signed(), (random_u64()? >> 1).cast_signed());
+        self.execute("beginning a new generation", sql, &[&old, &new]).await
     }
 
     /// Says where this node can be followed.

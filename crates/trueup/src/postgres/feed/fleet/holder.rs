@@ -13,7 +13,7 @@ use trueup_core::{
     apply::Feed,
     entry::EpochId,
     env::Nanos,
-    proof::{Barrier, Message, Position},
+    proof::{Barrier, Position},
 };
 
 use super::{
@@ -22,16 +22,16 @@ use super::{
     connection::Replication,
     control::{Control, FeedRow, Slot},
     error::FeedError,
-    history::{Proof, Replay, Verdict},
+    history::{Proof, Replay},
     host::Host,
-    message::Told,
     node::{Fleet, identity, save},
-    reader::{Confirm, Reader, Sink},
+    reader::{Confirm, Reader},
     saved::Ends,
     single::{make_slot, random_u64},
     status::Role,
+    telling::Telling,
 };
-use crate::postgres::{identity::Instance, names::PUBLICATION};
+use crate::postgres::names::PUBLICATION;
 
 /// A node that knows nothing leaves a free slot so long to those that know more.
 const NEWCOMER_WAIT: Duration = Duration::from_secs(2);
@@ -282,34 +282,5 @@ impl Fleet {
                 }
             }
         }
-    }
-}
-
-/// Tells others what was applied here.
-struct Telling<'a> {
-    fleet: &'a Fleet,
-    ends: &'a Ends,
-    instance: Instance,
-    covers: Position,
-    replay: Mutex<Option<Replay>>,
-}
-
-impl Sink for Telling<'_> {
-    fn judge(&self, message: &Message, committed_at_us: &[u64]) -> Verdict {
-        let mut replay = self.replay.lock();
-        let verdict = replay.as_mut().map_or(Verdict::Same, |replay| replay.take(message, committed_at_us));
-        if verdict == Verdict::Same && replay.take().is_some() {
-            self.fleet.continues_in(self.instance);
-        }
-        verdict
-    }
-
-    fn applied(&self, told: &Told) {
-        self.fleet.note(told);
-        if told.message.end >= self.covers {
-            self.fleet.remember(|memory| memory.led = true);
-        }
-        self.ends.push(told.message.end);
-        self.fleet.ring().push(told);
     }
 }

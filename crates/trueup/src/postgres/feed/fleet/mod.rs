@@ -14,6 +14,7 @@ mod options;
 mod ring;
 mod saved;
 mod serve;
+mod telling;
 #[cfg(test)]
 mod tests;
 
