@@ -7,6 +7,7 @@ use super::{
     digest::{Shape, halves},
     error::PostgresError,
     handle::Shared,
+    identity::{INSTANCE, Instance},
     load::timeline,
 };
 
@@ -19,6 +20,8 @@ pub(super) struct Answer {
     pub(super) snapshot: XidSnapshot,
     /// The server's timeline.
     pub(super) timeline: u32,
+    /// Which start of the server answered.
+    pub(super) instance: Instance,
     /// The shape of everything in use.
     pub(super) digest: Shape,
     /// The shape is another one than the registry's, or was so for a while: see [`Shared::catalogue_moved`].
@@ -31,7 +34,7 @@ impl Shared {
     /// The position is read before the snapshot under which the digest is: whoever holds a token at or below the position had
     /// written before, so that no alteration acknowledged earlier can be missing from the digest.
     pub(super) async fn ask(&self) -> Result<Answer, PostgresError> {
-        const POSITION: &str = "SELECT pg_current_wal_insert_lsn()";
+        let position = format!("SELECT pg_current_wal_insert_lsn(), {INSTANCE}");
         let at = self.at("asking how far it is");
         let client = self.asker(at).await?;
         let registry = self.registry.load_full();
@@ -40,7 +43,7 @@ impl Shared {
         let functions: Vec<u32> = registry.uses.functions.iter().copied().collect();
         let covered: [&(dyn ToSql + Sync); 2] = [&relations, &functions];
         let run = async {
-            let position = client.prepare_cached(POSITION).await?;
+            let position = client.prepare_cached(&position).await?;
             let shape = client.prepare_cached(&sql).await?;
             tokio::try_join!(
                 biased;
@@ -60,6 +63,7 @@ impl Shared {
             position: Position(position.get::<_, PgLsn>(0).into()),
             snapshot: row.get::<_, &str>(0).parse().map_err(|_| strange("snapshot"))?,
             timeline: timeline(row.try_get(1).ok()).ok_or_else(|| strange("timeline"))?,
+            instance: Instance(position.get(1)),
             digest,
             moved: self.watch.moved() || digest != registry.shapes.whole(),
         })

@@ -9,7 +9,7 @@ pub(super) struct Identity {
     pub(super) system_id: u64,
     /// Drawn when the feed was installed, and anew whenever it was lost.
     pub(super) feed_nonce: u128,
-    /// How often the feed had a gap since the nonce was drawn.
+    /// Drawn anew whenever continuity was lost.
     pub(super) generation: u64,
 }
 
@@ -24,6 +24,14 @@ impl Identity {
         })
     }
 }
+
+/// One start of the server. Files that are put back from a copy, and copies that take another's place, are another one; so a
+/// log that is told within one start has lost nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Instance(pub(super) i64);
+
+/// The [`Instance`] as a column: when the server started, in microseconds since 1970 by its clock.
+pub(super) const INSTANCE: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
 
 /// The epoch of what is loaded before the feed has entered one: never a node's, so it is answered and not kept.
 pub(super) const NO_EPOCH: EpochId = EpochId::UNKNOWN;

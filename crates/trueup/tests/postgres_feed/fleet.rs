@@ -28,7 +28,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    async fn start(url: &str, state_dir: Option<&Path>) -> Self {
+    pub(crate) async fn start(url: &str, state_dir: Option<&Path>) -> Self {
         Self::start_with(url, state_dir, FeedOptions::default()).await
     }
 
@@ -51,7 +51,7 @@ impl Member {
         self.node.postgres.feed_state().role
     }
 
-    fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.role() == Role::Holder
     }
 
@@ -59,7 +59,7 @@ impl Member {
         matches!(self.role(), Role::Follower { .. })
     }
 
-    async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.serving.stop();
         self.node.kill().await;
     }
@@ -100,7 +100,7 @@ pub(crate) async fn three(server: &testbed::Postgres) -> Vec<Member> {
 }
 
 /// A change of the row raises it on all nodes.
-async fn heard_by_all(server: &testbed::Postgres, members: &[Member], id: u32) {
+pub(crate) async fn heard_by_all(server: &testbed::Postgres, members: &[Member], id: u32) {
     let tag = row("t", &id.to_string());
     let mut before = Vec::new();
     for member in members {
@@ -115,7 +115,7 @@ async fn heard_by_all(server: &testbed::Postgres, members: &[Member], id: u32) {
     assert!(ends.windows(2).all(|pair| pair[0] == pair[1]), "the same on all: {ends:?}");
 }
 
-fn epochs(members: &[Member]) -> Vec<u64> {
+pub(crate) fn epochs(members: &[Member]) -> Vec<u64> {
     members.iter().map(|member| member.node.ledger.status().epoch).collect()
 }
 

@@ -12,5 +12,6 @@ mod delay;
 mod fleet;
 mod install;
 mod interruptions;
+mod restored;
 mod start;
 mod support;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use trueup_core::{
 };
 
 use super::{control::Control, error::FeedError, host::Host};
+use crate::postgres::identity::Instance;
 
 /// After so long without a word of the log while an answer waits for it, a heartbeat is sent.
 const BEAT_AFTER: Duration = Duration::from_millis(20);
@@ -23,6 +24,8 @@ const BEAT_AFTER: Duration = Duration::from_millis(20);
 const BEAT_AFTER_WISH: Duration = Duration::from_millis(10);
 /// A heartbeat that has not come back is not sent again before this has passed.
 const BEAT_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often it is looked whether what was applied has been met again.
+const REPLAY_LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Pause after a question that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long nothing can be kept before somebody is named for it, and how often that is looked up.
@@ -46,6 +49,8 @@ pub(super) struct Progress {
     near: AtomicU64,
     /// The highest heartbeat seen in the log.
     beat: AtomicU64,
+    /// What was applied before has not been met again: the log may be another one.
+    is_replaying: AtomicBool,
 }
 
 impl Progress {
@@ -55,6 +60,15 @@ impl Progress {
 
     pub(super) fn saw_xid(&self, xid: Xid) {
         self.near.fetch_max(xid.0, Ordering::Relaxed);
+    }
+
+    /// Whether what was applied before has still to be met again.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.is_replaying.load(Ordering::Acquire)
+    }
+
+    pub(super) fn replays(&self, is_replaying: bool) {
+        self.is_replaying.store(is_replaying, Ordering::Release);
     }
 
     pub(super) fn beat(&self) -> u64 {
@@ -73,6 +87,7 @@ pub(super) struct Asker<'a> {
     pub(super) progress: Arc<Progress>,
     pub(super) epoch: EpochId,
     pub(super) timeline: u32,
+    pub(super) instance: Instance,
     /// What must become visible before anything is kept.
     pub(super) barrier: Option<Xid>,
     pub(super) control: Option<Control>,
@@ -113,6 +128,9 @@ impl Asker<'_> {
                     "the source's log ends before a position that it had: it was restored",
                 ));
             }
+            if answer.instance != self.instance {
+                return Ok(Ended::Moved("the server was restarted"));
+            }
             self.progress.saw_xid(answer.snapshot.xmax);
             if answer.moved {
                 self.catalogue_moved(answer.position).await?;
@@ -120,6 +138,11 @@ impl Asker<'_> {
             }
             let xmin = answer.snapshot.xmin;
             let ask = Ask { at, position: answer.position, discards };
+            if self.progress.is_replaying() {
+                // Whose log this is stands not yet: how far it goes says nothing.
+                self.await_replay().await;
+                continue;
+            }
             self.feed.answered(self.epoch, ask, Some(&Snapshot::Xids(answer.snapshot)));
             self.name_blocker(xmin).await;
             self.wait(ask).await;
@@ -136,6 +159,17 @@ impl Asker<'_> {
         self.feed.freeze(Barrier { xid, end: position });
         self.barrier = self.barrier.max(Some(xid));
         Ok(())
+    }
+
+    /// Waits until the log that is told again has passed what was applied, helping on a log that has nothing to tell.
+    async fn await_replay(&mut self) {
+        let began_at = self.host.clock().now();
+        while self.progress.is_replaying() {
+            tokio::time::sleep(REPLAY_LOOK_EVERY).await;
+            if self.since(began_at) >= BEAT_AFTER {
+                self.beat().await;
+            }
+        }
     }
 
     /// Waits for the time of the next question.

@@ -5,8 +5,11 @@ use std::time::Duration;
 use tokio_postgres::{Client, Row, types::ToSql};
 use trueup_core::proof::{Position, Xid};
 
-use super::{assemble::BEAT_PREFIX, error::FeedError, host::Host};
-use crate::postgres::names::PUBLICATION;
+use super::{assemble::BEAT_PREFIX, error::FeedError, host::Host, single::random_u64};
+use crate::postgres::{
+    identity::{INSTANCE, Instance},
+    names::PUBLICATION,
+};
 
 /// How long one statement may take.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
@@ -20,6 +23,8 @@ pub(super) struct FeedRow {
     pub(super) beat: u64,
     /// Where the node that holds the slot can be followed.
     pub(super) holder: Option<String>,
+    /// Which start of the server it was read from.
+    pub(super) instance: Instance,
 }
 
 /// A logical replication slot.
@@ -59,8 +64,8 @@ impl Control {
     /// The feed's row; an error that names the fix where nothing is installed.
     pub(super) async fn row(&self) -> Result<FeedRow, FeedError> {
         let doing = "reading trueup.feed";
-        let sql = "SELECT nonce, generation, beat, holder FROM trueup.feed WHERE id = 1";
-        let row = match self.optional(doing, sql, &[]).await {
+        let sql = format!("SELECT nonce, generation, beat, holder, {INSTANCE} FROM trueup.feed WHERE id = 1");
+        let row = match self.optional(doing, &sql, &[]).await {
             Ok(Some(row)) => row,
             Ok(None) => return Err(FeedError::NotInstalled { missing: "the row of trueup.feed".to_owned() }),
             Err(error) if error.is_missing() => {
@@ -79,7 +84,8 @@ impl Control {
         let nonce =
             nonce.map_err(|_| FeedError::NotInstalled { missing: "a nonce in trueup.feed".to_owned() })?;
         let number = |column: usize| row.get::<_, i64>(column).cast_unsigned();
-        Ok(FeedRow { nonce, generation: number(1), beat: number(2), holder: row.get(3) })
+        let instance = Instance(row.get(4));
+        Ok(FeedRow { nonce, generation: number(1), beat: number(2), holder: row.get(3), instance })
     }
 
     /// A transaction id of our own: every transaction that ended before this call has a lower one.
@@ -122,10 +128,12 @@ impl Control {
         self.optional("dropping the slot", sql, &[&name]).await.map(drop)
     }
 
-    /// Continuity was lost: moves the generation on from `old`, unless another node has done so.
+    /// Continuity was lost: another generation follows `old`, unless another node has begun one. It is drawn, not counted: a
+    /// restored database would count to one that it has had before, of another history.
     pub(super) async fn renew_generation(&self, old: u64) -> Result<(), FeedError> {
-        let sql = "UPDATE trueup.feed SET generation = generation + 1 WHERE id = 1 AND generation = $1";
-        self.execute("beginning a new generation", sql, &[&old.cast_signed()]).await
+        let sql = "UPDATE trueup.feed SET generation = $2 WHERE id = 1 AND generation = $1";
+        let (old, new) = (old.cast_signed(), (random_u64()? >> 1).cast_signed());
+        self.execute("beginning a new generation", sql, &[&old, &new]).await
     }
 
     /// Says where this node can be followed.

@@ -65,6 +65,9 @@ pub(in crate::postgres) enum FeedError {
         /// The limit that passed.
         limit: Duration,
     },
+    /// The server was restarted between two questions.
+    #[error("the server was restarted while the feed began; it begins again")]
+    Restarted,
     /// The durable slot is in use by another node.
     #[error("the replication slot is in use")]
     SlotInUse,

@@ -20,7 +20,7 @@ use super::{
     assemble::{Assembler, Batch},
     connection::Replication,
     error::FeedError,
-    fleet::Told,
+    fleet::{Told, Verdict},
     host::Host,
     mapper::Mapper,
     pgoutput::{Frame, decode},
@@ -44,6 +44,9 @@ pub(super) enum Confirm {
 
 /// Who else wants to know what was applied.
 pub(super) trait Sink: Send + Sync {
+    /// Whether the log that is told goes on where this node is: asked of each message before it is applied.
+    fn judge(&self, message: &Message, committed_at_us: &[u64]) -> Verdict;
+
     /// A message was applied here, now or before.
     fn applied(&self, told: &Told);
 }
@@ -141,6 +144,16 @@ impl Reader<'_> {
             transactions: batch.transactions,
         };
         let committed_at_us = batch.committed_at_us;
+        match self.sink.map_or(Verdict::Same, |sink| sink.judge(&message, &committed_at_us)) {
+            Verdict::Same => self.progress.replays(false),
+            // All of it was applied before, here at least.
+            Verdict::Pending => return None,
+            Verdict::Other => {
+                return Some(Ended::Broken(
+                    "the source's log is another one than before: it was restored from an older copy",
+                ));
+            }
+        }
         let committed = committed_at_us.iter().copied().filter(|at_us| *at_us > 0);
         let applied = self.feed.apply(&message, committed.clone());
         if applied.is_ok() {

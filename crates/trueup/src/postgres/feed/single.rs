@@ -68,6 +68,7 @@ pub(super) async fn follow(host: &dyn Host, feed: &Feed) -> Result<Ended, FeedEr
         progress,
         epoch,
         timeline,
+        instance: row.instance,
         barrier: Some(barrier.xid),
         control: Some(control),
         sends_beats: true,

@@ -23,6 +23,7 @@ use super::{
     options::FleetToken,
     serve::{FROM_HEADER, LEDGER_PATH, STREAM_PATH},
 };
+use crate::postgres::identity::Instance;
 
 /// How long connecting, and the first words of an answer, may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -52,21 +53,26 @@ pub(super) enum CannotFollow {
 pub(super) struct Holder {
     authority: String,
     token: Option<FleetToken>,
+    instance: Instance,
 }
 
 impl Holder {
-    /// The node at `address`, `http://host:port`.
-    pub(super) fn new(address: &str, token: Option<FleetToken>) -> Result<Self, CannotFollow> {
+    /// The node at `address`, `http://host:port`, as long as it tells the log of `instance`.
+    pub(super) fn new(
+        address: &str,
+        token: Option<FleetToken>,
+        instance: Instance,
+    ) -> Result<Self, CannotFollow> {
         let uri: Option<Uri> = address.parse().ok();
         let authority =
             uri.filter(|uri| uri.scheme_str() == Some("http")).and_then(|uri| uri.authority().cloned());
         let wrong = || CannotFollow::Problem("its address must be of the form `http://host:port`".to_owned());
-        Ok(Self { authority: authority.ok_or_else(wrong)?.to_string(), token })
+        Ok(Self { authority: authority.ok_or_else(wrong)?.to_string(), token, instance })
     }
 
     /// What a new node begins with.
     pub(super) async fn ledger(&self) -> Result<SavedLedger, CannotFollow> {
-        let answer = self.get(LEDGER_PATH.to_owned()).await?;
+        let answer = self.get(format!("{LEDGER_PATH}?instance={}", self.instance.0)).await?;
         let whole =
             tokio::time::timeout(LEDGER_WAIT, Limited::new(answer.1, LEDGER_BYTES_MAX).collect()).await;
         let whole = whole.map_err(|_| problem("its ledger did not arrive in time"))?;
@@ -81,7 +87,9 @@ impl Holder {
         from: Option<Position>,
     ) -> Result<(Position, Stream), CannotFollow> {
         let from = from.map_or_else(|| "now".to_owned(), |from| from.0.to_string());
-        let (told, body) = self.get(format!("{STREAM_PATH}?epoch={epoch}&from={from}")).await?;
+        let instance = self.instance.0;
+        let path = format!("{STREAM_PATH}?epoch={epoch}&from={from}&instance={instance}");
+        let (told, body) = self.get(path).await?;
         let told = told.ok_or_else(|| problem("its answer does not say from where it tells"))?;
         Ok((Position(told), Stream { body, buffer: BytesMut::new() }))
     }

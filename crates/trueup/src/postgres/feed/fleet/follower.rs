@@ -39,11 +39,20 @@ impl Fleet {
         };
         let failed =
             |error: CannotFollow| FeedError::Holder { holder: address.clone(), problem: error.to_string() };
-        let holder = Holder::new(&address, self.options().token.clone()).map_err(failed)?;
-        let timeline = host.ask().await?.timeline;
+        let holder = Holder::new(&address, self.options().token.clone(), row.instance).map_err(failed)?;
+        let answer = host.ask().await?;
+        if answer.instance != row.instance {
+            return Err(FeedError::Restarted);
+        }
+        let timeline = answer.timeline;
         let epoch = identity(host, &row).epoch(timeline);
-        if self.memory().broken == Some(epoch) {
+        let memory = self.memory();
+        // Who knew all that was told before the server was restarted is this node: another one that went on in the epoch
+        // cannot tell what has been lost.
+        let is_contested = feed.epoch() == Some(epoch) && memory.led && memory.instance != Some(row.instance);
+        if memory.broken == Some(epoch) || is_contested {
             control.renew_generation(row.generation).await?;
+            self.remember(|memory| memory.led = false);
             return Ok(Ended::Moved("that epoch is over"));
         }
         let joined = self.join(host, feed, &control, &row, &holder, epoch).await;
@@ -63,6 +72,7 @@ impl Fleet {
             progress: Arc::new(Progress::default()),
             epoch,
             timeline,
+            instance: row.instance,
             barrier,
             control: None,
             sends_beats: false,
@@ -106,7 +116,10 @@ impl Fleet {
     ) -> Result<(Stream, Option<Xid>), Joining> {
         if feed.epoch() == Some(epoch) {
             match holder.stream(epoch, Some(feed.applied())).await {
-                Ok((_, stream)) => return Ok((stream, None)),
+                Ok((_, stream)) => {
+                    self.continues_in(row.instance);
+                    return Ok((stream, None));
+                }
                 Err(CannotFollow::Gone) => {
                     tracing::info!("the holder does not hold what this node has missed")
                 }
@@ -119,6 +132,7 @@ impl Fleet {
         {
             match feed.restore(&saved) {
                 Ok(()) => {
+                    self.begin(epoch, saved.floor, row.instance);
                     host.set_identity(Some(identity(host, row)));
                     return Ok((stream, None));
                 }
@@ -130,6 +144,7 @@ impl Fleet {
         let barrier = Barrier { xid: control.own_xid().await?, end: start };
         host.set_identity(Some(identity(host, row)));
         feed.begin_epoch(epoch, start, Some(barrier));
+        self.begin(epoch, start, row.instance);
         Ok((stream, Some(barrier.xid)))
     }
 
@@ -149,11 +164,11 @@ impl Fleet {
                 feed.end_epoch();
                 return Ok(Ended::Moved("the holder does not see the tables as this node does, yet"));
             }
-            self.remember(|memory| memory.beat = memory.beat.max(told.beat));
             host.status().connection(told.message.connection);
             let committed = told.committed_at_us.iter().copied().filter(|at_us| *at_us > 0);
             let applied = feed.apply(&told.message, committed.clone());
             if applied.is_ok() {
+                self.note(&told);
                 feed.came(told.taken_at_us, committed);
             }
             match applied {

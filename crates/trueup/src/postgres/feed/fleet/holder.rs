@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use trueup_core::{
     apply::Feed,
     entry::EpochId,
@@ -21,13 +22,14 @@ use super::{
     connection::Replication,
     control::{Control, FeedRow, Slot},
     error::FeedError,
+    history::{Proof, Replay},
     host::Host,
-    message::Told,
     node::{Fleet, identity, save},
-    reader::{Confirm, Reader, Sink},
+    reader::{Confirm, Reader},
     saved::Ends,
     single::{make_slot, random_u64},
     status::Role,
+    telling::Telling,
 };
 use crate::postgres::names::PUBLICATION;
 
@@ -36,11 +38,24 @@ const NEWCOMER_WAIT: Duration = Duration::from_secs(2);
 /// How often the holder looks whether it still is the one.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the holder's heartbeat moves at least: how much a copy of the files can be behind without the counter telling.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
 /// Where the log is told from, once the slot is ours.
 struct Held {
     replication: Replication,
     confirmed: Position,
     row: FeedRow,
+}
+
+/// Where this node begins.
+struct Entered {
+    epoch: EpochId,
+    barrier: Option<Barrier>,
+    /// What the log has to show before it continues what was applied.
+    replay: Option<Replay>,
+    /// Nobody in the epoch has applied anything beyond.
+    covers: Position,
 }
 
 impl Fleet {
@@ -52,12 +67,17 @@ impl Fleet {
         row: FeedRow,
         slot: Option<Slot>,
     ) -> Result<Ended, FeedError> {
-        if slot.is_some() && feed.epoch().is_none() && !self.has_waited(host, &row) {
+        let memory = self.memory();
+        // After a restart of the server only the node that led before knows whether anything that was told is lost.
+        let knows_less = feed.epoch().is_none() || (memory.instance != Some(row.instance) && !memory.led);
+        if slot.is_some() && knows_less && !self.has_waited(host, &row) {
             return Ok(Ended::Moved("the slot is left to nodes that know more"));
         }
         let Held { replication, confirmed, row } = self.take_slot(host, feed, &control, row, slot).await?;
         let timeline = replication.system.timeline;
-        let (epoch, barrier) = self.enter(host, feed, &control, row, timeline, confirmed).await?;
+        let instance = row.instance;
+        let Entered { epoch, barrier, replay, covers } =
+            self.enter(host, feed, &control, row, timeline, confirmed).await?;
         let (connection, slot) = (random_u64()?, self.options().slot.as_str());
         control.set_holder(self.options().advertise.as_deref()).await?;
         host.status().enter(Role::Holder, Some(slot), connection);
@@ -66,10 +86,11 @@ impl Fleet {
 
         let progress = Arc::new(Progress::default());
         progress.saw_xid(control.own_xid().await?);
+        progress.replays(replay.is_some());
         let kept = Arc::new(AtomicU64::new(confirmed.0));
         let ends = Ends::default();
         ends.push(confirmed);
-        let sink = Telling { fleet: self, ends: &ends };
+        let sink = Telling { fleet: self, ends: &ends, instance, covers, replay: Mutex::new(replay) };
         let reader = Reader {
             host,
             feed,
@@ -88,6 +109,7 @@ impl Fleet {
             progress,
             epoch,
             timeline,
+            instance,
             barrier: barrier.map(|barrier| barrier.xid),
             control: None,
             sends_beats: true,
@@ -153,27 +175,49 @@ impl Fleet {
         mut row: FeedRow,
         timeline: u32,
         confirmed: Position,
-    ) -> Result<(EpochId, Option<Barrier>), FeedError> {
+    ) -> Result<Entered, FeedError> {
         let answer = host.ask().await?;
+        if answer.instance != row.instance {
+            return Err(FeedError::Restarted);
+        }
+        let (instance, covers) = (row.instance, answer.position);
         let memory = self.memory();
         let mut epoch = identity(host, &row).epoch(timeline);
         let was_here = feed.epoch() == Some(epoch);
         let is_restored = was_here && (row.beat < memory.beat || answer.position < feed.applied());
-        let is_broken = is_restored || memory.broken == Some(epoch);
+        let is_known = memory.instance == Some(instance);
+        // What others knew beyond this node may be lost as well, and stand in the remote tier.
+        let has_led = memory.led && row.holder == self.options().advertise;
+        let mut is_broken =
+            is_restored || memory.broken == Some(epoch) || (was_here && !is_known && !has_led);
         if was_here && !is_broken && feed.applied() >= confirmed {
-            host.set_identity(Some(identity(host, &row)));
-            return Ok((epoch, None));
+            let replay = match self.proof(epoch, feed.applied(), confirmed) {
+                Proof::Replay(replay) => Some(Some(replay)),
+                Proof::None => Some(None),
+                // Within one start of the server nothing can have been lost.
+                Proof::Impossible => is_known.then_some(None),
+            };
+            if let Some(replay) = replay {
+                if is_known || replay.is_none() {
+                    self.continues_in(instance);
+                }
+                host.set_identity(Some(identity(host, &row)));
+                return Ok(Entered { epoch, barrier: None, replay, covers });
+            }
+            is_broken = true;
         }
+        is_broken |= was_here && !is_known;
         if !was_here
             && !is_broken
-            && let Some(saved) = self.read(epoch, confirmed, row.beat).await
+            && let Some(saved) = self.read(epoch, confirmed, &row).await
             && saved.floor <= answer.position
         {
             match feed.restore(&saved) {
                 Ok(()) => {
                     tracing::info!(floor = %saved.floor, "beginning from the saved ledger");
+                    self.begin(epoch, saved.floor, instance);
                     host.set_identity(Some(identity(host, &row)));
-                    return Ok((epoch, None));
+                    return Ok(Entered { epoch, barrier: None, replay: None, covers });
                 }
                 Err(error) => tracing::warn!(%error, "the saved ledger is of no use; beginning anew"),
             }
@@ -190,7 +234,8 @@ impl Fleet {
         let barrier = Barrier { xid: control.own_xid().await?, end: confirmed };
         host.set_identity(Some(identity(host, &row)));
         feed.begin_epoch(epoch, confirmed, Some(barrier));
-        Ok((epoch, Some(barrier)))
+        self.begin(epoch, confirmed, instance);
+        Ok(Entered { epoch, barrier: Some(barrier), replay: None, covers })
     }
 
     /// Saves, confirms, and watches whether this node still is the one that holds.
@@ -204,7 +249,7 @@ impl Fleet {
         kept: &AtomicU64,
     ) -> Result<Ended, FeedError> {
         let started = host.clock().now();
-        let (mut saved_at, timeline_epoch) = (started, epoch);
+        let (mut saved_at, mut beaten_at, timeline_epoch) = (started, started, epoch);
         loop {
             tokio::time::sleep(WATCH_EVERY.min(self.options().save_every)).await;
             let row = control.row().await?;
@@ -218,12 +263,16 @@ impl Fleet {
             if row.holder != self.options().advertise {
                 control.set_holder(self.options().advertise.as_deref()).await?;
             }
-            if now.since(saved_at) < self.options().save_every {
+            let is_due = now.since(saved_at) >= self.options().save_every;
+            if is_due || now.since(beaten_at) >= BEAT_EVERY {
+                beaten_at = now;
+                let beat = control.beat().await?;
+                self.remember(|memory| memory.beat = memory.beat.max(beat.unwrap_or_default()));
+            }
+            if !is_due {
                 continue;
             }
             saved_at = now;
-            let beat = control.beat().await?;
-            self.remember(|memory| memory.beat = memory.beat.max(beat.unwrap_or_default()));
             if let Some(saved) = save(feed).await.filter(|saved| saved.epoch == epoch) {
                 let floor = saved.floor;
                 if self.write(saved).await
@@ -233,19 +282,5 @@ impl Fleet {
                 }
             }
         }
-    }
-}
-
-/// Tells others what was applied here.
-struct Telling<'a> {
-    fleet: &'a Fleet,
-    ends: &'a Ends,
-}
-
-impl Sink for Telling<'_> {
-    fn applied(&self, told: &Told) {
-        self.fleet.remember(|memory| memory.beat = memory.beat.max(told.beat));
-        self.ends.push(told.message.end);
-        self.fleet.ring().push(told);
     }
 }

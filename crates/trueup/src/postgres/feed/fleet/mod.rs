@@ -6,6 +6,7 @@
 
 mod client;
 mod follower;
+mod history;
 mod holder;
 mod message;
 mod node;
@@ -13,9 +14,11 @@ mod options;
 mod ring;
 mod saved;
 mod serve;
+mod telling;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::postgres::feed) use self::history::Verdict;
 pub use self::{
     message::{BadMessage, Told},
     node::Fleet,

@@ -15,12 +15,14 @@ use super::{
     asker::Ended,
     control::{Control, FeedRow},
     error::FeedError,
+    history::{History, Proof},
     host::Host,
+    message::Told,
     options::FleetOptions,
     ring::Ring,
     saved::Saved,
 };
-use crate::postgres::identity::Identity;
+use crate::postgres::identity::{Identity, Instance};
 
 /// What this node tells others, and what it keeps. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +33,7 @@ pub struct Fleet {
 pub(super) struct Inner {
     pub(super) options: FleetOptions,
     ring: Ring,
+    history: Mutex<History>,
     feed: ArcSwapOption<Feed>,
     memory: Mutex<Memory>,
 }
@@ -42,6 +45,10 @@ pub(super) struct Memory {
     pub(super) beat: u64,
     /// An epoch whose positions mean something else by now.
     pub(super) broken: Option<EpochId>,
+    /// The start of the server whose log is what was applied.
+    pub(super) instance: Option<Instance>,
+    /// Whether this node held the slot then, and had applied all that anybody can have applied.
+    pub(super) led: bool,
     /// The slot's log cannot be read on: a new slot is needed.
     pub(super) remake: bool,
     /// Since when the slot has been seen free.
@@ -53,7 +60,8 @@ pub(super) struct Memory {
 impl Fleet {
     pub(in crate::postgres::feed) fn new(options: FleetOptions) -> Self {
         let ring = Ring::new(options.ring_bytes);
-        let inner = Inner { options, ring, feed: ArcSwapOption::empty(), memory: Mutex::default() };
+        let (history, memory) = (Mutex::default(), Mutex::default());
+        let inner = Inner { options, ring, history, feed: ArcSwapOption::empty(), memory };
         Self { inner: Arc::new(inner) }
     }
 
@@ -71,6 +79,28 @@ impl Fleet {
 
     pub(super) fn remember(&self, change: impl FnOnce(&mut Memory)) {
         change(&mut self.inner.memory.lock());
+    }
+
+    /// The node begins in `epoch` at `start`, with the log of `instance`.
+    pub(super) fn begin(&self, epoch: EpochId, start: Position, instance: Instance) {
+        self.inner.history.lock().begin(epoch, start);
+        self.continues_in(instance);
+    }
+
+    /// What was applied is known to be of the log of `instance`.
+    pub(super) fn continues_in(&self, instance: Instance) {
+        self.remember(|memory| (memory.instance, memory.led) = (Some(instance), false));
+    }
+
+    /// A message was applied.
+    pub(super) fn note(&self, told: &Told) {
+        self.remember(|memory| memory.beat = memory.beat.max(told.beat));
+        self.inner.history.lock().note(&told.message, &told.committed_at_us);
+    }
+
+    /// What a log has to show that is told from `confirmed` on, to continue what this node has applied.
+    pub(super) fn proof(&self, epoch: EpochId, applied: Position, confirmed: Position) -> Proof {
+        self.inner.history.lock().proof(epoch, applied, confirmed)
     }
 
     /// Lets go of those that follow this node, and tells nobody any more: for a server that is about to end.
@@ -124,7 +154,10 @@ impl Fleet {
     /// Writes to the state folder, where there is one.
     pub(super) async fn write(&self, ledger: SavedLedger) -> bool {
         let Some(folder) = self.options().state_dir.clone() else { return true };
-        let saved = Saved { beat: self.memory().beat, ledger };
+        let memory = self.memory();
+        // Of no known log, it could not be begun with.
+        let Some(instance) = memory.instance else { return true };
+        let saved = Saved { beat: memory.beat, instance, ledger };
         let shown = folder.clone();
         match blocking(move || saved.write(&folder)).await {
             Some(Ok(())) => true,
@@ -137,7 +170,12 @@ impl Fleet {
     }
 
     /// What was written before, if the log can be replayed from where it ends.
-    pub(super) async fn read(&self, epoch: EpochId, confirmed: Position, beat: u64) -> Option<SavedLedger> {
+    pub(super) async fn read(
+        &self,
+        epoch: EpochId,
+        confirmed: Position,
+        row: &FeedRow,
+    ) -> Option<SavedLedger> {
         let folder: PathBuf = self.options().state_dir.clone()?;
         let shown = folder.clone();
         let saved = match blocking(move || Saved::read(&folder)).await? {
@@ -147,8 +185,12 @@ impl Fleet {
                 return None;
             }
         };
-        // A counter that went back: the database was restored from a copy that is older than what was saved.
-        let fits = saved.ledger.epoch == epoch && saved.ledger.floor >= confirmed && saved.beat <= beat;
+        // A counter that went back: the database was restored from a copy that is older than what was saved. And other nodes
+        // may have known more than this one: after another start of the server nobody can tell whether that was lost.
+        let fits = saved.ledger.epoch == epoch
+            && saved.ledger.floor >= confirmed
+            && saved.beat <= row.beat
+            && saved.instance == row.instance;
         fits.then_some(saved.ledger)
     }
 }

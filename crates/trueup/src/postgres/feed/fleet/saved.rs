@@ -10,28 +10,33 @@ use std::{
 use parking_lot::Mutex;
 use trueup_core::proof::{BadSave, Position, SavedLedger};
 
+use crate::postgres::identity::Instance;
+
 /// The file in the state folder.
 const FILE: &str = "ledger";
 /// It is written under this name first.
 const FILE_NEW: &str = "ledger.new";
 /// Begins the file; the digit is the version.
-const MAGIC: &[u8; 8] = b"trueupS1";
+const MAGIC: &[u8; 8] = b"trueupS2";
 /// Most ends of records that are remembered; beyond, every second one is forgotten.
 const ENDS_MAX: usize = 1 << 16;
 
-/// A saved ledger, and the heartbeat that had been seen: a database whose counter is lower was restored from an older copy.
+/// A saved ledger; the heartbeat that had been seen: a database whose counter is lower was restored from an older copy; and the
+/// start of the server whose log it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Saved {
     pub(super) beat: u64,
+    pub(super) instance: Instance,
     pub(super) ledger: SavedLedger,
 }
 
 impl Saved {
     fn encode(&self) -> Vec<u8> {
         let ledger = self.ledger.encode();
-        let mut bytes = Vec::with_capacity(MAGIC.len() + 8 + ledger.len());
+        let mut bytes = Vec::with_capacity(MAGIC.len() + 8 + 8 + ledger.len());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&self.beat.to_le_bytes());
+        bytes.extend_from_slice(&self.instance.0.to_le_bytes());
         bytes.extend_from_slice(&ledger);
         bytes
     }
@@ -39,7 +44,9 @@ impl Saved {
     fn decode(bytes: &[u8]) -> Result<Self, BadSave> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(BadSave::Malformed)?;
         let (beat, rest) = rest.split_first_chunk::<8>().ok_or(BadSave::Malformed)?;
-        Ok(Self { beat: u64::from_le_bytes(*beat), ledger: SavedLedger::decode(rest)? })
+        let (instance, rest) = rest.split_first_chunk::<8>().ok_or(BadSave::Malformed)?;
+        let instance = Instance(i64::from_le_bytes(*instance));
+        Ok(Self { beat: u64::from_le_bytes(*beat), instance, ledger: SavedLedger::decode(rest)? })
     }
 
     /// Writes it so that either the old or the new one is there whatever happens. Blocks.

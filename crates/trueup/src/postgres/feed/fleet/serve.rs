@@ -18,9 +18,10 @@ use trueup_core::{entry::EpochId, env::spawn, proof::Position};
 
 use super::{message::LENGTH_BYTES, node::Fleet, ring::After};
 
-/// The stream of messages: `?epoch=` (32 hexadecimal digits) `&from=` (a position, or `now`).
+/// The stream of messages: `?epoch=` (32 hexadecimal digits) `&from=` (a position, or `now`). With `&instance=`, only while what
+/// this node tells is known to be the log of that start of the server.
 pub const STREAM_PATH: &str = "/v1/feed";
-/// What a new node begins with.
+/// What a new node begins with; `?instance=` as for the stream.
 pub const LEDGER_PATH: &str = "/v1/feed/ledger";
 /// Says from where a stream that was asked for `from=now` tells.
 pub(super) const FROM_HEADER: &str = "trueup-from";
@@ -57,25 +58,39 @@ impl Body for FeedBody {
 /// Answers a GET of [`STREAM_PATH`] or [`LEDGER_PATH`]. Whether the asker may is decided before.
 ///
 /// 404 for other paths, 400 for a query that cannot be read, 409 where this node is in another epoch, 410 where what
-/// follows the position is not held any more, 503 while this node has nothing to tell.
+/// follows the position is not held any more, 503 while this node has nothing to tell, or tells another start of the server.
 pub async fn respond(fleet: &Fleet, uri: &Uri) -> Response<FeedBody> {
+    let query = uri.query().unwrap_or_default();
+    if !tells(fleet, query) {
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this node does not tell that start of the server, or not yet; ask again",
+        );
+    }
     match uri.path() {
         LEDGER_PATH => match fleet.ledger().await {
             Some(bytes) => whole(StatusCode::OK, "application/octet-stream", bytes.into()),
             None => problem(StatusCode::SERVICE_UNAVAILABLE, "this node has no floor yet; ask again"),
         },
-        STREAM_PATH => stream(fleet, uri.query().unwrap_or_default()),
+        STREAM_PATH => stream(fleet, query),
         _ => problem(StatusCode::NOT_FOUND, "there is no such page of the feed"),
     }
 }
 
+/// Whether what this node tells is of the server that the asker is connected to.
+fn tells(fleet: &Fleet, query: &str) -> bool {
+    let Some(asked) = part(query, "instance") else { return true };
+    fleet.memory().instance.is_some_and(|instance| asked.parse() == Ok(instance.0))
+}
+
+fn part<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut parts = query.split('&').filter_map(|part| part.split_once('='));
+    parts.find(|(given, _)| *given == name).map(|(_, value)| value)
+}
+
 fn stream(fleet: &Fleet, query: &str) -> Response<FeedBody> {
-    let part = |name: &str| {
-        let mut parts = query.split('&').filter_map(|part| part.split_once('='));
-        parts.find(|(given, _)| *given == name).map(|(_, value)| value)
-    };
-    let epoch = part("epoch").and_then(|epoch| epoch.parse::<EpochId>().ok());
-    let from = part("from").filter(|from| *from == "now" || from.parse::<u64>().is_ok());
+    let epoch = part(query, "epoch").and_then(|epoch| epoch.parse::<EpochId>().ok());
+    let from = part(query, "from").filter(|from| *from == "now" || from.parse::<u64>().is_ok());
     let (Some(epoch), Some(from)) = (epoch, from) else {
         return problem(
             StatusCode::BAD_REQUEST,

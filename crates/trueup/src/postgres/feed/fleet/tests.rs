@@ -9,6 +9,7 @@ use super::{
     ring::{After, Ring},
     saved::{Ends, Saved},
 };
+use crate::postgres::identity::Instance;
 
 const EPOCH: EpochId = EpochId::from_bytes([3; 16]);
 
@@ -94,7 +95,7 @@ fn a_ledger_comes_back_from_disk_and_damage_is_an_error() {
     assert_eq!(Saved::read(&state).unwrap(), None);
     let (start, floor) = (Position(3), Position(7));
     let ledger = SavedLedger { epoch: EPOCH, start, floor, buckets: 64, raised: vec![(5, Position(6))] };
-    let saved = Saved { beat: 4, ledger };
+    let saved = Saved { beat: 4, instance: Instance(1_700_000_000_000_000), ledger };
     for beat in [4, 5] {
         let saved = Saved { beat, ..saved.clone() };
         saved.write(&state).unwrap();
