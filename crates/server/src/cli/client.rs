@@ -50,8 +50,14 @@ impl Server<'_> {
     }
 }
 
+/// An address as a browser's line has it is meant as `HOST:PORT`, too.
+fn host_and_port(address: &str) -> &str {
+    address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/')
+}
+
 /// `GET target` of the server at `address` (`HOST:PORT`).
 fn get(address: &str, target: &str, token: Option<&str>) -> Result<(u16, String), Failure> {
+    let address = host_and_port(address);
     let refused = |error: std::io::Error| {
         Failure::Unreachable(format!("{address} does not answer: {error}; does `trueup serve` run there?"))
     };
@@ -75,4 +81,16 @@ fn parse(text: &str) -> Option<(u16, String)> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     Some((status, body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_out_of_a_browser_will_do() {
+        for address in ["127.0.0.1:7380", "http://127.0.0.1:7380", "http://127.0.0.1:7380/"] {
+            assert_eq!(host_and_port(address), "127.0.0.1:7380");
+        }
+    }
 }
