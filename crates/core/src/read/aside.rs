@@ -238,7 +238,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         let seen = Seen { snapshot: Snapshot::Sequence(began), upper: began, epoch };
         let tags = tags_of_filled(self.plan.name.as_str(), key);
         self.stats.loaded(Ok(value.is_some()), took);
-        let (entry, kept) = self.judge_load(load, key.clone(), Loaded { value, tags, seen }, took, true);
+        // What is not kept here is not shared either: without its lease nobody knows what was invalidated meanwhile.
+        let (entry, kept) = self.judge_load(load, key.clone(), Loaded { value, tags, seen }, took, keep);
         let kept = match kept {
             Ok(true) if keep => {
                 self.keep(&entry);

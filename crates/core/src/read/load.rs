@@ -204,8 +204,8 @@ where
         entry
     }
 
-    /// Makes an entry of what was loaded; whether it may be kept, by the plan, if it may be by the proof. `primary` says where
-    /// it was loaded.
+    /// Makes an entry of what was loaded; whether it may be kept, by the plan, if it may be by the proof. `primary` says
+    /// that it was true when the load began; only such a one is shared.
     pub(super) fn judge_load(
         &self,
         load: Load,

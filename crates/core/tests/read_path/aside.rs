@@ -221,3 +221,23 @@ async fn another_node_finds_what_was_filled_here() {
     assert_eq!((text(&answer), by(&answer)), (Some("a"), ServedBy::L2));
     assert!(!answer.receipt().proven);
 }
+
+/// What a loader brings after its lease has lapsed is its own answer; neither tier takes it: what was invalidated meanwhile is
+/// not known any more.
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_lease_has_lapsed_is_kept_nowhere() {
+    let clock = Clock::stepped();
+    let remote = Arc::new(RemoteDouble::new(clock.clone(), 1));
+    let database = Database::new(Kind::Xids, clock.clone());
+    let world = World::on(database, clock, rates().l2(), Some(Arc::clone(&remote) as _)).await;
+    let load = async || {
+        world.pass_healthily(secs(LEASE_S)).await;
+        world.cache.invalidate(&[Tag::named("rate:1")]).await.unwrap();
+        world.database.pump();
+        Ok::<_, ReadError>(Some("read before".to_owned()))
+    };
+    let answer = world.items.get_with(&1, load).await.unwrap();
+    assert_eq!(text(&answer), Some("read before"));
+    world.turns().await;
+    assert_eq!(world.items.get(&1).await.unwrap_err(), ReadError::Load(LoadError::Unfilled));
+}
