@@ -42,7 +42,8 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
     thread::spawn(move || {
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(length) = from.read(&mut piece) {
-            if length == 0 || under_way.send((reading.now().after(DELAY), piece[..length].to_vec())).is_err() {
+            if length == 0 || under_way.send((reading.now().after(DELAY), piece[..length].to_vec())).is_err()
+            {
                 break;
             }
         }
