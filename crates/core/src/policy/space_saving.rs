@@ -111,16 +111,25 @@ impl<K: Hash + Eq + Clone, T> SpaceSaving<K, T> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.seen = self.seen.saturating_add(1);
+        self.note_times(key, 1, new);
+    }
+
+    /// Counts `key` so many times more.
+    pub fn note_times<Q>(&mut self, key: &Q, times: u64, new: impl FnOnce() -> (K, T))
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.seen = self.seen.saturating_add(times);
         if let Some(&index) = self.places.get(key) {
             let entry = &mut self.entries[index as usize];
-            entry.count = entry.count.saturating_add(1);
+            entry.count = entry.count.saturating_add(times);
             let at = entry.at as usize;
             self.sink(at);
             return;
         }
         let (key, with) = new();
-        self.put(key, 1, 0, with);
+        self.put(key, times, 0, with);
     }
 
     /// Counts `key` as it was counted before, when what was saved is read again. Ignored where it is counted already.
