@@ -1,6 +1,8 @@
 //! The `trueup` binary, as people and programs run it.
 
 mod bad_input;
+#[cfg(test)]
+mod cold_figure;
 mod configured;
 #[cfg(test)]
 mod demo;
