@@ -5,6 +5,7 @@
 
 mod clock;
 mod line;
+mod patterns;
 mod routes;
 pub mod saved;
 mod tally;

@@ -6,11 +6,12 @@ use std::{
 };
 
 use compact_str::CompactString;
-use trueup_core::policy::SpaceSaving;
+use trueup_core::policy::{Counted, SpaceSaving};
 
 use super::{
     Routes,
     line::{self, Line},
+    patterns,
 };
 
 /// Keys that are counted of a class, unless stated: what is asked for more often than once in so many requests is certainly
@@ -31,6 +32,8 @@ pub struct Tally<'a> {
     normal: NormalForm<'a>,
     keys_max: usize,
     classes: BTreeMap<CompactString, SpaceSaving<CompactString>>,
+    /// Patterns of the keys, by class, if they are wanted.
+    patterns: Option<BTreeMap<CompactString, SpaceSaving<CompactString>>>,
     /// Lines that asked for a key.
     pub counted: u64,
     /// Lines that asked for something else.
@@ -48,6 +51,8 @@ pub struct TalliedClass<'t> {
     pub requests: u64,
     /// Key, how often it was asked for at most, and by how much that may be too high.
     pub keys: Vec<(&'t str, u64, u64)>,
+    /// The same of patterns with a `*`, which many keys fit; none unless they were asked for.
+    pub patterns: Vec<(&'t str, u64, u64)>,
 }
 
 impl<'a> Tally<'a> {
@@ -60,6 +65,7 @@ impl<'a> Tally<'a> {
             normal: Box::new(|_, key| Some(key.into())),
             keys_max,
             classes: BTreeMap::new(),
+            patterns: None,
             counted: 0,
             other: 0,
             unknown: 0,
@@ -80,6 +86,13 @@ impl<'a> Tally<'a> {
         normal: impl Fn(&str, &str) -> Option<CompactString> + Send + 'a,
     ) -> Self {
         self.normal = Box::new(normal);
+        self
+    }
+
+    /// Also counts what keys of several parts have in common: patterns with `*` for one part.
+    #[must_use]
+    pub fn with_patterns(mut self) -> Self {
+        self.patterns = Some(BTreeMap::new());
         self
     }
 
@@ -126,26 +139,37 @@ impl<'a> Tally<'a> {
         };
         self.counted += 1;
         let keys_max = self.keys_max;
-        let class = match self.classes.get_mut(asked.class) {
-            Some(class) => class,
-            None => self.classes.entry(asked.class.into()).or_insert_with(|| SpaceSaving::new(keys_max)),
+        let count = |classes: &mut BTreeMap<CompactString, SpaceSaving<CompactString>>, key: &CompactString| {
+            if !classes.contains_key(asked.class) {
+                classes.insert(asked.class.into(), SpaceSaving::new(keys_max));
+            }
+            if let Some(class) = classes.get_mut(asked.class) {
+                class.note_times(key.as_str(), asked.times, || (key.clone(), ()));
+            }
         };
-        class.note_times(key.as_str(), asked.times, || (key.clone(), ()));
+        count(&mut self.classes, &key);
+        if let Some(of_classes) = &mut self.patterns {
+            patterns::of(&key).iter().for_each(|pattern| count(of_classes, pattern));
+        }
     }
 
     /// What was counted: for each class the `most` keys asked for most.
     #[must_use]
     pub fn classes(&self, most: usize) -> Vec<TalliedClass<'_>> {
+        fn told(counted: Vec<&Counted<CompactString>>) -> Vec<(&str, u64, u64)> {
+            counted.into_iter().map(|one| (one.key.as_str(), one.count, one.error)).collect()
+        }
+        let patterns_of = |name: &CompactString, keys: &SpaceSaving<CompactString>| {
+            let patterns = self.patterns.as_ref()?.get(name)?;
+            Some(told(patterns::worth_telling(patterns, keys)))
+        };
         self.classes
             .iter()
-            .map(|(name, counts)| TalliedClass {
+            .map(|(name, keys)| TalliedClass {
                 name,
-                requests: counts.seen(),
-                keys: counts
-                    .hottest(most)
-                    .into_iter()
-                    .map(|one| (one.key.as_str(), one.count, one.error))
-                    .collect(),
+                requests: keys.seen(),
+                keys: told(keys.hottest(most)),
+                patterns: patterns_of(name, keys).unwrap_or_default(),
             })
             .collect()
     }

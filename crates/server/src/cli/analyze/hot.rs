@@ -23,6 +23,9 @@ pub(in crate::cli) struct Args {
     /// Keys that are shown of each class
     #[arg(long, value_name = "N", default_value_t = 50)]
     top: usize,
+    /// Also what keys of several parts have in common: patterns with * for one part
+    #[arg(long)]
+    patterns: bool,
     /// Keys as they are written: no database is asked for their normal form
     #[arg(long)]
     as_written: bool,
@@ -62,6 +65,18 @@ struct OfClass<'t> {
     class: &'t str,
     requests: u64,
     keys: Vec<OfKey<'t>>,
+    patterns: Vec<OfPattern<'t>>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfPattern<'t> {
+    pattern: &'t str,
+    /// At most.
+    count: u64,
+    /// By how much that may be too high.
+    error: u64,
+    /// Share, 0 to 1, of the class's requests that certainly fit it.
+    covered: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,6 +103,9 @@ pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
         })?)
     };
     let mut tally = args.log.tally(&plan.warm.routes);
+    if args.patterns {
+        tally = tally.with_patterns();
+    }
     if let Some(forms) = &forms {
         tally = tally.in_normal_form(normal_form(forms));
     }
@@ -119,7 +137,12 @@ fn report<'t>(tally: &'t Tally<'_>, top: usize, normal_form: bool) -> Report<'t>
             certain += count - error;
             OfKey { key, count, error, covered: certain as f64 / class.requests.max(1) as f64 }
         });
-        OfClass { class: class.name, requests: class.requests, keys: keys.collect() }
+        let keys = keys.collect();
+        let patterns = class.patterns.iter().map(|&(pattern, count, error)| {
+            let covered = (count - error) as f64 / class.requests.max(1) as f64;
+            OfPattern { pattern, count, error, covered }
+        });
+        OfClass { class: class.name, requests: class.requests, keys, patterns: patterns.collect() }
     };
     Report {
         requests: tally.counted,
@@ -144,6 +167,18 @@ fn table(report: &Report<'_>) -> String {
             .collect();
         text.push_str(&output::table(["count", "too high by", "covered", "key"], &rows));
         text.push('\n');
+        let rows: Vec<[String; 4]> = class
+            .patterns
+            .iter()
+            .map(|one| {
+                let covered = show_share((one.covered * 1_000.0).floor() / 1_000.0);
+                [one.count.to_string(), one.error.to_string(), covered, one.pattern.to_owned()]
+            })
+            .collect();
+        if !rows.is_empty() {
+            text.push_str(&output::table(["count", "too high by", "covered", "pattern"], &rows));
+            text.push('\n');
+        }
     }
     let Report { requests, other, unknown, .. } = report;
     let _ = writeln!(
@@ -167,11 +202,12 @@ fn list(report: &Report<'_>, one_class: bool) -> String {
         let covered = show_share((covered * 1_000.0).floor() / 1_000.0);
         let (name, requests, keys) = (class.class, class.requests, class.keys.len());
         let _ = writeln!(text, "# class {name}: {keys} keys {form}, {covered} of {requests} requests");
-        for key in &class.keys {
+        let patterns = class.patterns.iter().map(|one| (one.count, one.pattern));
+        for (count, key) in patterns.chain(class.keys.iter().map(|one| (one.count, one.key))) {
             let _ = if one_class {
-                writeln!(text, "{}\t{}", key.count, key.key)
+                writeln!(text, "{count}\t{key}")
             } else {
-                writeln!(text, "{}\t{name} {}", key.count, key.key)
+                writeln!(text, "{count}\t{name} {key}")
             };
         }
     }
@@ -203,5 +239,15 @@ mod tests {
         let hot = HotKeys::parse(&list(&report, true)).unwrap();
         assert!(hot.contains("hats,red") && hot.contains("7") && !hot.contains("8"));
         assert!(table(&report).contains("2      0            66.6%    hats,red"), "{}", table(&report));
+    }
+
+    #[test]
+    fn what_many_keys_have_in_common_is_told_and_can_be_given_to_admission() {
+        let mut tally = Tally::new(Routes::default(), 1_000).with_patterns();
+        (0..50).for_each(|page| tally.line(&format!("shelf hats,{page}")));
+        let report = report(&tally, 1, true);
+        assert!(table(&report).contains("50     0            100%     hats,*"), "{}", table(&report));
+        let hot = HotKeys::parse(&list(&report, true)).unwrap();
+        assert!(hot.contains("hats,900") && !hot.contains("shoes,1"));
     }
 }
