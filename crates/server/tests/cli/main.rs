@@ -11,4 +11,5 @@ mod remote;
 mod serve;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
 mod warm;

@@ -86,7 +86,8 @@ mod tests {
         (0..100).for_each(|page| ask(&format!("hats,{page}"), 2));
         ask("shoes,1", 500);
         ask("shoes,2", 3);
-        let told: Vec<_> = worth_telling(&patterns, &keys).iter().map(|one| (one.key.as_str(), one.count)).collect();
+        let told: Vec<_> =
+            worth_telling(&patterns, &keys).iter().map(|one| (one.key.as_str(), one.count)).collect();
         assert_eq!(told, [("hats,*", 200)], "of shoes one key is nearly all");
     }
 }

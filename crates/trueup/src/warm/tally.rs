@@ -139,7 +139,8 @@ impl<'a> Tally<'a> {
         };
         self.counted += 1;
         let keys_max = self.keys_max;
-        let count = |classes: &mut BTreeMap<CompactString, SpaceSaving<CompactString>>, key: &CompactString| {
+        let count = |classes: &mut BTreeMap<CompactString, SpaceSaving<CompactString>>,
+                     key: &CompactString| {
             if !classes.contains_key(asked.class) {
                 classes.insert(asked.class.into(), SpaceSaving::new(keys_max));
             }
