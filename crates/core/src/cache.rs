@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::{
     apply::{Feed, FeedStats},
-    class::{CacheablePlan, ColdStart, Pattern},
+    class::{CacheablePlan, Pattern},
     entry::{CacheValue, KeyRing},
     env::{self, Clock, Task},
     error::ClassError,
@@ -400,8 +400,5 @@ fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
             return Err(unsupported("pattern = \"write-behind\"", READ_THROUGH));
         }
     }
-    match plan.cold_start {
-        ColdStart::Empty => Ok(()),
-        ColdStart::Warm { .. } => Err(unsupported("cold_start = \"warm\"", "write `cold_start = \"empty\"`")),
-    }
+    Ok(())
 }

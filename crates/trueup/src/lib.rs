@@ -37,6 +37,8 @@ pub mod postgres;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod state_file;
+pub mod warm;
 
 /// The engine: proof, tiers, read path, and the traits of sources and remote tiers.
 pub use trueup_core as engine;

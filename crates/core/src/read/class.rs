@@ -437,7 +437,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         );
         let stats: Arc<ClassStats> = Arc::default();
         let clock = parts.clock.clone();
-        let (refresher, refreshes) = Refresher::new(plan.stampede.strategy)
+        let (refresher, refreshes) = Refresher::new(plan.stampede.strategy, plan.cold_start)
             .map_or((None, None), |(refresher, refreshes)| (Some(refresher), Some(refreshes)));
         let core = Arc::new(Self {
             digest: plan.digest(),

@@ -14,6 +14,7 @@ mod refresh;
 mod spread;
 mod turn;
 mod verify;
+mod warm;
 
 pub use aside::{Lease, Leased, tags_of_filled};
 pub use class::{Class, Read, ReadMany};
@@ -21,3 +22,4 @@ pub(crate) use class::{ClassCore, ClassParts};
 pub(crate) use fallback::StandIns;
 pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};
 pub use spread::ExpirySpread;
+pub use warm::{WARM_BATCH, WARM_LOADS_DEFAULT, WarmRules};

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     EVICTION_AGE_BOUNDS_MS, Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, StampedeCounts,
-    StampedeStats, Stripes,
+    StampedeStats, Stripes, Warmed, WarmingStats,
 };
 use crate::{
     error::ReadError,
@@ -77,6 +77,7 @@ pub struct ClassStats {
     checks: [AtomicU64; 3],
     eviction_ages: Histogram<{ EVICTION_AGE_BOUNDS_MS.len() }>,
     pub(crate) stampede: StampedeStats,
+    pub(crate) warming: WarmingStats,
 }
 
 /// A copy of all counters at one time.
@@ -110,6 +111,8 @@ pub struct ClassCounts {
     pub eviction_ages: HistogramCounts,
     /// Locks of the fleet, and refreshes before a reader needs them.
     pub stampede: StampedeCounts,
+    /// Keys that were read before anybody asked for them.
+    pub warmed: Warmed,
 }
 
 impl Default for ClassStats {
@@ -130,6 +133,7 @@ impl Default for ClassStats {
             checks: Default::default(),
             eviction_ages: Histogram::new(EVICTION_AGE_BOUNDS_MS),
             stampede: StampedeStats::default(),
+            warming: WarmingStats::default(),
         }
     }
 }
@@ -271,6 +275,7 @@ impl ClassStats {
             checks: std::array::from_fn(|i| (CheckVerdict::ALL[i], get(&self.checks[i]))),
             eviction_ages: self.eviction_ages.counts(),
             stampede: self.stampede.counts(),
+            warmed: self.warming.counts(),
         }
     }
 }

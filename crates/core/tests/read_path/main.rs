@@ -29,4 +29,5 @@ mod stale;
 mod standby;
 mod unsupported;
 mod waiters;
+mod warm;
 mod world;

@@ -106,6 +106,9 @@ async fn report(
     let (problems, warnings) = database.preflight().await?;
     let of_source = |(subject, problem)| Finding { subject, problem };
     let mut findings: Vec<Finding> = problems.into_iter().map(of_source).collect();
+    if let Err(failure) = super::serve::can_be_warm(plan) {
+        findings.push(finding("cold start", failure.to_string()));
+    }
     let mut answers = Vec::new();
     let followed = database.followed()?;
     // What is outdated is a finding, not left out on purpose.
@@ -260,7 +263,9 @@ fn cached(plan: &Settings, decision: Decision) -> (String, String) {
         Decision::ColdStart => {
             let cold = match plan.cold_start {
                 ColdStart::Empty => "serves at once, loads limited".to_owned(),
-                ColdStart::Warm { .. } => "warming, which this version does not do".to_owned(),
+                ColdStart::Warm { keys_max } => {
+                    format!("reads {keys_max} recorded hot keys before it is ready")
+                }
             };
             format!("{cold}; {}", in_trouble(plan))
         }

@@ -7,6 +7,7 @@
 //! | `POST /v1/{class}/batch` | several values, on demand from one state of the database |
 //! | `POST /v1/lease/{class}/{key}` | the value of a class that its clients fill, or the right to fill it |
 //! | `PUT /v1/{class}/{key}` | fills it, under the lease in the header `Trueup-Lease` |
+//! | `POST /v1/warm` | reads keys before anybody asks for them |
 //! | `POST /v1/invalidate` | invalidates by way of the source |
 //! | `GET /v1/explain/{class}/{key}` | what memory holds under the key, and why it would or would not be served |
 //! | `GET /v1/status` | how the node is |
@@ -31,6 +32,7 @@ mod page;
 mod problem;
 mod read;
 mod server;
+mod warm;
 
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ use axum::{
     routing::{get, post},
 };
 
+pub(crate) use self::warm::Outcome as WarmOutcome;
 pub use self::{
     gate::{Bearer, Gate},
     limits::Limits,
@@ -66,6 +69,8 @@ pub fn router(node: Node, gate: Gate, limits: &Limits, fleet: Option<Fleet>) -> 
         .route("/v1/status", get(health::status))
         .route("/v1/invalidate", post(invalidate::invalidate))
         .route("/v1/explain/{class}/{key}", get(explain::explain))
+        // A class may be called so, too.
+        .route("/v1/warm", get(read::read).post(warm::warm))
         .route("/v1/{class}", get(read::read))
         .route("/v1/{class}/batch", get(read::read).post(batch::batch))
         .route("/v1/lease/{class}/{key}", post(fill::lease))

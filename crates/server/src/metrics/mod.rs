@@ -5,6 +5,7 @@ mod class;
 mod guard;
 mod node;
 mod remote;
+mod warm;
 mod writer;
 
 use std::fmt;
@@ -55,6 +56,7 @@ impl Collector for NodeCollector {
         let mut out = Writer::new(encoder);
         class::write(&self.0, &mut out)?;
         guard::write(&self.0, &mut out)?;
+        warm::write(&self.0, &mut out)?;
         node::write(&self.0, &mut out)?;
         remote::write(&self.0, &mut out)
     }

@@ -18,6 +18,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod tunables;
+mod warm;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -34,6 +35,7 @@ pub use self::{
         FleetSettings, L2Settings, MemorySettings, SecretFile, ServerSettings, SourceSettings, SourceUrl,
     },
     tunables::Tunables,
+    warm::WarmSettings,
 };
 use self::{
     error::nearest,
@@ -54,6 +56,8 @@ pub struct Plan {
     pub memory: MemorySettings,
     /// The remote tier.
     pub l2: Option<L2Settings>,
+    /// What is read before anybody asks for it.
+    pub warm: WarmSettings,
     /// What classes take unless they say otherwise.
     pub defaults: Tunables,
     /// The classes.
@@ -113,6 +117,7 @@ impl Plan {
         let fleet = FleetSettings::read(root.section("fleet"));
         let server = ServerSettings::read(root.section("server"));
         let memory = MemorySettings::read(root.section("memory"));
+        let warm = WarmSettings::read(root.section("warm"));
         let l2_section = root.section("l2");
         let has_l2 = l2_section.is_present();
         let l2 = L2Settings::read(l2_section);
@@ -139,7 +144,7 @@ impl Plan {
         }
         defaults_section.finish("key");
         root.finish("section");
-        let mut plan = Self { source, fleet, server, memory, l2, defaults, classes };
+        let mut plan = Self { source, fleet, server, memory, l2, warm, defaults, classes };
         if let Err(problem) = plan.share_memory(&sharing) {
             let path = "memory.capacity".to_owned();
             findings.errors.borrow_mut().push(ConfigError {
@@ -157,6 +162,13 @@ impl Plan {
     /// [`UnknownClass`] with the nearest name.
     pub fn class(&self, name: &str) -> Result<&ClassPlan, UnknownClass> {
         self.classes.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// Where the node keeps what it knows over a restart: its own folder for hot keys, or else that of its ledger.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<&Path> {
+        let of_fleet = || self.fleet.as_ref().and_then(|fleet| fleet.state_dir.as_deref());
+        self.warm.state_dir.as_deref().or_else(of_fleet)
     }
 
     /// What to say of a class that is not there.

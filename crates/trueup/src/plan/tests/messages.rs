@@ -221,3 +221,37 @@ fn an_unknown_class_is_suggested() {
     );
     assert_eq!(plan.class("fee").unwrap().name().as_str(), "fee");
 }
+
+#[test]
+fn what_cannot_be_warmed_is_refused_with_what_to_write() {
+    for (lines, message) in [
+        (
+            "[warm]\npreheat_at = \"8:30\"",
+            "warm.preheat_at: \"8:30\": it is no time of the day; write hour and minute, UTC, such as",
+        ),
+        (
+            "[warm]\npreheat_at = \"08:30\"",
+            "warm.preheat_at: nobody knows what is to be read; name an access log",
+        ),
+        (
+            "[warm]\npreheat_file = \"log\"",
+            "warm.preheat_file: nobody knows when its keys are to be read; write the times",
+        ),
+        (
+            "[warm]\npreheat_window = \"13h\"",
+            "warm.preheat_window: it is longer than half a day; write \"12h\" at most",
+        ),
+        (
+            "[warm]\nroutes = [\"product\"]",
+            "warm.routes: \"product\": it is no route; write \"CLASS=/path/{key}\", or",
+        ),
+        ("[warm]\nsave_every = \"0s\"", "warm.save_every: nothing can be saved all the time"),
+        ("[warm]\nwithn = \"9s\"", "did you mean \"within\"?"),
+        (
+            "[source]\nurl = \"sqlite:x\"\nramp_floor = \"5%\"",
+            "source.ramp_floor: it begins a ramp, and none is declared; write how long",
+        ),
+    ] {
+        assert!(refusal(lines).contains(message), "{}", refusal(lines));
+    }
+}
