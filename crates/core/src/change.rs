@@ -48,6 +48,16 @@ impl Row {
         self.0.get(column).map(|value| value.get())
     }
 
+    /// Gives a column this value, as JSON.
+    ///
+    /// # Errors
+    /// [`BadRow`] when it is none.
+    pub fn set(&mut self, column: &str, json: String) -> Result<(), BadRow> {
+        let value = RawValue::from_string(json).map_err(|_| BadRow)?;
+        self.0.insert(column.to_owned(), value);
+        Ok(())
+    }
+
     /// Without that column; its JSON, if it was there.
     pub fn remove(&mut self, column: &str) -> Option<String> {
         self.0.remove(column).map(|value| value.get().to_owned())
@@ -137,6 +147,26 @@ impl RowChange {
             },
         };
         Ok(Some(row.into()))
+    }
+
+    /// The same with another row, where there is one.
+    #[must_use]
+    pub fn with_row(&self, row: Row) -> Self {
+        match self {
+            Self::Put(_) => Self::Put(row),
+            Self::Replace(_) => Self::Replace(row),
+            Self::Delete => Self::Delete,
+        }
+    }
+
+    /// A short stable name.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Put(_) => "put",
+            Self::Delete => "delete",
+            Self::Replace(_) => "replace",
+        }
     }
 
     /// The columns that are given.

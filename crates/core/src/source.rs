@@ -213,12 +213,12 @@ pub trait Source: Send + Sync + 'static {
 
 /// Writes rows of one class to the source. Implemented by adapters, for classes whose values are rows of one plain table.
 pub trait RowWriter<V>: Send + Sync {
-    /// Whether `change` can be made under `key`, as far as that can be told without asking the source; true where it tells
-    /// every column of the value, so that no row need be known beneath.
+    /// Whether `change` can be made under `key`, as far as that can be told without asking the source: the change with the
+    /// columns of the key, and whether it tells every column of the value, so that no row need be known beneath.
     ///
     /// # Errors
     /// What is wrong with it, and what to do; shows no value.
-    fn check(&self, key: &Key, change: &RowChange) -> Result<bool, String>;
+    fn check(&self, key: &Key, change: RowChange) -> Result<(RowChange, bool), String>;
 
     /// Makes the change in a transaction of its own and commits it; `after` is told of the row as it is right after the
     /// commit. Whatever becomes of that, the write has succeeded.

@@ -4,7 +4,7 @@
 //! that another commit has overtaken is not kept, and of two publications the one that has seen more stays. Nothing here can
 //! fail the write, which has happened already.
 
-use std::{future::Future, sync::atomic::Ordering};
+use std::{future::Future, sync::atomic::Ordering, time::Duration};
 
 use super::{Class, ClassCore};
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
     write::{Fate, Publication},
 };
 
+/// How long a published row is waited for, COMMIT included: the answer to the writer waits for it.
+const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(1);
 /// When the next reader may load what the source was too busy to have published, in milliseconds.
 const BUSY_RETRY_MS: u64 = 1;
 
@@ -66,7 +68,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         };
         let started = self.clock.now();
         let proof = self.ledger.begin_load(started, self.catalogue.number().load(Ordering::Acquire));
-        let limit = self.plan.hard_timeout;
+        let limit = self.plan.hard_timeout.min(PUBLISH_WAIT_MAX);
         let result = match tokio::time::timeout(limit, load).await {
             Ok(result) => result,
             Err(_) => Err(LoadError::TimedOut { limit_ms: limit.as_millis() as u64 }),

@@ -58,7 +58,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             let why = format!("the row has {bytes} bytes, class `{class}` holds {limit} at most (`value_bytes_max`)");
             return Err(PutError::Row(why.into()));
         }
-        let whole = writer.check(canonical, &change).map_err(|why| PutError::Row(why.into()))?;
+        let (change, whole) = writer.check(canonical, change).map_err(|why| PutError::Row(why.into()))?;
         if let Some(behind) = &self.behind {
             let sequence = behind.engine.accept(class, canonical.as_str(), change, whole).await?;
             return Ok(Written::Accepted { sequence });

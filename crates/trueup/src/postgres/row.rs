@@ -10,7 +10,7 @@ use trueup_core::{
     env::BoxFuture,
     key::{Key, KeyBody, KeyForm, OwnedSqlValue},
     proof::{Tag, Tags},
-    source::{Catalogue, KeySet, LoadError, Loaded, LoadedMany, Loader},
+    source::{Catalogue, KeySet, LoadError, Loaded, LoadedMany, Loader, Outcome, RowWriter},
 };
 
 use super::{
@@ -20,13 +20,17 @@ use super::{
     error::PostgresError,
     handle::{Postgres, Shared},
     keys::{Pages, key_set},
-    load::{Reads, Request, SAW, SAW_COLUMNS, VALUE, as_json, bytes_of_rows, one_as_json, one_value, value},
+    load::{
+        Reads, Request, SAW, SAW_COLUMNS, VALUE, as_json, bytes_of_rows, one_as_json, one_value, run, value,
+    },
     names::{identifier, qualified},
+    put::Target,
     registry::Registry,
     replica::{Replica, STANDBY_SAW, STANDBY_SAW_COLUMNS, STANDBY_VALUE},
     value::AsText,
     watch::Watcher,
 };
+use crate::noted::After;
 
 /// How the rows of a table are loaded.
 #[derive(Clone, Debug)]
@@ -73,6 +77,8 @@ struct Shape {
     wide: Tag,
     /// How all keys are read, or why they cannot be.
     pages: Result<Pages, &'static str>,
+    /// How rows are written.
+    target: Arc<Target>,
 }
 
 impl RowLoader {
@@ -132,6 +138,42 @@ impl RowLoader {
     }
 }
 
+impl RowLoader {
+    pub(super) fn postgres(&self) -> &Postgres {
+        &self.inner.postgres
+    }
+
+    /// How rows are written, and the values of `key`.
+    pub(super) fn target(&self, key: &Key) -> Result<(Arc<Target>, Vec<OwnedSqlValue>), LoadError> {
+        let shape = self.inner.shape.load();
+        Ok((Arc::clone(&self.inner.ready(&shape)?.target), self.inner.values(key)?))
+    }
+
+    /// Loads a row as it is after a commit: behind it, on the connection that makes it.
+    pub(crate) async fn load_after(
+        &self,
+        after: After<'_>,
+        key: &Key,
+        outcome: Outcome,
+    ) -> Result<Loaded<Raw>, LoadError> {
+        let After::Postgres(client) = after else {
+            return if outcome.committed().await { self.load(key).await } else { Err(LoadError::Lost) };
+        };
+        let inner = &*self.inner;
+        let values = inner.values(key)?;
+        let params: Vec<AsText> = values.iter().map(AsText::of).collect();
+        let shape = inner.shape.load();
+        let shape = inner.ready(&shape)?;
+        let (limit, bytes_max) = (inner.options.limit, bytes_of_rows(inner.options.value_bytes_max, 1));
+        let request = Request { sql: &shape.one, params: &params, limit, bytes_max };
+        let shared = &inner.postgres.shared;
+        let rows = run(client, &request, shared.at("loading what was committed")).await?;
+        let seen = shared.seen(&rows)?;
+        let value = one_value(rows.first().ok_or(LoadError::Lost)?, inner.options.value_bytes_max)?;
+        Ok(Loaded { value, tags: shape.tags(&values), seen })
+    }
+}
+
 impl Shape {
     fn of(
         table: &TableInfo,
@@ -157,7 +199,8 @@ impl Shape {
         }
         let left_out: BTreeSet<&str> = options.leave_out.iter().map(String::as_str).collect();
         let columns = table.columns.iter().filter(|column| !left_out.contains(column.name.as_str()));
-        let columns: Vec<String> = columns.map(|column| identifier(&column.name)).collect();
+        let names: Vec<String> = columns.map(|column| column.name.clone()).collect();
+        let columns: Vec<String> = names.iter().map(|name| identifier(name)).collect();
         // The alias keeps a column from being taken for something of ours.
         let from =
             format!("SELECT {} FROM {} r WHERE", columns.join(", "), qualified(&table.schema, &table.table));
@@ -172,7 +215,7 @@ impl Shape {
         let bytes_max = options.value_bytes_max;
         let arrays =
             table.key.iter().enumerate().map(|(i, column)| format!("${}::{}[]", i + 1, column.parameter));
-        let names = (0..table.key.len()).map(|i| format!("k{i}"));
+        let places = (0..table.key.len()).map(|i| format!("k{i}"));
         Ok(Self {
             table: table.name.clone(),
             one: one_as_json(&format!("{from} {by_parameter}"), bytes_max),
@@ -180,7 +223,7 @@ impl Shape {
                 "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value, k.place FROM {SAW} CROSS JOIN unnest({}) \
                  WITH ORDINALITY k ({}, place) LEFT JOIN LATERAL ({}) q ON true",
                 arrays.collect::<Vec<_>>().join(", "),
-                names.collect::<Vec<_>>().join(", "),
+                places.collect::<Vec<_>>().join(", "),
                 as_json(&format!("{from} {by_element}"), bytes_max, None)
             ),
             locked: as_json(&format!("{from} {by_parameter} FOR UPDATE"), bytes_max, None),
@@ -191,6 +234,7 @@ impl Shape {
             key: table.key.clone(),
             wide: Tag::wide(&table.name),
             pages: Pages::of(table),
+            target: Arc::new(Target::of(table, names)),
         })
     }
 
@@ -356,6 +400,10 @@ impl Loader<Key, Raw> for RowLoader {
 
     fn catalogue(&self) -> Arc<Catalogue> {
         Arc::clone(&self.inner.catalogue)
+    }
+
+    fn writer(&self) -> Result<&dyn RowWriter<Raw>, Cow<'static, str>> {
+        Ok(self)
     }
 
     fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {
