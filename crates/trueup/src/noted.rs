@@ -1,7 +1,9 @@
 //! Rows that a transaction has noted, to be published once it has committed.
 
 use trueup_core::{
+    entry::Raw,
     env::BoxFuture,
+    key::Key,
     proof::Token,
     source::{AfterCommit, LoadError, Loaded, Outcome},
     write::Publication,
@@ -27,20 +29,27 @@ pub(crate) trait Noted: Send + Sync {
     fn publish<'a>(&'a self, after: After<'a>, outcome: Outcome) -> BoxFuture<'a, Option<Publication>>;
 }
 
-/// The row that a transaction of its own writes.
-pub(crate) struct OneRow<'a, L> {
-    pub(crate) load: L,
-    pub(crate) then: &'a dyn AfterCommit<trueup_core::entry::Raw>,
+/// Loads the row under a key as it is after a commit.
+pub(crate) trait LoadAfter: Send + Sync {
+    /// Loads it where `after` says.
+    fn load_after<'a>(
+        &'a self,
+        after: After<'a>,
+        key: &'a Key,
+        outcome: Outcome,
+    ) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>>;
 }
 
-impl<L> Noted for OneRow<'_, L>
-where
-    L: for<'l> Fn(After<'l>, Outcome) -> BoxFuture<'l, Result<Loaded<trueup_core::entry::Raw>, LoadError>>
-        + Send
-        + Sync,
-{
+/// The row that a transaction of its own writes.
+pub(crate) struct OneRow<'r> {
+    pub(crate) loader: &'r dyn LoadAfter,
+    pub(crate) key: &'r Key,
+    pub(crate) then: &'r dyn AfterCommit<Raw>,
+}
+
+impl Noted for OneRow<'_> {
     fn publish<'a>(&'a self, after: After<'a>, outcome: Outcome) -> BoxFuture<'a, Option<Publication>> {
-        let load = (self.load)(after, outcome.clone());
+        let load = self.loader.load_after(after, self.key, outcome.clone());
         let published = self.then.publish(load, outcome);
         Box::pin(async move {
             published.await;

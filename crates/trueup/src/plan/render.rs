@@ -40,6 +40,12 @@ pub fn render(plan: &Plan, skipped: &[Skipped]) -> String {
     if let Some(l2) = &plan.l2 {
         out.l2(l2);
     }
+    if let Some(behind) = &plan.write_behind {
+        out.line("\n[write_behind]");
+        out.text("journal", &behind.journal.to_string_lossy());
+        out.text("journal_bytes_max", &show_bytes(behind.journal_bytes_max));
+        out.text("flush_every", &show_duration(behind.flush_every));
+    }
     if plan.defaults != Tunables::default() {
         out.line("\n# What classes take unless they say otherwise.\n[defaults]");
         Decision::ALL.into_iter().for_each(|decision| out.tunables(&plan.defaults, decision));

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use trueup_core::{
-    change::{Row, RowChange},
     entry::Raw,
     env::BoxFuture,
     key::{ColumnForm, Key, OwnedSqlValue},
     proof::Token,
-    source::{AfterCommit, LoadError, Outcome, RowWriter},
+    source::{AfterCommit, LoadError, RowWriter},
+    write::{Row, RowChange},
 };
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     value::AsText,
     write::{PgTx, WriteError},
 };
-use crate::noted::{After, OneRow};
+use crate::noted::OneRow;
 
 /// What writing needs to know of a table, while it has one shape.
 #[derive(Clone, Debug)]
@@ -188,12 +188,7 @@ impl RowWriter<Raw> for RowLoader {
         Box::pin(async move {
             let (target, values) = self.target(key)?;
             let ready = target.ready(&values, change).map_err(|why| LoadError::Refused(why.into()))?;
-            let (loader, key) = (self.clone(), key.clone());
-            let load = move |after: After<'_>, outcome: Outcome| -> BoxFuture<'_, _> {
-                let (loader, key) = (loader.clone(), key.clone());
-                Box::pin(async move { loader.load_after(after, &key, outcome).await })
-            };
-            let row = OneRow { load, then: after };
+            let row = OneRow { loader: self, key, then: after };
             let work = async |tx: &PgTx| target.apply(tx, std::slice::from_ref(&ready)).await;
             match self.postgres().write_and_publish(work, Some(&row)).await {
                 Ok(committed) => Ok(committed.token),

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use deadpool_postgres::Object;
 use parking_lot::Mutex;
 use tokio_postgres::Row;
 use trueup_core::{
@@ -30,7 +31,7 @@ use super::{
     value::AsText,
     watch::Watcher,
 };
-use crate::noted::After;
+use crate::noted::{After, LoadAfter};
 
 /// How the rows of a table are loaded.
 #[derive(Clone, Debug)]
@@ -148,29 +149,41 @@ impl RowLoader {
         let shape = self.inner.shape.load();
         Ok((Arc::clone(&self.inner.ready(&shape)?.target), self.inner.values(key)?))
     }
+}
 
-    /// Loads a row as it is after a commit: behind it, on the connection that makes it.
-    pub(crate) async fn load_after(
-        &self,
-        after: After<'_>,
-        key: &Key,
-        outcome: Outcome,
-    ) -> Result<Loaded<Raw>, LoadError> {
-        let After::Postgres(client) = after else {
-            return if outcome.committed().await { self.load(key).await } else { Err(LoadError::Lost) };
-        };
-        let inner = &*self.inner;
-        let values = inner.values(key)?;
+impl Inner {
+    /// Loads a row on a connection whose last statement before is a COMMIT.
+    async fn load_behind(&self, client: &Object, key: &Key) -> Result<Loaded<Raw>, LoadError> {
+        let values = self.values(key)?;
         let params: Vec<AsText> = values.iter().map(AsText::of).collect();
-        let shape = inner.shape.load();
-        let shape = inner.ready(&shape)?;
-        let (limit, bytes_max) = (inner.options.limit, bytes_of_rows(inner.options.value_bytes_max, 1));
+        let shape = self.shape.load();
+        let shape = self.ready(&shape)?;
+        let (limit, bytes_max) = (self.options.limit, bytes_of_rows(self.options.value_bytes_max, 1));
         let request = Request { sql: &shape.one, params: &params, limit, bytes_max };
-        let shared = &inner.postgres.shared;
+        let shared = &self.postgres.shared;
         let rows = run(client, &request, shared.at("loading what was committed")).await?;
         let seen = shared.seen(&rows)?;
-        let value = one_value(rows.first().ok_or(LoadError::Lost)?, inner.options.value_bytes_max)?;
+        let value = one_value(rows.first().ok_or(LoadError::Lost)?, self.options.value_bytes_max)?;
         Ok(Loaded { value, tags: shape.tags(&values), seen })
+    }
+}
+
+impl LoadAfter for RowLoader {
+    fn load_after<'a>(
+        &'a self,
+        after: After<'a>,
+        key: &'a Key,
+        outcome: Outcome,
+    ) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
+        Box::pin(async move {
+            match after {
+                After::Postgres(client) => self.inner.load_behind(client, key).await,
+                #[cfg(feature = "sqlite")]
+                After::Sqlite if outcome.committed().await => self.load(key).await,
+                #[cfg(feature = "sqlite")]
+                After::Sqlite => Err(LoadError::Lost),
+            }
+        })
     }
 }
 

@@ -123,10 +123,7 @@ impl Sqlite {
         // Asked after the commit, on the connection that made it: at or after everything that was written.
         let SqliteTx { conn, notes } = tx;
         let conn = conn.into_inner();
-        let after = conn.unchecked_transaction().map_err(|e| at.error(e))?;
-        let state = State::read(&after).map_err(|e| at.error(e))?;
-        after.commit().map_err(|e| at.error(e))?;
-        let token = Token { epoch: shared.epoch(&state), position: state.position() };
+        let token = shared.token_on(&conn)?;
         // The next writer need not wait for what follows.
         drop((conn, turn));
         let notes = notes.into_inner();
@@ -141,6 +138,15 @@ impl Sqlite {
 impl Shared {
     fn writing(&self) -> At<'_> {
         At { path: &self.path, doing: "writing", patience: self.options.write_lock_wait }
+    }
+
+    /// A token at or after everything that was committed on `conn`.
+    fn token_on(&self, conn: &Connection) -> Result<Token, SqliteError> {
+        let at = self.writing();
+        let after = conn.unchecked_transaction().map_err(|e| at.error(e))?;
+        let state = State::read(&after).map_err(|e| at.error(e))?;
+        after.commit().map_err(|e| at.error(e))?;
+        Ok(Token { epoch: self.epoch(&state), position: state.position() })
     }
 
     fn locked(&self) -> SqliteError {
