@@ -37,6 +37,7 @@ pub struct CacheBuilder {
     online_checks: bool,
     filter_bytes_max: usize,
     write_behind: Option<WriteBehind>,
+    written_elsewhere: bool,
 }
 
 impl CacheBuilder {
@@ -53,6 +54,7 @@ impl CacheBuilder {
             online_checks: false,
             filter_bytes_max: FILTER_BYTES_MAX_DEFAULT,
             write_behind: None,
+            written_elsewhere: false,
         }
     }
 
@@ -113,6 +115,13 @@ impl CacheBuilder {
         self
     }
 
+    /// Classes whose pattern is write-behind are opened without a journal, for looking at: another process writes them.
+    #[must_use]
+    pub const fn written_elsewhere(mut self) -> Self {
+        self.written_elsewhere = true;
+        self
+    }
+
     /// Starts following the source's feed, on the current tokio runtime.
     #[must_use]
     pub fn start(self) -> Cache {
@@ -139,6 +148,7 @@ impl CacheBuilder {
                 online_checks: self.online_checks,
                 filters: FilterBudget::new(self.filter_bytes_max),
                 write_behind: self.write_behind,
+                written_elsewhere: self.written_elsewhere,
                 tasks: Mutex::new(tasks),
             }),
         }
@@ -162,6 +172,7 @@ struct Inner {
     online_checks: bool,
     filters: Arc<FilterBudget>,
     write_behind: Option<WriteBehind>,
+    written_elsewhere: bool,
     tasks: Mutex<Vec<Task>>,
 }
 
@@ -216,7 +227,7 @@ impl Cache {
     {
         check_supported(&plan)?;
         let inner = &self.inner;
-        check_written(&plan, &*loader, inner.write_behind.is_some())?;
+        check_written(&plan, &*loader, inner.write_behind.is_some() || inner.written_elsewhere)?;
         let share = filter_share(&plan, &*loader, &inner.filters)?;
         let admission = admission(&plan)?;
         let is_written_behind = matches!(plan.pattern, Pattern::WriteBehind { .. });

@@ -3,6 +3,7 @@
 mod absent;
 mod aside;
 mod class;
+mod double_delete;
 mod fallback;
 mod floor;
 mod hit;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Class, ClassCore};
+use super::{Class, ClassCore, double_delete::Unpublished};
 use crate::{
     class::Pattern,
     entry::CacheValue,
@@ -47,7 +47,8 @@ impl<V: CacheValue> Class<Key, V> {
 impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     async fn write(self: &Arc<Self>, canonical: &Key, change: RowChange) -> Result<Written, PutError> {
         let class = &self.plan.name;
-        if !matches!(self.plan.pattern, Pattern::WriteThrough | Pattern::WriteBehind { .. }) {
+        let deletes = matches!(self.plan.pattern, Pattern::DeleteUpdateDelete { .. });
+        if !deletes && !matches!(self.plan.pattern, Pattern::WriteThrough | Pattern::WriteBehind { .. }) {
             let pattern = self.plan.pattern.as_str();
             return Err(PutError::NotWritten { class: class.clone(), pattern });
         }
@@ -62,6 +63,17 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         if let Some(behind) = &self.behind {
             let sequence = behind.engine.accept(class, canonical.as_str(), change, whole).await?;
             return Ok(Written::Accepted { sequence });
+        }
+        if matches!(self.plan.pattern, Pattern::WriteBehind { .. }) {
+            let why = format!("class `{class}` is written by other processes: this one has no journal");
+            return Err(PutError::Row(why.into()));
+        }
+        if deletes {
+            let deletes = self.begin_deletes(canonical);
+            let written = writer.write(canonical, &change, &Unpublished).await;
+            drop(deletes);
+            let published = Publication { class: class.clone(), fate: Fate::NotKept, version: None };
+            return Ok(Written::Committed { token: written?, published });
         }
         let after = Publishing { core: self, key: canonical, published: Mutex::new(None) };
         let token = writer.write(canonical, &change, &after).await?;

@@ -12,7 +12,7 @@ use trueup::{
     },
     sqlite::{FeedPlan, RemovePlan, Sqlite, SqliteError, SqliteOptions, discover_file},
 };
-use trueup_core::{entry::KeyRing, env::Clock, source::Source};
+use trueup_core::{behind::WriteBehind, entry::KeyRing, env::Clock, source::Source};
 
 use super::{
     Failure,
@@ -112,6 +112,14 @@ impl Database {
         match self {
             Self::Sqlite(sqlite) => sqlite::add_classes(builder, sqlite, plan),
             Self::Postgres(postgres) => postgres::add_classes(builder, postgres, plan).await,
+        }
+    }
+
+    /// The journal that the plan names, with what it held brought to the database.
+    pub(super) async fn write_behind(&self, plan: &Plan) -> Result<Option<WriteBehind>, CatalogError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite::write_behind(sqlite, plan).await,
+            Self::Postgres(postgres) => postgres::write_behind(postgres, plan).await,
         }
     }
 

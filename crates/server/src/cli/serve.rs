@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                  write a `[fleet]` section on each node that is to share entries"
             );
         }
-        let catalog = setup::catalog(&plan, &database).await?;
+        let catalog = setup::catalog(&plan, &database, setup::Writes::Accepted).await?;
         let settings = Settings { fleet: database.fleet(), ..settings };
         let running = start(Node::new(catalog), settings).await?;
         announce(&running)?;

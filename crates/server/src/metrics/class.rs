@@ -195,6 +195,11 @@ fn write_stampede(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
         "The same, by what they came to",
         copy.by("outcome", |c| c.counts.stampede.refreshed.to_vec()),
     )?;
+    out.counter(
+        "publications",
+        "Rows that writes through the cache have published, by what became of them",
+        copy.by("outcome", |c| c.counts.published.to_vec()),
+    )?;
     out.gauge("hot_keys", "Keys in use that are kept warm", copy.each(|c| c.counts.stampede.hot_keys))?;
     out.gauge(
         "expiry_next_minute_entries",

@@ -9,3 +9,4 @@ mod remote;
 mod serve;
 #[cfg(test)]
 mod support;
+mod writes;

@@ -211,6 +211,9 @@ impl Writer {
                 if let Pattern::WriteBehind { loss } = &plan.pattern {
                     self.text("loss", loss);
                 }
+                if let Pattern::DeleteUpdateDelete { pause } = plan.pattern {
+                    self.text("second_delete_after", &show_duration(pause));
+                }
                 if plan.format != 0 {
                     self.bare("format", plan.format);
                 }

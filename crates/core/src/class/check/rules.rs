@@ -32,6 +32,18 @@ pub(super) fn check_pattern(plan: &Settings, findings: &mut Findings) {
             "write-behind values are ahead of the source, so its feed cannot prove them",
             "write `invalidation = { owner = \"...\", reason = \"...\" }`, or choose `pattern = \"write-through\"`",
         ),
+        Pattern::DeleteUpdateDelete { .. } if proven => findings.conflict(
+            Decision::Pattern,
+            "pattern",
+            "the feed ends the class's entries, on every node, and nobody need delete them",
+            "choose `pattern = \"read-through\"`, or, to compare, write `invalidation = { owner = \"...\", reason = \"...\" }`",
+        ),
+        Pattern::DeleteUpdateDelete { .. } if plan.l2.is_some() => findings.conflict(
+            Decision::Pattern,
+            "pattern",
+            "delete-update-delete deletes from this node's memory alone",
+            "write `l2 = false`, or choose `pattern = \"read-through\"`",
+        ),
         Pattern::CacheAside if proven => findings.conflict(
             Decision::Pattern,
             "pattern",

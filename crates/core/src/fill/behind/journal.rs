@@ -130,7 +130,8 @@ impl Journal {
                 id
             }
         };
-        let segment_bytes = (bytes_max / SEGMENTS_MIN).max(SEGMENT_BYTES_MIN);
+        // Never so large that what is applied could not make room.
+        let segment_bytes = (bytes_max / SEGMENTS_MIN).max(SEGMENT_BYTES_MIN).min(bytes_max / 2);
         let folder = folder.to_owned();
         let mut journal = Self { folder, id, next, segments, open: None, segment_bytes, _lock: lock };
         // What is appended never follows a torn end.
