@@ -33,6 +33,11 @@ pattern = "write-through"
 max_staleness = "30s"
 "#;
 
+/// The same, shared with other nodes.
+pub(crate) fn shared(url: &str) -> String {
+    format!("[l2]\nurls = [\"{url}\"]\n{THROUGH}")
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Product {
     pub(crate) id: i64,

@@ -2,15 +2,15 @@
 
 use trueup::{Fate, ServedBy, Written};
 
-use super::support::{THROUGH, loads, price, redis, row, shoe, sqlite_node, until, warm};
+use super::support::{THROUGH, loads, price, redis, row, shared, shoe, sqlite_node, until, warm};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_commit_and_every_read_shows_it_here_and_on_another_node() {
     let redis = redis().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shop.db");
-    let a = sqlite_node(&path, Some(&redis.url()), THROUGH).await;
-    let b = sqlite_node(&path, Some(&redis.url()), THROUGH).await;
+    let a = sqlite_node(&path, Some(&redis.url()), &shared(&redis.url())).await;
+    let b = sqlite_node(&path, Some(&redis.url()), &shared(&redis.url())).await;
     let (here, there) = (a.class("product").unwrap(), b.class("product").unwrap());
     warm(&here, 42).await;
     warm(&there, 42).await;
