@@ -437,11 +437,8 @@ fn check_written<K: 'static, V: 'static>(
     loader: &dyn Loader<K, V>,
     has_journal: bool,
 ) -> Result<(), ClassError> {
-    let refuse = |why: String| ClassError::Written {
-        class: plan.name.clone(),
-        pattern: plan.pattern.as_str(),
-        why,
-    };
+    let refuse =
+        |why: String| ClassError::Written { class: plan.name.clone(), pattern: plan.pattern.as_str(), why };
     if !matches!(plan.pattern, Pattern::WriteBehind { .. }) {
         // What is written through may be of any kind: whoever writes it says which keys it has written.
         return Ok(());

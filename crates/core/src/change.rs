@@ -12,7 +12,9 @@ pub struct Row(BTreeMap<String, Box<RawValue>>);
 
 /// What was given is no row. Shows nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a row is a JSON object with a value for each column that is to be written, such as {{\"views\": 7}}")]
+#[error(
+    "a row is a JSON object with a value for each column that is to be written, such as {{\"views\": 7}}"
+)]
 pub struct BadRow;
 
 impl Row {

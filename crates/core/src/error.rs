@@ -143,7 +143,9 @@ pub enum PutError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
     /// The journal is as large as it may become: the source is behind.
-    #[error("the journal is full, the database has not taken what was accepted before; retry after {retry_after_ms} ms")]
+    #[error(
+        "the journal is full, the database has not taken what was accepted before; retry after {retry_after_ms} ms"
+    )]
     Full {
         /// When it is worth trying again, in milliseconds.
         retry_after_ms: u64,
@@ -157,7 +159,9 @@ pub enum AcceptError {
         retry_after_ms: u64,
     },
     /// The process is about to end.
-    #[error("the node is stopping and accepts no more writes; retry after {retry_after_ms} ms, at another node")]
+    #[error(
+        "the node is stopping and accepts no more writes; retry after {retry_after_ms} ms, at another node"
+    )]
     Stopping {
         /// When it is worth trying again, in milliseconds.
         retry_after_ms: u64,

@@ -32,8 +32,8 @@ pub mod write;
 pub mod behind {
     pub use crate::fill::{
         Applied, ApplyError, BadSegment, Batch, BehindConfig, BehindCounts, BehindError, Change,
-        FLUSH_EVERY_DEFAULT, FRAME_BYTES_MAX, Frame, JOURNAL_BYTES_MAX_DEFAULT, JournalError, JournalId, Record,
-        SegmentHeader, Sink, WriteBehind, decode_frame, decode_header, encode_frame, encode_header,
+        FLUSH_EVERY_DEFAULT, FRAME_BYTES_MAX, Frame, JOURNAL_BYTES_MAX_DEFAULT, JournalError, JournalId,
+        Record, SegmentHeader, Sink, WriteBehind, decode_frame, decode_header, encode_frame, encode_header,
         has_frame_after,
     };
 }

@@ -12,9 +12,10 @@ mod remote_counts;
 pub(crate) mod xfetch;
 
 pub use behind::{
-    Applied, ApplyError, BadSegment, Batch, BehindConfig, BehindCounts, BehindError, Change, FLUSH_EVERY_DEFAULT,
-    FRAME_BYTES_MAX, Frame, JOURNAL_BYTES_MAX_DEFAULT, JournalError, JournalId, Record, SegmentHeader, Sink,
-    WriteBehind, decode_frame, decode_header, encode_frame, encode_header, has_frame_after,
+    Applied, ApplyError, BadSegment, Batch, BehindConfig, BehindCounts, BehindError, Change,
+    FLUSH_EVERY_DEFAULT, FRAME_BYTES_MAX, Frame, JOURNAL_BYTES_MAX_DEFAULT, JournalError, JournalId, Record,
+    SegmentHeader, Sink, WriteBehind, decode_frame, decode_header, encode_frame, encode_header,
+    has_frame_after,
 };
 pub(crate) use behind::{Overlay, Pending};
 pub(crate) use filter::{Absence, FilterBudget, KeeperParts, Share};

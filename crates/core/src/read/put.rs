@@ -56,7 +56,9 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         let bytes = change.row().map_or(0, |row| row.to_json().len());
         if bytes > self.plan.value_bytes_max {
             let limit = self.plan.value_bytes_max;
-            let why = format!("the row has {bytes} bytes, class `{class}` holds {limit} at most (`value_bytes_max`)");
+            let why = format!(
+                "the row has {bytes} bytes, class `{class}` holds {limit} at most (`value_bytes_max`)"
+            );
             return Err(PutError::Row(why.into()));
         }
         let (change, whole) = writer.check(canonical, change).map_err(|why| PutError::Row(why.into()))?;
@@ -77,11 +79,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         }
         let after = Publishing { core: self, key: canonical, published: Mutex::new(None) };
         let token = writer.write(canonical, &change, &after).await?;
-        let unpublished = || Publication {
-            class: class.clone(),
-            fate: Fate::NotLoaded(LoadError::Lost),
-            version: None,
-        };
+        let unpublished =
+            || Publication { class: class.clone(), fate: Fate::NotLoaded(LoadError::Lost), version: None };
         let published = after.published.into_inner().unwrap_or_else(unpublished);
         Ok(Written::Committed { token, published })
     }

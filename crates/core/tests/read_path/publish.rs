@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use trueup_core::{
     class::{ClassPlan, Pattern},
-    env::BoxFuture,
+    env::{self, BoxFuture},
     error::PutError,
     key::Key,
     proof::Tags,
@@ -151,9 +151,9 @@ async fn delete_update_delete_serves_what_is_stale_where_the_proof_does_not() {
         // Both read the old row, and are slow to answer.
         world.database.close_gate();
         let proven = world.start_get(1);
-        let reading = tokio::spawn({
+        let reading = env::spawn("a slow reader", {
             let twice = twice.clone();
-            async move { twice.get(&1).await.map(drop) }
+            async move { drop(twice.get(&1).await.unwrap()) }
         });
         world.database.until_waiting(2).await;
         let update = async || {
@@ -164,13 +164,17 @@ async fn delete_update_delete_serves_what_is_stale_where_the_proof_does_not() {
         world.pass(reader_takes).await;
         world.database.open_gate();
         proven.end().await.unwrap();
-        reading.await.unwrap().unwrap();
+        reading.ended().await;
         world.pass(PAUSE * 2).await;
         world.database.ask();
         let by_deletes = twice.get(&1).await.unwrap();
         let expected = if is_lost { "old" } else { "new" };
         assert_eq!(by_deletes.value().map(String::as_str), Some(expected), "{reader_takes:?}");
-        assert_eq!(by_deletes.receipt().proven, !is_lost, "what memory holds is not proven; what was just loaded is the source's");
+        assert_eq!(
+            by_deletes.receipt().proven,
+            !is_lost,
+            "what memory holds is not proven; what was just loaded is the source's"
+        );
         assert_eq!(text(&world.get(1).await), Some("new"), "the proof, beside it");
         if is_lost {
             // For as long as its life lasts.

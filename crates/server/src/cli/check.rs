@@ -8,7 +8,8 @@ use trueup::{
 use trueup_core::{
     cache::CacheBuilder,
     class::{
-        ClassPlan, ColdStart, Decision, DecisionPlan, Invalidation, Pattern, Settings, StampedeScope, Strategy, Tags,
+        ClassPlan, ColdStart, Decision, DecisionPlan, Invalidation, Pattern, Settings, StampedeScope,
+        Strategy, Tags,
         units::{show_bytes, show_duration, show_share},
     },
 };

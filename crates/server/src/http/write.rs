@@ -47,11 +47,7 @@ pub(super) async fn put(
 }
 
 /// The same for a row that is to be gone.
-pub(super) async fn delete(
-    State(app): State<App>,
-    uri: Uri,
-    asked: HeaderMap,
-) -> Result<Response, Problem> {
+pub(super) async fn delete(State(app): State<App>, uri: Uri, asked: HeaderMap) -> Result<Response, Problem> {
     let class = class_of(&app.node, &uri)?;
     let key = key_of(class, &uri, &asked)?;
     write(class, &key, RowChange::Delete).await

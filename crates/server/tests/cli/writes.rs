@@ -113,9 +113,15 @@ fn what_is_not_written_here_says_where() {
     let shop = Shop::new();
     let server = shop.serve(&[]);
     let refused = server.send("PUT", "/v1/product/42", "", r#"{"price": 7}"#);
-    assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("write to the database of record"), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 405") && refused.contains("write to the database of record"),
+        "{refused}"
+    );
     drop(server);
-    shop.file("trueup.toml", &CONFIG.replace("[write_behind]\njournal = \"journal\"\nflush_every = \"20ms\"\n", ""));
+    shop.file(
+        "trueup.toml",
+        &CONFIG.replace("[write_behind]\njournal = \"journal\"\nflush_every = \"20ms\"\n", ""),
+    );
     let missing = shop.run(&["serve", "--install-feed"]);
     assert!(missing.code == 2 && missing.err.contains("no journal is named"), "{missing:?}");
 }

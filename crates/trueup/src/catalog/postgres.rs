@@ -24,8 +24,8 @@ use crate::{
     noted::{After, LoadAfter},
     plan::{DiscoveredTable, Plan, Skipped},
     postgres::{
-        BehindSink, FollowedTable, InstallOptions, LOAD_BYTES_MAX, PgTx, Postgres, QueryLoader, QueryOptions, RowLoader,
-        RowOptions, TableInfo, discover, parameter_forms,
+        BehindSink, FollowedTable, InstallOptions, LOAD_BYTES_MAX, PgTx, Postgres, QueryLoader, QueryOptions,
+        RowLoader, RowOptions, TableInfo, discover, parameter_forms,
     },
 };
 

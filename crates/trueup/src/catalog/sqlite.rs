@@ -23,8 +23,8 @@ use crate::{
     noted::{After, LoadAfter},
     plan::{DiscoveredTable, Plan, Skipped},
     sqlite::{
-        BehindSink, ColumnInfo, FollowedTable, GroupSpec, InstallOptions, LOAD_BYTES_MAX, QueryLoader, QueryOptions,
-        RowLoader, RowOptions, Sqlite, SqliteTx, TableInfo, discover_file,
+        BehindSink, ColumnInfo, FollowedTable, GroupSpec, InstallOptions, LOAD_BYTES_MAX, QueryLoader,
+        QueryOptions, RowLoader, RowOptions, Sqlite, SqliteTx, TableInfo, discover_file,
     },
 };
 

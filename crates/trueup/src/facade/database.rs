@@ -35,7 +35,8 @@ pub struct OpenedClass {
 
 pub(super) mod sealed {
     use super::{
-        Arc, BTreeMap, BoxFuture, CatalogError, ClassName, KeyRing, OpenedClass, Plan, TrueupError, WriteBehind,
+        Arc, BTreeMap, BoxFuture, CatalogError, ClassName, KeyRing, OpenedClass, Plan, TrueupError,
+        WriteBehind,
     };
 
     /// Opens the classes of a plan.

@@ -104,9 +104,9 @@ fn pattern(section: &Section<'_>, class: ClassPlanBuilder) -> ClassPlanBuilder {
         section.conflict("second_delete_after", "only delete-update-delete deletes twice", fix);
     }
     match chosen {
-        Some("delete-update-delete") => class.pattern(Pattern::DeleteUpdateDelete {
-            pause: pause.unwrap_or(SECOND_DELETE_AFTER_DEFAULT),
-        }),
+        Some("delete-update-delete") => {
+            class.pattern(Pattern::DeleteUpdateDelete { pause: pause.unwrap_or(SECOND_DELETE_AFTER_DEFAULT) })
+        }
         Some("cache-aside") => class.pattern(Pattern::CacheAside),
         Some("write-through") => class.pattern(Pattern::WriteThrough),
         Some("write-behind") => class.pattern(Pattern::WriteBehind { loss: loss.unwrap_or_default() }),

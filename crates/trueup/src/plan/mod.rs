@@ -146,7 +146,8 @@ impl Plan {
             }
             if !has_journal && is_written_behind(&plan) {
                 let problem = "the class is written behind, and no journal is named".to_owned();
-                let fix = "write a section `[write_behind]` with `journal = \"/var/lib/trueup/journal\"`".to_owned();
+                let fix = "write a section `[write_behind]` with `journal = \"/var/lib/trueup/journal\"`"
+                    .to_owned();
                 root.report_at(journal_place.0, journal_place.1, Problem::Conflict { problem, fix });
             }
             classes.insert(plan.name().clone(), plan);

@@ -164,7 +164,15 @@ impl BehindSink {
                     let (sequence, reason) = (change.sequence as i64, words(&error));
                     tx.execute(
                         REFUSE,
-                        &[&journal, &sequence, &change.class, &change.key, &change.change.as_str(), &row, &reason],
+                        &[
+                            &journal,
+                            &sequence,
+                            &change.class,
+                            &change.key,
+                            &change.change.as_str(),
+                            &row,
+                            &reason,
+                        ],
                     )
                     .await?;
                     refused.push(place);

@@ -117,7 +117,10 @@ impl Target {
 
     fn delete(&self) -> String {
         let table = &self.table;
-        format!("DELETE FROM {table} t USING jsonb_populate_recordset(NULL::{table}, $1) r WHERE {}", self.on("t"))
+        format!(
+            "DELETE FROM {table} t USING jsonb_populate_recordset(NULL::{table}, $1) r WHERE {}",
+            self.on("t")
+        )
     }
 
     /// First what is there is updated: a row that gives some columns only cannot always be inserted.
@@ -134,7 +137,10 @@ impl Target {
         };
         let (names, keys) = (list(&all, ""), key.join(", "));
         let rows = format!("r AS (SELECT {names} FROM jsonb_populate_recordset(NULL::{table}, $1))");
-        let insert = format!("INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {} FROM r", list(&all, "r."));
+        let insert = format!(
+            "INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {} FROM r",
+            list(&all, "r.")
+        );
         if columns.is_empty() {
             return format!("WITH {rows} {insert} ON CONFLICT ({keys}) DO NOTHING");
         }
@@ -163,7 +169,9 @@ fn json_of(form: &ColumnForm, value: &OwnedSqlValue) -> String {
         (_, OwnedSqlValue::Int(int)) => int.to_string(),
         (_, OwnedSqlValue::Bool(truth)) => truth.to_string(),
         (_, OwnedSqlValue::Real(real)) if real.is_finite() => real.to_string(),
-        (ColumnForm::Numeric, OwnedSqlValue::Text(number)) if number.parse::<f64>().is_ok_and(f64::is_finite) => {
+        (ColumnForm::Numeric, OwnedSqlValue::Text(number))
+            if number.parse::<f64>().is_ok_and(f64::is_finite) =>
+        {
             number.clone()
         }
         (_, other) => {

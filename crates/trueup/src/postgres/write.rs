@@ -193,16 +193,13 @@ impl Shared {
         let rows: Vec<&dyn Noted> = notes.iter().map(|note| &**note).chain(row).collect();
         let (end, outcome) = Outcome::open();
         let commit = async {
-            let reset = async {
-                if rows.is_empty() { Ok(()) } else { client.batch_execute(RESET).await }
-            };
+            let reset = async { if rows.is_empty() { Ok(()) } else { client.batch_execute(RESET).await } };
             let (committed, reset) = tokio::join!(biased; client.batch_execute(COMMIT), reset);
             end.tell(committed.is_ok() && reset.is_ok());
             committed
         };
         let publish = join_all(rows.iter().map(|row| row.publish(After::Postgres(client), outcome.clone())));
-        let (committed, row, published) =
-            tokio::join!(biased; commit, client.query_one(&ask, &[]), publish);
+        let (committed, row, published) = tokio::join!(biased; commit, client.query_one(&ask, &[]), publish);
         committed.map_err(|e| ended(at, &e))?;
         let token = self.token_of(&row.map_err(|e| at.error(&e))?, at)?;
         Ok((token, published.into_iter().flatten().collect()))

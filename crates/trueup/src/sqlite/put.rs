@@ -132,7 +132,8 @@ impl Target {
         for (name, json) in row.iter().filter(|(name, _)| !self.is_key(name)) {
             let blob = self.column(name).is_some_and(|column| column.blob);
             // It was checked when it was given.
-            let value = value_of(json, blob).map_err(|why| rusqlite::Error::ToSqlConversionFailure(why.into()))?;
+            let value =
+                value_of(json, blob).map_err(|why| rusqlite::Error::ToSqlConversionFailure(why.into()))?;
             names.push(identifier(name));
             values.push(value);
         }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use trueup::{
-    AcceptError, LoadError, PutError, ReadError, ServedBy, Trueup, TrueupError, Written, engine::behind::BehindCounts,
+    AcceptError, LoadError, PutError, ReadError, ServedBy, Trueup, TrueupError, Written,
+    engine::behind::BehindCounts,
 };
 
 use super::support::{PgNode, Product, blocking, postgres, price, row, shoe, sqlite_node, until, warm};
@@ -56,11 +57,10 @@ async fn what_is_accepted_is_read_here_at_once_and_everywhere_after_it_is_applie
     assert_eq!(here.seen_token(&seen), None);
     assert!(here.get(&43).await.unwrap().is_absent());
     let many = here.get_many(&[7, 42, 43]).await.unwrap();
-    assert_eq!(many.iter().map(|answer| answer.value().map(|v| v.price)).collect::<Vec<_>>(), [
-        Some(3),
-        Some(7),
-        None
-    ]);
+    assert_eq!(
+        many.iter().map(|answer| answer.value().map(|v| v.price)).collect::<Vec<_>>(),
+        [Some(3), Some(7), None]
+    );
     assert_eq!(price(&there.get(&42).await.unwrap()), 900, "not applied yet");
     assert!(counts(&a.trueup).pending >= 1);
     assert!(holder.wait().unwrap().success());
@@ -87,7 +87,9 @@ async fn writes_of_one_row_are_one_and_a_row_that_is_refused_keeps_no_other_back
     let mut writers = tokio::task::JoinSet::new();
     for n in 0..200_i64 {
         let products = products.clone();
-        writers.spawn(async move { products.put(&(n % 4), row(&Product { id: n % 4, name: "n".into(), price: n })).await });
+        writers.spawn(async move {
+            products.put(&(n % 4), row(&Product { id: n % 4, name: "n".into(), price: n })).await
+        });
     }
     assert!(writers.join_all().await.iter().all(Result::is_ok));
     products.put(&42, row(&shoe(-1))).await.unwrap();
@@ -127,9 +129,11 @@ async fn on_sqlite_what_is_accepted_reaches_the_file_and_survives_a_restart() {
     until("all of it in the file", || async { (counts(&node).pending == 0).then_some(()) }).await;
     node.shut_down().await;
     let rows: String = other
-        .query_row("SELECT group_concat(id || '=' || price, ',') FROM (SELECT * FROM product ORDER BY id)", [], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT group_concat(id || '=' || price, ',') FROM (SELECT * FROM product ORDER BY id)",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     assert_eq!(rows, "7=3,42=5");
     drop((products, node));
@@ -147,10 +151,14 @@ async fn no_decision_rests_on_a_class_that_is_written_behind() {
     let refused = products.put(&42, row(&serde_json::json!({"colour": 1}))).await.unwrap_err();
     assert!(refused.to_string().contains("no column \"colour\""), "{refused}");
     // A second process, or a second cache in this one, cannot have the same journal.
-    let source = trueup::Sqlite::open(folder.path().join("shop.db"), trueup::SqliteOptions::default()).unwrap();
+    let source =
+        trueup::Sqlite::open(folder.path().join("shop.db"), trueup::SqliteOptions::default()).unwrap();
     let second = trueup::Plan::parse("test", &plan(&folder.path().join("journal")), &[]).unwrap();
     let second = Trueup::builder().source(source).plan(second).build().await.err().unwrap();
-    assert!(matches!(second, TrueupError::Catalog(_)) && second.to_string().contains("in use by another"), "{second}");
+    assert!(
+        matches!(second, TrueupError::Catalog(_)) && second.to_string().contains("in use by another"),
+        "{second}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,7 +173,10 @@ async fn what_has_not_arrived_within_the_life_of_the_class_is_not_shown() {
     products.put(&42, row(&shoe(5))).await.unwrap();
     assert_eq!(price(&products.get(&42).await.unwrap()), 5);
     let late = until("the end of its life", || async { products.get(&42).await.err() }).await;
-    assert!(matches!(&late, ReadError::Load(LoadError::Unavailable(why)) if why.contains("has not reached it")), "{late}");
+    assert!(
+        matches!(&late, ReadError::Load(LoadError::Unavailable(why)) if why.contains("has not reached it")),
+        "{late}"
+    );
     other.execute_batch("COMMIT").unwrap();
     until("its arrival", || async { products.get(&42).await.ok().filter(|seen| price(seen) == 5) }).await;
 }

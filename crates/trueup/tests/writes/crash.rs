@@ -140,7 +140,9 @@ fn kills(count: u32, seed: u64) {
         .map(|(id, n)| (id.parse().unwrap(), n.parse().unwrap()))
         .collect();
     let lost = acknowledged.iter().filter(|(id, n)| rows.get(id).is_none_or(|held| held < n)).count();
-    let twice = server.query("SELECT count(*) FROM (SELECT FROM applied GROUP BY id, n HAVING count(*) > 1) t").unwrap();
+    let twice = server
+        .query("SELECT count(*) FROM (SELECT FROM applied GROUP BY id, n HAVING count(*) > 1) t")
+        .unwrap();
     let back = "SELECT count(*) FROM (SELECT n < lag(n) OVER (PARTITION BY id ORDER BY at) AS back FROM applied) t WHERE back";
     let back = server.query(back).unwrap();
     let applied = server.query("SELECT count(*) FROM applied").unwrap();

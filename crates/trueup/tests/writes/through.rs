@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use trueup::{Fate, PutError, ServedBy, Written};
 
-use super::support::{PgNode, Product, THROUGH, blocking, loads, postgres, price, redis, row, shared, shoe, until, warm};
+use super::support::{
+    PgNode, Product, THROUGH, blocking, loads, postgres, price, redis, row, shared, shoe, until, warm,
+};
 
 const SET_PRICE: &str = "UPDATE product SET price = $1 WHERE id = 42";
 
@@ -29,7 +31,10 @@ async fn one_commit_and_every_read_shows_it_without_asking_the_database() {
         assert_eq!((published.class.as_str(), &published.fate), ("product", &Fate::Kept), "{published:?}");
         // At once, by whoever asks: from memory, by what the load behind the commit saw.
         let seen = products.get(&42).await.unwrap();
-        assert_eq!((price(&seen), seen.receipt().served_by, seen.receipt().proven), (new, ServedBy::L1, true));
+        assert_eq!(
+            (price(&seen), seen.receipt().served_by, seen.receipt().proven),
+            (new, ServedBy::L1, true)
+        );
         assert_eq!(published.version, Some(seen.version()));
         // And by whoever carries the token, as soon as the feed has come so far.
         until("a confirmed token", || async {
@@ -160,7 +165,9 @@ async fn what_comes_to_nothing_is_not_published_and_what_is_refused_says_why() {
     assert!(failed.is_err());
     // Refused by the COMMIT itself.
     let _server = blocking(move || {
-        server.query("ALTER TABLE product ADD CONSTRAINT one_name UNIQUE (name) DEFERRABLE INITIALLY DEFERRED").unwrap();
+        server
+            .query("ALTER TABLE product ADD CONSTRAINT one_name UNIQUE (name) DEFERRABLE INITIALLY DEFERRED")
+            .unwrap();
         server
     })
     .await;

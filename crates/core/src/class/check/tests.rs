@@ -168,11 +168,19 @@ fn patterns_keep_to_what_can_be_proven() {
     let balance = ClassPlan::of(Purpose::DisplayBalance, "account").table("account").key(["id"]);
     let money = balance.age_bounded("me", "shown").life(secs(9)).pattern(behind.clone());
     assert!(refusal(money).contains("an amount of money is never acknowledged before the source has it"));
-    let query = ClassPlan::display("shelf").query("SELECT 1 FROM p, q WHERE p.id = :id").key(["id"]).same_for_everyone();
-    assert!(refusal(query.age_bounded("me", "shown").life(secs(9)).pattern(behind)).contains("only a row can be"));
+    let query = ClassPlan::display("shelf")
+        .query("SELECT 1 FROM p, q WHERE p.id = :id")
+        .key(["id"])
+        .same_for_everyone();
+    assert!(
+        refusal(query.age_bounded("me", "shown").life(secs(9)).pattern(behind)).contains("only a row can be")
+    );
     let twice = Pattern::DeleteUpdateDelete { pause: secs(1) };
     assert!(refusal(user().pattern(twice.clone())).contains("nobody need delete them"));
-    assert!(refusal(aged_user().pattern(twice.clone()).l2_life(secs(9))).contains("from this node's memory alone"));
+    assert!(
+        refusal(aged_user().pattern(twice.clone()).l2_life(secs(9)))
+            .contains("from this node's memory alone")
+    );
     assert!(aged_user().pattern(twice).build().is_ok());
     assert!(refusal(user().pattern(Pattern::CacheAside)).contains("no feed can prove them"));
     assert!(refusal(aged().pattern(Pattern::ReadThrough)).contains("needs a source that Trueup can load"));

@@ -28,6 +28,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(crate) use self::overlay::{Overlay, Pending};
 pub use self::{
     counts::BehindCounts,
     generation::{Batch, Change},
@@ -37,7 +38,6 @@ pub use self::{
         encode_frame, encode_header, has_frame_after,
     },
 };
-pub(crate) use self::overlay::{Overlay, Pending};
 use self::{
     counts::{Counters, add},
     generation::Generation,
@@ -203,10 +203,8 @@ impl WriteBehind {
     pub async fn open(config: BehindConfig, sink: Arc<dyn Sink>) -> Result<Self, BehindError> {
         let (folder, bytes_max) = (config.folder.clone(), config.bytes_max);
         let opening = tokio::task::spawn_blocking(move || Journal::open(&folder, bytes_max)).await;
-        let (mut journal, held) = opening.map_err(|_| BehindError::Source {
-            pending: 0,
-            why: LoadError::Lost.into(),
-        })??;
+        let (mut journal, held) =
+            opening.map_err(|_| BehindError::Source { pending: 0, why: LoadError::Lost.into() })??;
         let counts = Counters::default();
         let applied = replay(&mut journal, held.records, &*sink, &counts, &config.clock).await?;
         if held.torn_bytes > 0 {

@@ -112,7 +112,11 @@ pub fn decode_header(bytes: &[u8]) -> Result<(SegmentHeader, &[u8]), BadSegment>
         return Err(BadSegment::Newer(version));
     }
     let said = bytes.get(..HEADER_BYTES - 8).unwrap_or_default();
-    if version == VERSION && checksum(said, 0) == sum { Ok((header, input.0)) } else { Err(BadSegment::Header) }
+    if version == VERSION && checksum(said, 0) == sum {
+        Ok((header, input.0))
+    } else {
+        Err(BadSegment::Header)
+    }
 }
 
 /// One frame of `records`, the first numbered `first`.

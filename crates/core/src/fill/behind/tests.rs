@@ -31,11 +31,7 @@ impl Sink for Double {
         Box::pin(async { Ok(self.state.lock().through) })
     }
 
-    fn apply<'a>(
-        &'a self,
-        _: &'a JournalId,
-        batch: &'a Batch,
-    ) -> BoxFuture<'a, Result<Applied, ApplyError>> {
+    fn apply<'a>(&'a self, _: &'a JournalId, batch: &'a Batch) -> BoxFuture<'a, Result<Applied, ApplyError>> {
         Box::pin(async {
             let mut state = self.state.lock();
             if state.failures > 0 {
@@ -151,8 +147,10 @@ async fn what_a_dead_process_has_accepted_is_applied_before_anything_is_served()
     assert!(behind.counts().oldest_s >= 0.0 && behind.counts().pending == 5);
     // As a kill leaves it: nothing is flushed, the journal's lock is free.
     let journal = std::fs::read_dir(&world.folder).unwrap().map(|entry| entry.unwrap().path());
-    let copies: Vec<(PathBuf, Vec<u8>)> =
-        journal.filter(|path| path.is_file()).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    let copies: Vec<(PathBuf, Vec<u8>)> = journal
+        .filter(|path| path.is_file())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
     drop(behind);
     let other = world.folder.join("copy");
     std::fs::create_dir_all(&other).unwrap();

@@ -104,9 +104,13 @@ fn wrong_types_and_values_are_named() {
     ] {
         assert!(user(lines).contains(message), "{}", user(lines));
     }
-    assert!(refusal("[write_behind]\nflush_every = \"1s\"").contains("accepted writes need a folder to be kept in"));
     assert!(
-        refusal("[write_behind]\njournal = \"j\"\njournal_bytes_max = \"1KiB\"").contains("a journal has 1 MiB at least")
+        refusal("[write_behind]\nflush_every = \"1s\"")
+            .contains("accepted writes need a folder to be kept in")
+    );
+    assert!(
+        refusal("[write_behind]\njournal = \"j\"\njournal_bytes_max = \"1KiB\"")
+            .contains("a journal has 1 MiB at least")
     );
     assert!(refusal("class = 1").contains("class: 1 is not a table; write `[section]`"));
     assert!(
