@@ -3,6 +3,7 @@
 mod absent;
 mod aside;
 mod class;
+mod double_delete;
 mod fallback;
 mod floor;
 mod hit;
@@ -10,6 +11,9 @@ mod inspect;
 mod load;
 mod many;
 mod miss;
+mod pending;
+mod publish;
+mod put;
 mod refresh;
 mod spread;
 mod turn;

@@ -15,6 +15,7 @@ use crate::{
     proof::Rejected,
     receipt::{Miss, ServedBy},
     source::LoadError,
+    write::Fate,
 };
 
 /// How a load can end, as labels of `load_duration_seconds`.
@@ -63,7 +64,7 @@ impl CheckVerdict {
 #[derive(Debug)]
 pub struct ClassStats {
     hits: Stripes,
-    served: [AtomicU64; 5],
+    served: [AtomicU64; 6],
     absent: AtomicU64,
     misses: [AtomicU64; 6],
     failures: AtomicU64,
@@ -78,13 +79,14 @@ pub struct ClassStats {
     eviction_ages: Histogram<{ EVICTION_AGE_BOUNDS_MS.len() }>,
     pub(crate) stampede: StampedeStats,
     pub(crate) warming: WarmingStats,
+    published: [AtomicU64; Fate::LABELS.len()],
 }
 
 /// A copy of all counters at one time.
 #[derive(Clone, Debug)]
 pub struct ClassCounts {
     /// Answers by where they came from.
-    pub served: [(ServedBy, u64); 6],
+    pub served: [(ServedBy, u64); 7],
     /// Answers, among those, that said "absent" without asking the source.
     pub absent: u64,
     /// Reads that memory could not answer, by reason.
@@ -113,6 +115,8 @@ pub struct ClassCounts {
     pub stampede: StampedeCounts,
     /// Keys that were read before anybody asked for them.
     pub warmed: Warmed,
+    /// Rows that writes have published, by what became of them.
+    pub published: [(&'static str, u64); 6],
 }
 
 impl Default for ClassStats {
@@ -134,6 +138,7 @@ impl Default for ClassStats {
             eviction_ages: Histogram::new(EVICTION_AGE_BOUNDS_MS),
             stampede: StampedeStats::default(),
             warming: WarmingStats::default(),
+            published: Default::default(),
         }
     }
 }
@@ -156,6 +161,7 @@ impl ClassStats {
             ServedBy::Stale => add_one(&self.served[2]),
             ServedBy::Filter => add_one(&self.served[3]),
             ServedBy::Fallback => add_one(&self.served[4]),
+            ServedBy::Pending => add_one(&self.served[5]),
         }
     }
 
@@ -237,6 +243,10 @@ impl ClassStats {
         add_one(&self.rejected[9]);
     }
 
+    pub(crate) fn published(&self, fate: &Fate) {
+        add_one(&self.published[fate.index()]);
+    }
+
     pub(crate) fn checked(&self, verdict: CheckVerdict) {
         add_one(&self.checks[verdict as usize]);
     }
@@ -261,6 +271,7 @@ impl ClassStats {
                 (ServedBy::Stale, get(&self.served[2])),
                 (ServedBy::Filter, get(&self.served[3])),
                 (ServedBy::Fallback, get(&self.served[4])),
+                (ServedBy::Pending, get(&self.served[5])),
             ],
             absent: get(&self.absent),
             misses: std::array::from_fn(|i| (Miss::LABELS[i], get(&self.misses[i]))),
@@ -276,6 +287,7 @@ impl ClassStats {
             eviction_ages: self.eviction_ages.counts(),
             stampede: self.stampede.counts(),
             warmed: self.warming.counts(),
+            published: std::array::from_fn(|i| (Fate::LABELS[i], get(&self.published[i]))),
         }
     }
 }

@@ -21,6 +21,7 @@ mod incidents;
 mod lives;
 mod many;
 mod promises;
+mod publish;
 mod receipts;
 mod refresh;
 mod remote;

@@ -12,7 +12,7 @@ use trueup::{
     },
     sqlite::{FeedPlan, RemovePlan, Sqlite, SqliteError, SqliteOptions, discover_file},
 };
-use trueup_core::{entry::KeyRing, env::Clock, key::KeyForm, source::Source};
+use trueup_core::{behind::WriteBehind, entry::KeyRing, env::Clock, key::KeyForm, source::Source};
 
 use super::{
     Failure,
@@ -134,6 +134,14 @@ impl Database {
             }
         }
         Ok(forms)
+    }
+
+    /// The journal that the plan names, with what it held brought to the database.
+    pub(super) async fn write_behind(&self, plan: &Plan) -> Result<Option<WriteBehind>, CatalogError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite::write_behind(sqlite, plan).await,
+            Self::Postgres(postgres) => postgres::write_behind(postgres, plan).await,
+        }
     }
 
     /// Tables that the feed follows.

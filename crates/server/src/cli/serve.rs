@@ -82,7 +82,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                  write a `[fleet]` section on each node that is to share entries"
             );
         }
-        let catalog = setup::catalog(&plan, &database).await?;
+        let catalog = setup::catalog(&plan, &database, setup::Writes::Accepted).await?;
         let warm = warm::Settings::of(&plan.warm, plan.state_dir().map(Into::into));
         let settings = Settings { fleet: database.fleet(), warm, ..settings };
         let running = start(Node::new(catalog), settings).await?;

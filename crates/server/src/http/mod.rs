@@ -6,7 +6,8 @@
 //! | `GET /v1/{class}?name=value` | the value of a class of free parameters |
 //! | `POST /v1/{class}/batch` | several values, on demand from one state of the database |
 //! | `POST /v1/lease/{class}/{key}` | the value of a class that its clients fill, or the right to fill it |
-//! | `PUT /v1/{class}/{key}` | fills it, under the lease in the header `Trueup-Lease` |
+//! | `PUT /v1/{class}/{key}` | fills it, under the lease in the header `Trueup-Lease`; or writes a row, through the cache or behind it |
+//! | `DELETE /v1/{class}/{key}` | deletes a row, through the cache or behind it |
 //! | `POST /v1/warm` | reads keys before anybody asks for them |
 //! | `POST /v1/invalidate` | invalidates by way of the source |
 //! | `GET /v1/explain/{class}/{key}` | what memory holds under the key, and why it would or would not be served |
@@ -33,6 +34,7 @@ mod problem;
 mod read;
 mod server;
 mod warm;
+mod write;
 
 use std::sync::Arc;
 
@@ -74,7 +76,7 @@ pub fn router(node: Node, gate: Gate, limits: &Limits, fleet: Option<Fleet>) -> 
         .route("/v1/{class}", get(read::read))
         .route("/v1/{class}/batch", get(read::read).post(batch::batch))
         .route("/v1/lease/{class}/{key}", post(fill::lease))
-        .route("/v1/{class}/{key}", get(read::read).put(fill::fill))
+        .route("/v1/{class}/{key}", get(read::read).put(write::put).delete(write::delete))
         .route("/metrics", get(health::metrics))
         .layer(middleware::from_fn_with_state(limits::Guard::new(limits), limits::bound))
         // Not bounded in time nor counted among the requests: a follower stays for as long as it lives.

@@ -1,6 +1,7 @@
 //! `/metrics`: what the node has counted, as Prometheus reads it. Keys never become labels.
 
 mod absent;
+mod behind;
 mod class;
 mod guard;
 mod node;
@@ -57,6 +58,7 @@ impl Collector for NodeCollector {
         class::write(&self.0, &mut out)?;
         guard::write(&self.0, &mut out)?;
         warm::write(&self.0, &mut out)?;
+        behind::write(&self.0, &mut out)?;
         node::write(&self.0, &mut out)?;
         remote::write(&self.0, &mut out)
     }

@@ -13,3 +13,5 @@ mod serve;
 mod support;
 #[cfg(test)]
 mod warm;
+#[cfg(test)]
+mod writes;

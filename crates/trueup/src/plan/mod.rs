@@ -4,6 +4,7 @@
 //! with its line and what to do. Keys, types, units and defaults stand in `docs/guide/plan.md`.
 
 mod absent;
+mod behind;
 mod class;
 mod discover;
 mod error;
@@ -24,7 +25,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use trueup_core::class::{ClassName, ClassPlan, ClassPlanBuilder, Purpose};
 
+pub(crate) use self::behind::is_written_behind;
 pub use self::{
+    behind::WriteBehindSettings,
     discover::{DiscoveredTable, Skipped},
     error::{ConfigError, ConfigErrors, Place, Problem},
     l2::{AddressError, RemoteAddress, RemoteNode},
@@ -58,6 +61,8 @@ pub struct Plan {
     pub l2: Option<L2Settings>,
     /// What is read before anybody asks for it.
     pub warm: WarmSettings,
+    /// The journal of accepted writes.
+    pub write_behind: Option<WriteBehindSettings>,
     /// What classes take unless they say otherwise.
     pub defaults: Tunables,
     /// The classes.
@@ -121,6 +126,9 @@ impl Plan {
         let l2_section = root.section("l2");
         let has_l2 = l2_section.is_present();
         let l2 = L2Settings::read(l2_section);
+        let write_behind_section = root.section("write_behind");
+        let has_journal = write_behind_section.is_present();
+        let write_behind = WriteBehindSettings::read(write_behind_section);
         let defaults_section = root.section("defaults");
         let mut defaults = Tunables::read(&defaults_section);
         // Whoever names a remote tier means it to be used.
@@ -130,6 +138,7 @@ impl Plan {
         let memory_place = root.section("memory").place_of("capacity");
         for (name, section) in root.section("class").named() {
             let place = (section.place.clone(), section.path.clone());
+            let journal_place = place.clone();
             let has_capacity = section.place_of("l1_capacity").is_some() || defaults.l1_capacity.is_some();
             let Some(plan) = class::read(name, section, &defaults, &defaults_section) else { continue };
             if !has_capacity {
@@ -140,11 +149,17 @@ impl Plan {
                 let fix = "name one (`--l2 URL`, or `[l2]` with `urls`), or write `l2 = false`".to_owned();
                 root.report_at(place.0, place.1, Problem::Conflict { problem, fix });
             }
+            if !has_journal && is_written_behind(&plan) {
+                let problem = "the class is written behind, and no journal is named".to_owned();
+                let fix = "write a section `[write_behind]` with `journal = \"/var/lib/trueup/journal\"`"
+                    .to_owned();
+                root.report_at(journal_place.0, journal_place.1, Problem::Conflict { problem, fix });
+            }
             classes.insert(plan.name().clone(), plan);
         }
         defaults_section.finish("key");
         root.finish("section");
-        let mut plan = Self { source, fleet, server, memory, l2, warm, defaults, classes };
+        let mut plan = Self { source, fleet, server, memory, l2, warm, write_behind, defaults, classes };
         if let Err(problem) = plan.share_memory(&sharing) {
             let path = "memory.capacity".to_owned();
             findings.errors.borrow_mut().push(ConfigError {

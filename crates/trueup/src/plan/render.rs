@@ -43,6 +43,12 @@ pub fn render(plan: &Plan, skipped: &[Skipped]) -> String {
     if plan.warm != WarmSettings::default() {
         out.warm(&plan.warm);
     }
+    if let Some(behind) = &plan.write_behind {
+        out.line("\n[write_behind]");
+        out.text("journal", &behind.journal.to_string_lossy());
+        out.text("journal_bytes_max", &show_bytes(behind.journal_bytes_max));
+        out.text("flush_every", &show_duration(behind.flush_every));
+    }
     if plan.defaults != Tunables::default() {
         out.line("\n# What classes take unless they say otherwise.\n[defaults]");
         Decision::ALL.into_iter().for_each(|decision| out.tunables(&plan.defaults, decision));
@@ -234,6 +240,9 @@ impl Writer {
                 self.text("pattern", plan.pattern.as_str());
                 if let Pattern::WriteBehind { loss } = &plan.pattern {
                     self.text("loss", loss);
+                }
+                if let Pattern::DeleteUpdateDelete { pause } = plan.pattern {
+                    self.text("second_delete_after", &show_duration(pause));
                 }
                 if plan.format != 0 {
                     self.bare("format", plan.format);

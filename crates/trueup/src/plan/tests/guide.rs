@@ -62,6 +62,10 @@ fn file(row: &Row, value: Option<&str>) -> String {
             };
             format!("[warm]\n{with}\n{line}\n")
         }
+        "[write_behind]" if row.key == "journal" => {
+            format!("[write_behind]\n{}", if line.is_empty() { "journal = \"j\"" } else { &line })
+        }
+        "[write_behind]" => format!("[write_behind]\njournal = \"j\"\n{line}\n"),
         "[server]" | "[memory]" => format!("{}\n{line}\n", row.heading),
         "[defaults] and [class.NAME]" => {
             // The lives of the tiers are compared where there is a remote one.
@@ -161,6 +165,7 @@ fn the_guide_lists_exactly_the_keys_of_the_parser() {
         ("memory", &["[memory]"]),
         ("warm", &["[warm]"]),
         ("l2", &["[l2]"]),
+        ("write_behind", &["[write_behind]"]),
         ("defaults", &["[defaults] and [class.NAME]"]),
         ("class.c", &["[defaults] and [class.NAME]", "[class.NAME] only"]),
         ("class.c.key", &["The table `key`"]),

@@ -25,7 +25,7 @@ fn unknown_keys_are_suggested() {
     assert_eq!(
         refusal("[sever]\n"),
         "trueup.toml:1:2: sever: unknown section, did you mean \"server\"?; known: class, defaults, fleet, l2, \
-         memory, server, source"
+         memory, server, source, write_behind"
     );
     assert!(user("max_stalenes = \"1s\"").contains("unknown key, did you mean \"max_staleness\"?"));
     assert!(user("colour = 1").starts_with("trueup.toml:4:1: class.user.colour: unknown key; known: "));
@@ -76,6 +76,19 @@ fn wrong_types_and_values_are_named() {
         ),
         ("invalidation = \"rows\"", "\"rows\" is none of its values, did you mean \"row\"?"),
         ("loss = \"all\"", "only write-behind can lose what it acknowledged; remove `loss`"),
+        (
+            "second_delete_after = \"1s\"",
+            "only delete-update-delete deletes twice; remove `second_delete_after`",
+        ),
+        ("pattern = \"delete-update-delete\"", "the feed ends the class's entries, on every node"),
+        (
+            "pattern = \"write-behind\"\nloss = \"a second\"\nlife = \"9s\"\ninvalidation = { owner = \"me\", reason = \"shown\" }",
+            "the class is written behind, and no journal is named; write a section `[write_behind]`",
+        ),
+        (
+            "pattern = \"write-behind\"\nloss = \"a second\"\npurpose = \"display-balance\"",
+            "an amount of money is never acknowledged before the source has it",
+        ),
         ("beta = 1", "it weighs early refresh, which is not chosen; write `refresh = \"early\"`"),
         (
             "refresh = \"background\"",
@@ -91,6 +104,14 @@ fn wrong_types_and_values_are_named() {
     ] {
         assert!(user(lines).contains(message), "{}", user(lines));
     }
+    assert!(
+        refusal("[write_behind]\nflush_every = \"1s\"")
+            .contains("accepted writes need a folder to be kept in")
+    );
+    assert!(
+        refusal("[write_behind]\njournal = \"j\"\njournal_bytes_max = \"1KiB\"")
+            .contains("a journal has 1 MiB at least")
+    );
     assert!(refusal("class = 1").contains("class: 1 is not a table; write `[section]`"));
     assert!(
         refusal("[class.User]\ntable = \"u\"\nkey = \"id\"").contains("class name \"User\" is not valid")

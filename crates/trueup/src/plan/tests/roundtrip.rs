@@ -69,6 +69,9 @@ fn the_rest_of_a_plan_reads_back_too() {
          [class.d]\npurpose = \"otp\"\ntable = \"otp\"\nkey = \"id\"\n\
          [class.w]\norigin = \"loader\"\nscope = [\"tenant\"]\nkey = \"id\"\nlife = \"9s\"\npattern = \"write-behind\"\n\
          loss = \"a \\\"second\\\"\"\nformat = 3\ninvalidation = { owner = \"me\", reason = \"no\\nfeed\" }\n\
+         [write_behind]\njournal = \"/j\"\njournal_bytes_max = \"2MiB\"\nflush_every = \"1s\"\n\
+         [class.t]\ntable = \"t\"\nkey = \"id\"\nl2 = false\nlife = \"9s\"\npattern = \"delete-update-delete\"\n\
+         second_delete_after = \"2s\"\ninvalidation = { owner = \"me\", reason = \"to compare\" }\n\
          [class.v]\npurpose = \"versioned-text\"\ntable = \"v\"\nkey = [\"id\", \"v\"]\nversioned_by = \"v\"\n\
          fallback = { value = { a = [1, \"\\u0007\"] } }\nmemory_weight = 2.5\nfallback_age_max = \"3h\"\n";
     let plan = read(text);
