@@ -50,8 +50,10 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> Drop for Deletes<K, V> {
         self.core.tier.remove(self.key.as_str());
         let Pattern::DeleteUpdateDelete { pause } = self.core.plan.pattern else { return };
         let (core, key) = (Arc::downgrade(&self.core), self.key.clone());
+        // Counted from the end of the update, however late the task gets its turn.
+        let pause = tokio::time::sleep(pause);
         drop(env::spawn("second deletion", async move {
-            tokio::time::sleep(pause).await;
+            pause.await;
             if let Some(core) = core.upgrade() {
                 core.tier.remove(key.as_str());
             }
