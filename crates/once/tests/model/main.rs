@@ -6,7 +6,7 @@
 
 mod world;
 
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 use world::{Rule, World};
 
 /// Explores everything: no promise is broken, and everything named happens somewhere.
@@ -19,7 +19,8 @@ fn holds(world: World) {
 /// With one rule left out, `promise` is found broken.
 fn breaks(left_out: Rule, promise: &'static str) {
     let world = World { left_out: Some(left_out) };
-    let checker = world.checker().spawn_bfs().join();
+    let noticed = HasDiscoveries::AnyOf([promise].into());
+    let checker = world.checker().finish_when(noticed).spawn_bfs().join();
     let Some(path) = checker.discovery(promise) else {
         panic!("nothing noticed that {left_out:?} is left out, in {} states", checker.unique_state_count());
     };

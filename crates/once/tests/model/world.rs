@@ -98,6 +98,8 @@ pub(crate) struct State {
     window: Window,
     /// What the gateway did, findable by reference.
     done: Option<Outcome>,
+    /// Whether it did that under the key of the present attempt.
+    under_this_key: bool,
     charges: u8,
     /// What a client was told, and whether it was ever told something else.
     told: Option<Outcome>,
@@ -135,7 +137,8 @@ impl World {
 
     /// What the gateway answers from memory.
     fn remembered(&self, state: &State) -> Option<Outcome> {
-        state.done.filter(|_| self.keeps(Rule::GatewayKey) && state.window != Window::Expired)
+        let asked = self.keeps(Rule::GatewayKey) && state.under_this_key && state.window != Window::Expired;
+        state.done.filter(|_| asked)
     }
 
     fn may_send(&self, window: Window) -> bool {
@@ -153,6 +156,8 @@ impl World {
                 let new = Row { fence: 1, lapsed: false, hold: true, review: false, finished: None };
                 state.row = Some(new);
                 state.business_id = true;
+                // A new attempt has a key of its own.
+                state.under_this_key = false;
                 state.workers[worker] = Worker::Ready { fence: 1 };
             }
             Some(Row { finished: Some(outcome), .. }) => {
@@ -209,6 +214,7 @@ impl World {
                 if chosen == Outcome::Charged {
                     state.charges = (state.charges + 1).min(COUNT_MAX);
                 }
+                state.under_this_key = true;
                 state.done = Some(state.done.filter(|done| *done == Outcome::Charged).unwrap_or(chosen));
                 chosen
             }
@@ -231,6 +237,7 @@ impl Model for World {
             messages: Vec::new(),
             window: Window::Open,
             done: None,
+            under_this_key: false,
             charges: 0,
             told: None,
             told_otherwise: false,
