@@ -9,6 +9,7 @@ mod engine;
 mod inbox;
 mod jobs;
 mod lease;
+mod measured;
 mod migrate;
 mod outbox;
 mod properties;
