@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "tests start tasks to kill them")]
 
+mod consumer;
+
 use std::time::Duration;
 
 use once::{
@@ -12,7 +14,7 @@ use once::{
     store::{Owned as _, Store as _, Transaction as _},
 };
 use tempfile::TempDir;
-use trueup_testbed::{Cluster, ClusterOptions, Redis, RedisOptions};
+use trueup_testbed::{Cluster, ClusterOptions, Failed, Redis, RedisOptions, eventually};
 
 const STREAM: &str = "payments.events";
 const TTL: Duration = Duration::from_secs(600);
@@ -133,8 +135,15 @@ async fn a_server_that_is_down_loses_nothing() {
     let report = relay.run_once(&lease).await.unwrap();
     assert_eq!((report.published, report.failed), (0, 2));
     redis.start_again().unwrap();
+    // It takes connections before it has read its file.
+    eventually("Redis to be ready", || match redis.cli(&["PING"])?.trim() {
+        "PONG" => Ok(()),
+        other => Err(Failed(other.to_owned())),
+    })
+    .unwrap();
     world.sql("UPDATE once_outbox_aggregates SET retry_at_ms = 0").await;
-    assert_eq!(relay.run_once(&lease).await.unwrap().published, 2);
+    let report = relay.run_once(&lease).await.unwrap();
+    assert_eq!(report.published, 2, "{report:?}");
     assert_eq!(count(&redis), 3, "{}", entries(&redis));
 }
 
