@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p trueup --bench postgres_cost` starts a server of its own. All ways ask for the same representation of a row
 //! (`to_jsonb(..)::text`) by a prepared statement over a pool of the same kind and size, each time another row, in turns;
-//! what is printed are medians, and medians of the ratios of the same turn.
+//! what is printed are medians, and medians of the ratios of the same turn. First over the loopback, then over a wire on which
+//! everything is half a millisecond there and back.
 
 #![allow(clippy::expect_used)] // a bench that cannot be set up has nothing to measure
 
@@ -26,7 +27,7 @@ use trueup::{
 };
 use trueup_testbed::{Postgres as Server, PostgresOptions as ServerOptions};
 
-use turns::{Way, in_turns, report};
+use turns::{Way, in_turns, link::link_to, report};
 
 /// Rows of the table; far more than memory keeps between two reads of one.
 const ROWS: i64 = 100_000;
@@ -62,7 +63,7 @@ fn pool(url: &str) -> Pool {
     pool.expect("a pool")
 }
 
-async fn measure(url: &str) {
+async fn measure(over: &str, url: &str) {
     let postgres = Postgres::connect(url, PostgresOptions::default()).await.expect("a source");
     let mut plan = Plan::parse("bench", PLAN, &[]).expect("a plan");
     let feed = FeedPlan::new(&postgres, &install_options(&plan)).await.expect("a plan of the feed");
@@ -126,7 +127,10 @@ async fn measure(url: &str) {
             Way::tasks("the load alone", tasks, load),
             Way::tasks("a proven fill: read, load, admit, keep", tasks, fill),
         ];
-        report(&format!("a row by primary key, {tasks} tasks"), &in_turns(TURNS, calls, &ways).await);
+        report(
+            &format!("a row by primary key over {over}, {tasks} tasks"),
+            &in_turns(TURNS, calls, &ways).await,
+        );
     }
     let rejected = class.stats().counts().rejected;
     println!("fills refused by the proof: {rejected:?}");
@@ -144,5 +148,8 @@ fn main() {
     server.query(SCHEMA).expect("a table");
     server.query("VACUUM ANALYZE item").expect("statistics");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("threads").block_on(measure(&server.url()));
+    let runtime = runtime.expect("threads");
+    runtime.block_on(measure("the loopback", &server.url()));
+    let linked = server.url().replace(&server.port().to_string(), &link_to(server.port()).to_string());
+    runtime.block_on(measure("a wire", &linked));
 }

@@ -1,8 +1,9 @@
 //! What the remote tier costs over its client library alone, and what keeping the newer entry costs over a plain write.
 //!
 //! `cargo bench -p trueup --bench redis_cost` starts a `redis-server` of its own (or what `TRUEUP_TEST_REDIS` names) and, if
-//! `--cluster` is given, a cluster of six. Ways are taken in turns; what is printed are medians, and medians of the ratios of
-//! the same turn. `--only gets|puts|many` leaves out the rest.
+//! `--cluster` is given, a cluster of six: first over the loopback, then over wires on which everything is half a millisecond
+//! there and back. Ways are taken in turns; what is printed are medians, and medians of the ratios of the same turn.
+//! `--only gets|puts|many` leaves out the rest.
 
 #![allow(clippy::expect_used)] // a bench that cannot be set up has nothing to measure
 
@@ -24,7 +25,7 @@ use trueup_core::{
 };
 use trueup_testbed::{Cluster, ClusterOptions, Redis as Server, RedisOptions as ServerOptions};
 
-use turns::{Way, in_turns, report};
+use turns::{Way, in_turns, link::link_to, report};
 
 /// Keys that are read and written.
 const KEYS: u32 = 1_000;
@@ -225,7 +226,7 @@ async fn puts(url: &str, value_bytes: usize) {
 }
 
 /// One multi-get over all shards, against the slowest shard's own part, asked by the client alone.
-async fn many(cluster: &Cluster) {
+async fn many(over: &str, cluster: &Cluster) {
     let tier = tier(Redis::standalone(&cluster.url())).await;
     let keys: Arc<Vec<RemoteKey>> = Arc::new((0..MANY).map(key).collect());
     let puts = (0..MANY).map(|n| RemotePut {
@@ -281,7 +282,25 @@ async fn many(cluster: &Cluster) {
     let mut took = in_turns(TURNS, MANY_CALLS, &ways).await;
     let shards = took.len() - 2;
     took[..shards].sort_by(|a, b| b.median().total_cmp(&a.median()));
-    report(&format!("{MANY} keys of 256 B over {shards} shards, beside the slowest shard's own part"), &took);
+    let title =
+        format!("{MANY} keys of 256 B over {over}, {shards} shards, beside the slowest shard's own part");
+    report(&title, &took);
+}
+
+/// Has each node tell clients the near end of a wire as its own port; nodes go on to meet on the ports of their bus.
+fn lay_wires(cluster: &Cluster) {
+    for node in cluster.nodes() {
+        let near = link_to(node.port()).to_string();
+        node.cli(&["CONFIG", "SET", "cluster-announce-port", &near]).expect("a port to announce");
+    }
+    let announced = |node: &Server| node.cli(&["CLUSTER", "NODES"]).expect("a list of nodes");
+    let known = |node: &Server| {
+        let nodes = announced(node);
+        cluster.nodes().iter().all(|other| !nodes.contains(&format!(":{}@", other.port())))
+    };
+    while !cluster.nodes().iter().all(known) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// The keys of one shard in one pipeline: they are of many slots, so that one `MGET` is refused.
@@ -320,6 +339,8 @@ fn main() {
     });
     if arguments.iter().any(|argument| argument == "--cluster") && wanted("many") {
         let cluster = Cluster::start(&ClusterOptions::default().node(options)).expect("a cluster");
-        runtime.block_on(many(&cluster));
+        runtime.block_on(many("the loopback", &cluster));
+        lay_wires(&cluster);
+        runtime.block_on(many("wires", &cluster));
     }
 }

@@ -2,6 +2,8 @@
 //! of the same moment, and what counts of many such pairs is their median.
 #![allow(dead_code, reason = "each bench uses a part")]
 
+pub(crate) mod link;
+
 use std::{future::Future, pin::Pin, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
