@@ -1,0 +1,196 @@
+//! Transactions on pooled connections.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use tokio_postgres::Client;
+
+use super::{
+    error::{failed, pool_failed, unknown},
+    value::{Param, params_of, row_of},
+};
+use crate::{
+    limits::ms,
+    store::{Dialect, Owned, Row, Store, StoreError, Transaction, Value},
+};
+
+/// Longest wait for a lock: a second request with the same key waits for the first one's transaction that long.
+const LOCK_WAIT_DEFAULT: Duration = Duration::from_secs(2);
+/// Longest statement.
+const STATEMENT_LIMIT_DEFAULT: Duration = Duration::from_secs(15);
+/// How long the server lets a transaction wait for its client: a stopped process must not hold its rows for ever.
+const IDLE_LIMIT_DEFAULT: Duration = Duration::from_secs(30);
+/// Fails in a transaction that has failed, which COMMIT alone would turn into a rollback that looks like success.
+const COMMIT: &str = "SAVEPOINT once_end; COMMIT";
+
+/// Limits of a [`PostgresStore`]'s transactions.
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresOptions {
+    /// Longest wait for a lock (`lock_timeout`).
+    pub lock_wait: Duration,
+    /// Longest statement (`statement_timeout`).
+    pub statement_limit: Duration,
+    /// Longest pause between two statements of one transaction (`idle_in_transaction_session_timeout`).
+    pub idle_limit: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            lock_wait: LOCK_WAIT_DEFAULT,
+            statement_limit: STATEMENT_LIMIT_DEFAULT,
+            idle_limit: IDLE_LIMIT_DEFAULT,
+        }
+    }
+}
+
+/// A PostgreSQL primary, by a pool of connections. Give the pool a time limit for waiting (`Timeouts::wait_millis`).
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: Pool,
+    begin: String,
+    begin_read: String,
+}
+
+impl PostgresStore {
+    /// Transactions on connections of `pool`, with the limits of [`PostgresOptions::default`].
+    #[must_use]
+    pub fn new(pool: Pool) -> Self {
+        Self::with_options(pool, PostgresOptions::default())
+    }
+
+    /// Transactions on connections of `pool`.
+    #[must_use]
+    pub fn with_options(pool: Pool, options: PostgresOptions) -> Self {
+        let limits = format!(
+            "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}",
+            ms(options.lock_wait),
+            ms(options.statement_limit),
+            ms(options.idle_limit)
+        );
+        Self {
+            pool,
+            begin: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits}"),
+            begin_read: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {limits}"),
+        }
+    }
+
+    /// The pool.
+    #[must_use]
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    async fn open(&self, begin: &str) -> Result<PostgresTx, StoreError> {
+        let object = self.pool.get().await.map_err(|why| pool_failed(&why))?;
+        let tx = PostgresTx { object: Some(object) };
+        tx.client().batch_execute(begin).await.map_err(|why| failed("beginning a transaction", &why))?;
+        Ok(tx)
+    }
+}
+
+impl Store for PostgresStore {
+    type Tx = PostgresTx;
+
+    async fn begin(&self) -> Result<PostgresTx, StoreError> {
+        self.open(&self.begin).await
+    }
+
+    async fn begin_read(&self) -> Result<PostgresTx, StoreError> {
+        self.open(&self.begin_read).await
+    }
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore").field("connections", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+/// A transaction on PostgreSQL. If it is dropped before its end, its connection is closed, and the server rolls back.
+pub struct PostgresTx {
+    /// `None` once it has ended.
+    object: Option<Object>,
+}
+
+impl PostgresTx {
+    /// The driver's own connection, for what this crate's SQL cannot say. Whoever uses it must not end the transaction.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        self.object()
+    }
+
+    fn object(&self) -> &Object {
+        #[expect(
+            clippy::expect_used,
+            reason = "taken out only where the transaction ends, which consumes it"
+        )]
+        self.object.as_ref().expect("the transaction is open")
+    }
+
+    /// Gives the connection back to the pool.
+    fn close(mut self) {
+        drop(self.object.take());
+    }
+}
+
+impl Drop for PostgresTx {
+    fn drop(&mut self) {
+        // A connection goes back only after the server has said that it rolled back: until then it may hang in a lock.
+        if let Some(object) = self.object.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl Transaction for PostgresTx {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    async fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<u64, StoreError> {
+        let sql = Dialect::Postgres.render(sql);
+        let object = self.object();
+        let statement =
+            object.prepare_cached(&sql).await.map_err(|why| failed("preparing a statement", &why))?;
+        let params: Vec<_> = params.iter().map(|value| Param(*value)).collect();
+        object
+            .execute(&statement, &params_of(&params))
+            .await
+            .map_err(|why| failed("executing a statement", &why))
+    }
+
+    async fn query(&self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        let sql = Dialect::Postgres.render(sql);
+        let object = self.object();
+        let statement = object.prepare_cached(&sql).await.map_err(|why| failed("preparing a query", &why))?;
+        let params: Vec<_> = params.iter().map(|value| Param(*value)).collect();
+        let rows = object.query(&statement, &params_of(&params)).await;
+        rows.map_err(|why| failed("running a query", &why))?.iter().map(row_of).collect()
+    }
+
+    async fn batch(&self, sql: &str) -> Result<(), StoreError> {
+        self.client().batch_execute(sql).await.map_err(|why| failed("running a batch", &why))
+    }
+}
+
+impl Owned for PostgresTx {
+    async fn commit(self) -> Result<(), StoreError> {
+        self.client().batch_execute(COMMIT).await.map_err(|why| unknown(&why))?;
+        self.close();
+        Ok(())
+    }
+
+    async fn rollback(self) -> Result<(), StoreError> {
+        self.client().batch_execute("ROLLBACK").await.map_err(|why| failed("rolling back", &why))?;
+        self.close();
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for PostgresTx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresTx").finish_non_exhaustive()
+    }
+}
