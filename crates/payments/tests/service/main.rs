@@ -1,0 +1,10 @@
+//! The service over a real socket, on both databases.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod canary;
+mod contract;
+mod money;
+mod refusals;
+mod shown;
+mod support;
