@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
-use once::{Completer, Once, Options, outbox::Relay, postgres::PostgresStore, sqlite::SqliteStore};
+use once::{Completer, Once, Options, outbox::Relay, postgres::{PostgresOptions, PostgresStore}, sqlite::SqliteStore};
 use tokio::net::TcpListener;
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ use crate::{
 const CONNECTIONS_MAX: usize = 32;
 /// Longest wait for one of them.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait for a row that others change: a wallet that many pay from at once has a queue.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// How often the relay looks for messages.
 const RELAY_POLL: Duration = Duration::from_millis(200);
 /// Messages that it takes at a time.
@@ -107,7 +109,8 @@ pub async fn open_database(source: &Source) -> Result<Database, StartError> {
                 .runtime(Runtime::Tokio1)
                 .build()
                 .map_err(|why| StartError::Address(why.to_string()))?;
-            Database::Postgres(PostgresStore::new(pool))
+            let options = PostgresOptions { lock_wait: LOCK_WAIT, ..PostgresOptions::default() };
+            Database::Postgres(PostgresStore::with_options(pool, options))
         }
     };
     migrate(&database).await?;

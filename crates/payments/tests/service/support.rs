@@ -36,7 +36,7 @@ pub(crate) const BEN_PERSON: &str = "0197b1f0-0000-7000-8000-0000000000b1";
 /// What each wallet begins with.
 pub(crate) const OPENING: i64 = 100_000;
 /// How long the service waits for the gateway here.
-const GATEWAY_TIMEOUT: Duration = Duration::from_millis(400);
+const GATEWAY_TIMEOUT: Duration = Duration::from_millis(1_000);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 

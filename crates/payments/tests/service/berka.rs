@@ -1,0 +1,102 @@
+//! A real bank's books, replayed over HTTP: what came in by cash is a card charge, everything else a transfer from or to the outside.
+//! Every account's balance is then the bank's own, after each of its transactions.
+//!
+//! Needs `../shared/data/berka` beside the repository. `BERKA_ACCOUNTS` says how many accounts take part (all of them: 1229).
+
+use std::{collections::BTreeMap, path::Path};
+
+use futures_util::{StreamExt as _, stream};
+use payments::domain::{Currency, system_account};
+use serde_json::json;
+
+use crate::support::{World, id};
+
+/// Accounts that take part, unless stated.
+const ACCOUNTS_DEFAULT: usize = 12;
+/// Accounts that are replayed at once; each in its own order.
+const AT_ONCE: usize = 8;
+
+struct Line {
+    comes_in: bool,
+    is_cash: bool,
+    minor: i64,
+    balance_minor: i64,
+}
+
+/// Minor units of `1234.50`, or of a negative balance.
+fn minor(text: &str) -> i64 {
+    let (whole, cents) = text.split_once('.').unwrap();
+    assert_eq!(cents.len(), 2, "{text}");
+    let sign = if whole.starts_with('-') { -1 } else { 1 };
+    whole.parse::<i64>().unwrap() * 100 + sign * cents.parse::<i64>().unwrap()
+}
+
+fn lines() -> BTreeMap<u32, Vec<Line>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/berka/trans.asc");
+    let text = std::fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|why| panic!("{}: {why}; this test needs the bank's books there", path.display()));
+    let mut accounts: BTreeMap<u32, Vec<Line>> = BTreeMap::new();
+    for line in text.lines().skip(1) {
+        let parts: Vec<&str> = line.split(';').map(|part| part.trim_matches('"')).collect();
+        let line = Line {
+            comes_in: parts[3] == "PRIJEM",
+            is_cash: parts[4] == "VKLAD",
+            minor: minor(parts[5]),
+            balance_minor: minor(parts[6]),
+        };
+        accounts.entry(parts[1].parse().unwrap()).or_default().push(line);
+    }
+    accounts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the books of a bank in ../shared/data"]
+async fn every_balance_is_the_banks_own() {
+    let count = std::env::var("BERKA_ACCOUNTS").ok().map_or(ACCOUNTS_DEFAULT, |count| count.parse().unwrap());
+    for world in [World::sqlite().await, World::postgres().await] {
+        replay(world, count).await;
+    }
+}
+
+async fn replay(world: World, count: usize) {
+    let outside = system_account("demo", "outside", Currency::CZK);
+    world
+        .run(&format!(
+            "INSERT INTO account (id, tenant, owner, kind, currency, created_ms) VALUES ('{outside}', 'demo', NULL, 'outside', 'CZK', 0)"
+        ))
+        .await;
+    let accounts: Vec<_> = lines().into_iter().take(count).collect();
+    let total: usize = accounts.iter().map(|(_, lines)| lines.len()).sum();
+    let done: Vec<usize> = stream::iter(&accounts)
+        .map(|(_, lines)| replay_account(&world, outside.text(), lines))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    assert_eq!(done.iter().sum::<usize>(), total);
+    println!("{} accounts, {total} transactions: every balance is the bank's own", accounts.len());
+    world.end().await;
+}
+
+async fn replay_account(world: &World, outside: String, lines: &[Line]) -> usize {
+    let wallet = id();
+    let owner = crate::support::ANN_PERSON;
+    let open = json!({"id": wallet, "owner": owner, "currency": "CZK", "overdraft": 1_000_000_000_i64});
+    assert_eq!(world.post("olga", "/accounts", &open).await.status, 201);
+    let mut made = 0;
+    for line in lines {
+        if line.minor > 0 {
+            let answer = if line.comes_in && line.is_cash {
+                let body = json!({"id": id(), "account": wallet, "amount": line.minor, "currency": "CZK", "card": "tok_cash"});
+                world.post("olga", "/payments", &body).await
+            } else {
+                let (from, to) = if line.comes_in { (&outside, &wallet) } else { (&wallet, &outside) };
+                let body = json!({"id": id(), "from": from, "to": to, "amount": line.minor, "currency": "CZK"});
+                world.post("olga", "/transfers", &body).await
+            };
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+        made += 1;
+        assert_eq!(world.balance(&wallet).await, line.balance_minor, "after {made} transactions");
+    }
+    made
+}
