@@ -67,6 +67,30 @@ impl OnceError {
     }
 }
 
+/// Says of an error whether the transaction that it ended may be run again: see [`Once::run`](crate::Once::run).
+pub trait Transient {
+    /// Whether the same transaction, run again from its beginning, may succeed. `false` is always safe.
+    fn is_transient(&self) -> bool;
+}
+
+impl Transient for OnceError {
+    fn is_transient(&self) -> bool {
+        self.is_transient()
+    }
+}
+
+impl Transient for StoreError {
+    fn is_transient(&self) -> bool {
+        self.is_transient()
+    }
+}
+
+impl Transient for std::convert::Infallible {
+    fn is_transient(&self) -> bool {
+        false
+    }
+}
+
 /// Checks the length of a name that the caller chose, and that it holds no control characters.
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), OnceError> {
     use crate::limits::NAME_BYTES_MAX;

@@ -64,7 +64,7 @@ pub use self::{
         Claim, Completer, CompleterReport, Held, KeyId, Known, LookUp, Once, Options, Point, Ran, Request,
         Resume, Resumed, Step, Stuck,
     },
-    error::OnceError,
+    error::{OnceError, Transient},
     key::{BusinessId, Fingerprint, Fingerprinting, Key, KeyError, Scope, StoredResponse},
     migrate::migrate,
 };

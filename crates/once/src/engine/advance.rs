@@ -178,9 +178,8 @@ impl<S: Store> Once<S> {
     /// # Errors
     /// [`OnceError::Store`].
     pub async fn lock<T: Transaction>(&self, tx: &T, id: KeyId) -> Result<Option<Held>, OnceError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM once_keys k WHERE k.id = $1 AND k.finished_ms IS NULL {{for_update}}"
-        );
+        let sql =
+            format!("SELECT {COLUMNS} FROM once_keys WHERE id = $1 AND finished_ms IS NULL {{for_update}}");
         let row = tx.query_row(&sql, &[id.0.into()]).await?;
         Ok(row.as_ref().map(KeyRow::read).transpose()?.map(|row| row.held))
     }

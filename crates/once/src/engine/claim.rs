@@ -296,7 +296,7 @@ impl<S: Store> Once<S> {
 }
 
 async fn find<T: Transaction>(tx: &T, scope: &Scope) -> Result<Option<KeyRow>, OnceError> {
-    let sql = format!("SELECT {COLUMNS} FROM once_keys k WHERE k.principal = $1 AND k.idempotency_key = $2");
+    let sql = format!("SELECT {COLUMNS} FROM once_keys WHERE principal = $1 AND idempotency_key = $2");
     let params: [Value<'_>; 2] = [scope.principal().into(), scope.key().as_str().into()];
     tx.query_row(&sql, &params).await?.as_ref().map(KeyRow::read).transpose()
 }

@@ -234,10 +234,10 @@ impl<S: Store> Once<S> {
         let tx = self.store().begin().await?;
         // MATERIALIZED: a subquery with LIMIT that is planned into a join may lock more rows than it returns.
         let sql = format!(
-            "WITH due AS MATERIALIZED (SELECT id FROM once_keys WHERE finished_ms IS NULL AND review_reason IS NULL \
+            "WITH due AS MATERIALIZED (SELECT id AS due_id FROM once_keys WHERE finished_ms IS NULL AND review_reason IS NULL \
              AND lease_until_ms <= {{now}} ORDER BY lease_until_ms LIMIT $1 {{skip_locked}}) \
-             UPDATE once_keys AS k SET fence = k.fence + 1, attempts = k.attempts + 1, lease_until_ms = {{now}} + $2 \
-             FROM due WHERE k.id = due.id RETURNING {COLUMNS}"
+             UPDATE once_keys SET fence = fence + 1, attempts = attempts + 1, lease_until_ms = {{now}} + $2 \
+             FROM due WHERE id = due_id RETURNING {COLUMNS}"
         );
         let rows = tx.query(&sql, &[count.into(), ms(self.options().lease).into()]).await?;
         let held =

@@ -7,10 +7,10 @@ use crate::{
     store::Row,
 };
 
-/// The columns of [`KeyRow::read`], of a table called `k`.
-pub(super) const COLUMNS: &str = "k.id, k.fingerprint, k.recovery_point, k.fence, k.lease_until_ms, k.attempts, k.location, \
-     k.asynchronous, k.recovery_data, k.review_reason, k.response_status, k.response_headers, k.response_body, \
-     k.created_ms, k.principal, {now}";
+/// The columns of [`KeyRow::read`]. Without the table's name, which SQLite does not know in RETURNING.
+pub(super) const COLUMNS: &str = "id, fingerprint, recovery_point, fence, lease_until_ms, attempts, location, \
+     asynchronous, recovery_data, review_reason, response_status, response_headers, response_body, \
+     created_ms, principal, {now}";
 
 pub(super) struct KeyRow {
     pub(super) held: Held,

@@ -8,7 +8,7 @@ use super::{
     held::{Held, Point},
 };
 use crate::{
-    error::OnceError,
+    error::{OnceError, Transient},
     key::StoredResponse,
     limits::TRANSACTION_ATTEMPTS_MAX,
     store::{Owned as _, Store},
@@ -27,7 +27,8 @@ impl<S: Store> Once<S> {
     /// Claims the key, runs `work`, keeps its response and commits, all in one transaction: for requests whose effects are all in the
     /// database. If `work` fails everything is rolled back, the claim too.
     ///
-    /// `work` may be run several times (the database asks for that after a deadlock); only the last one's effects remain.
+    /// `work` may be run several times (the database asks for that after a deadlock, and its errors say so by [`Transient`]); only the last
+    /// one's effects remain.
     ///
     /// **Safe to repeat: yes.** Claim, effects and response are committed together or not at all, so a repeat either finds nothing
     /// and does the work, or finds the response. Where COMMIT's answer was lost the key is looked up.
@@ -36,12 +37,19 @@ impl<S: Store> Once<S> {
     /// The error of `work`, or an [`OnceError`]: answer 503, nothing is done.
     pub async fn run<E, F>(&self, request: &Request, mut work: F) -> Result<Ran, E>
     where
-        E: From<OnceError>,
+        E: From<OnceError> + Transient,
         F: for<'a> FnMut(&'a S::Tx, &'a Held) -> BoxFuture<'a, Result<StoredResponse, E>> + Send,
     {
         let mut attempt = 1;
         loop {
-            match self.attempt(request, &mut work).await? {
+            let attempted = match self.attempt(request, &mut work).await {
+                Err(error) if error.is_transient() && attempt < TRANSACTION_ATTEMPTS_MAX => {
+                    attempt += 1;
+                    continue;
+                }
+                attempted => attempted?,
+            };
+            match attempted {
                 Ok(ran) => return Ok(ran),
                 Err(error) if error.is_unknown() => {
                     return match self.look_up(request).await? {
@@ -58,7 +66,7 @@ impl<S: Store> Once<S> {
     /// The inner error is of the engine, and may be worth another attempt; the outer one is `work`'s own.
     async fn attempt<E, F>(&self, request: &Request, work: &mut F) -> Result<Result<Ran, OnceError>, E>
     where
-        E: From<OnceError>,
+        E: From<OnceError> + Transient,
         F: for<'a> FnMut(&'a S::Tx, &'a Held) -> BoxFuture<'a, Result<StoredResponse, E>> + Send,
     {
         let tx = match self.store().begin().await {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     engine::{Claim, Held, LookUp, Once, Ran, Request},
-    error::OnceError,
+    error::{OnceError, Transient},
     key::StoredResponse,
     store::{Store, StoreErrorKind, Transaction},
 };
@@ -135,7 +135,7 @@ impl<S: Store> Gate<S> {
     /// The error of `work`: everything was rolled back, and nothing is kept.
     pub async fn run<E, F>(&self, admitted: &Admitted, mut work: F) -> Result<Response, E>
     where
-        E: Send + 'static,
+        E: Transient + Send + 'static,
         F: for<'a> FnMut(&'a S::Tx, &'a Held) -> BoxFuture<'a, Result<StoredResponse, E>> + Send,
     {
         let ran = self
@@ -220,6 +220,15 @@ impl<S: Store> Gate<S> {
 enum RunError<E> {
     Work(E),
     Once(OnceError),
+}
+
+impl<E: Transient> Transient for RunError<E> {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Work(error) => error.is_transient(),
+            Self::Once(error) => error.is_transient(),
+        }
+    }
 }
 
 impl<E> From<OnceError> for RunError<E> {
