@@ -35,7 +35,25 @@ pub enum Refused {
 
 /// What may be done to one account, once, in the transaction of `'tx`.
 ///
+/// ```
+/// use payments::domain::{Account, Money, Permit, Refused};
+/// use trueup::Authoritative;
+///
+/// fn pay<'tx>(locked: &Authoritative<'tx, Account>, money: Money) -> Result<Permit<'tx>, Refused> {
+///     Permit::debit(locked, money)
+/// }
+/// ```
+///
 /// There is no way to make one of a [`Cached`](trueup::Cached) account: a balance that is shown authorises nothing.
+///
+/// ```compile_fail,E0308
+/// use payments::domain::{Account, Money, Permit};
+/// use trueup::Cached;
+///
+/// fn pay(shown: &Cached<Account>, money: Money) {
+///     let _ = Permit::debit(shown, money);
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit changes nothing until it is used"]
 pub struct Permit<'tx> {

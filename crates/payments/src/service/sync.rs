@@ -12,9 +12,6 @@ use crate::{
     store::{DatabaseTx, KycOf, Locked, SessionOf, now_ms},
 };
 
-/// Attempts at one transaction before the client is told to come back.
-const ATTEMPTS_MAX: u32 = 4;
-
 /// Why an operation under a claim was not done. Everything is rolled back, the claim too, and nothing is kept.
 #[derive(Debug)]
 pub(crate) enum Undone {
@@ -22,6 +19,13 @@ pub(crate) enum Undone {
     Told(Box<Problem>),
     /// The database.
     Failed(Failed),
+}
+
+impl once::Transient for Undone {
+    /// The engine runs the whole transaction again then.
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_transient())
+    }
 }
 
 impl<E: Into<Failed>> From<E> for Undone {
@@ -50,20 +54,16 @@ pub(crate) fn failure(app: &App, error: Failed) -> Response {
     }
 }
 
-/// Runs `work` under the key of `admitted`, and tries again where the database asks for it.
-pub(crate) async fn in_one_transaction<F>(app: &App, admitted: &Admitted, mut work: F) -> Response
+/// Runs `work` under the key of `admitted`; the engine tries again where the database asks for it.
+pub(crate) async fn in_one_transaction<F>(app: &App, admitted: &Admitted, work: F) -> Response
 where
     F: for<'a> FnMut(&'a DatabaseTx, &'a Held) -> BoxFuture<'a, Result<StoredResponse, Undone>> + Send,
 {
-    for attempt in 1.. {
-        match app.gate.run(admitted, &mut work).await {
-            Ok(response) => return response,
-            Err(Undone::Told(problem)) => return problem.into_response(),
-            Err(Undone::Failed(error)) if error.is_transient() && attempt < ATTEMPTS_MAX => {}
-            Err(Undone::Failed(error)) => return failure(app, error),
-        }
+    match app.gate.run(admitted, work).await {
+        Ok(response) => response,
+        Err(Undone::Told(problem)) => problem.into_response(),
+        Err(Undone::Failed(error)) => failure(app, error),
     }
-    Problem::new(Kind::Busy, "another transaction is in the way; ask again").into_response()
 }
 
 /// The session, as the database has it in this transaction: what a cache shows of it opens the door, and moves no money.
