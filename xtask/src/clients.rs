@@ -49,7 +49,8 @@ pub(crate) fn against(binary: &Path) -> Result<()> {
         packages::NPM,
     ])?;
     let scripts = paths::root().join(SCRIPTS);
-    let (python, modules) = (python(&scripts)?, node_modules(&scripts)?);
+    let requirements = scripts.join("requirements.txt");
+    let (python, modules) = (python("python", &requirements)?, node_modules(&scripts)?);
     served("redis-cli", binary, sh::command("bash").arg(scripts.join("redis_cli.sh")))?;
     served("redis-py", binary, sh::command(python).arg(scripts.join("redis_py.py")))?;
     let mut node = sh::command("node");
@@ -76,11 +77,11 @@ pub(crate) fn bank() -> Result<(tempfile::TempDir, PathBuf)> {
     Ok((folder, path))
 }
 
-/// A virtual environment with the Python packages that the scripts pin; returns its interpreter.
-fn python(scripts: &Path) -> Result<PathBuf> {
-    let (environment, wanted) = (paths::cache("python")?, scripts.join("requirements.txt"));
+/// A virtual environment of this name with the Python packages that `wanted` pins; returns its interpreter.
+pub(crate) fn python(name: &str, wanted: &Path) -> Result<PathBuf> {
+    let environment = paths::cache(name)?;
     let interpreter = environment.join("bin").join("python");
-    if is_installed(&environment, &wanted)? {
+    if is_installed(&environment, wanted)? {
         return Ok(interpreter);
     }
     let make = || sh::run(sh::command("python3").args(["-m", "venv", "--clear"]).arg(&environment));
@@ -90,8 +91,8 @@ fn python(scripts: &Path) -> Result<PathBuf> {
     }
     let mut pip = sh::command(&interpreter);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    sh::run(pip.arg(&wanted))?;
-    note_installed(&environment, &wanted)?;
+    sh::run(pip.arg(wanted))?;
+    note_installed(&environment, wanted)?;
     Ok(interpreter)
 }
 

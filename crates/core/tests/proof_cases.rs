@@ -218,6 +218,73 @@ fn a_token_counts_once_it_is_applied_and_confirmed() {
     assert_eq!(check(), Err(Unproven::TooOld));
 }
 
+/// What a session wrote a while ago: the feed has long gone past it.
+#[test]
+fn a_token_that_lies_behind_what_is_applied_counts() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    let (entry, _) = load(&ledger, seen(10, 10));
+    ledger.apply(&Message { transactions: Vec::new(), ..message(1, 10, 15) }).unwrap();
+    ask(&ledger, &clock, 15);
+    let with_token = Need { token: Some(Position(12)), ..NEED };
+    let proven = ledger.check(&entry.proof, &CLASS_EPOCH, &with_token, &clock).unwrap();
+    assert_eq!((proven.at, proven.age()), (Position(15), Duration::ZERO));
+    clock.advance(Duration::from_nanos(7));
+    assert_eq!(
+        ledger.check(&entry.proof, &CLASS_EPOCH, &with_token, &clock).unwrap().age(),
+        Duration::from_nanos(7)
+    );
+}
+
+/// A proof that is checked again and again starts from where it was checked last.
+#[test]
+fn a_check_that_passes_raises_the_proof() {
+    const RESOLUTION: Duration = Duration::from_millis(50);
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    ask(&ledger, &clock, 10);
+    let (entry, _) = load(&ledger, seen(10, 10));
+    assert_eq!(entry.proof.standing(), Standing::Settled(Position(10)));
+    let known = |end: u64| {
+        let nothing = Message { transactions: Vec::new(), ..message(1, end - 1, end) };
+        ledger.apply(&nothing).unwrap();
+        ask(&ledger, &clock, end);
+        check(&ledger, &entry.proof, &clock).unwrap();
+        entry.proof.proven_moment()
+    };
+    let began = known(11);
+    assert_eq!(entry.proof.standing(), Standing::Settled(Position(11)));
+    // The moment is written once per so much time, so that readers of a hot key do not all write to it.
+    clock.advance(RESOLUTION);
+    assert_eq!(known(12), began);
+    assert_eq!(entry.proof.standing(), Standing::Settled(Position(12)));
+    clock.advance(Duration::from_nanos(1));
+    assert_eq!(known(13), clock.now());
+}
+
+#[test]
+fn several_entries_are_proven_together_where_one_state_shows_them_all() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    ask(&ledger, &clock, 10);
+    let (first, _) = load(&ledger, seen(10, 10));
+    ledger.heard(EPOCH, Position(12));
+    let shared = ledger.adopt(Tags::from_slice(&[Tag(8)]), Position(12), Position(12), EPOCH, 1).unwrap();
+    let together = |proofs: &[&Proof]| {
+        ledger.check_together(proofs.iter().copied(), &CLASS_EPOCH, &NEED, &clock).map(|proven| proven.at)
+    };
+    assert_eq!(together(&[&first.proof]), Ok(Position(10)));
+    // It may reflect what this node has not applied, and the first does not.
+    assert_eq!(together(&[&first.proof, &shared]), Err(Unproven::MissedChange));
+    ledger.apply(&Message { transactions: Vec::new(), ..message(1, 10, 12) }).unwrap();
+    ask(&ledger, &clock, 12);
+    assert_eq!(together(&[&first.proof, &shared]), Ok(Position(12)));
+    let (waiting, _) = load(&ledger, seen(13, 14));
+    assert_eq!(together(&[&first.proof, &waiting.proof]), Err(Unproven::MissedChange));
+    ledger.apply(&message(1, 12, 13)).unwrap();
+    ledger.apply(&message(1, 13, 14)).unwrap();
+    assert_eq!(waiting.proof.standing(), Standing::Discarded);
+    assert_eq!(together(&[&shared, &waiting.proof]), Err(Unproven::Discarded));
+    assert_eq!(together(&[&first.proof]), Err(Unproven::Changed));
+}
+
 /// The standby was behind what the primary has shown to everybody: what lies between is known by its buckets alone.
 #[test]
 fn a_standby_that_was_behind_the_floor_is_believed_only_about_what_has_not_changed() {

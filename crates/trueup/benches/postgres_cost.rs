@@ -127,7 +127,10 @@ async fn measure(over: &str, url: &str) {
             Way::tasks("the load alone", tasks, load),
             Way::tasks("a proven fill: read, load, admit, keep", tasks, fill),
         ];
-        report(&format!("a row by primary key over {over}, {tasks} tasks"), &in_turns(TURNS, calls, &ways).await);
+        report(
+            &format!("a row by primary key over {over}, {tasks} tasks"),
+            &in_turns(TURNS, calls, &ways).await,
+        );
     }
     let rejected = class.stats().counts().rejected;
     println!("fills refused by the proof: {rejected:?}");

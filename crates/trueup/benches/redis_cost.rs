@@ -282,7 +282,8 @@ async fn many(over: &str, cluster: &Cluster) {
     let mut took = in_turns(TURNS, MANY_CALLS, &ways).await;
     let shards = took.len() - 2;
     took[..shards].sort_by(|a, b| b.median().total_cmp(&a.median()));
-    let title = format!("{MANY} keys of 256 B over {over}, {shards} shards, beside the slowest shard's own part");
+    let title =
+        format!("{MANY} keys of 256 B over {over}, {shards} shards, beside the slowest shard's own part");
     report(&title, &took);
 }
 

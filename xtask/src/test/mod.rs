@@ -6,6 +6,7 @@ mod faults;
 mod full;
 mod page;
 mod prose;
+mod valkey;
 
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ pub(crate) struct Options {
     /// Leaves out the slow steps: for the loop of editing and trying
     #[arg(long)]
     quick: bool,
-    /// Runs the fault harness at length, too: every source with every remote tier, and twenty seeds of a fleet; about an hour and
-    /// a half
+    /// Runs the remote tier's tests against Valkey, too, and the fault harness at length: every source with every remote tier, and
+    /// twenty seeds of a fleet; about an hour and a half
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Runs only the steps of these names
@@ -81,6 +82,7 @@ const STEPS: &[Step] = &[
     slow("faults", "answers stay true while nodes and databases break", faults::run),
     slow("page", "the dashboard works in a browser", page::run),
     slow("fuzz-check", "the fuzz targets compile", fuzz_check),
+    full("valkey", "the remote tier's tests against Valkey in Redis' place", valkey::run),
     full("faults-full", "the same at length: every source and tier, twenty seeds of a fleet", full::run),
 ];
 

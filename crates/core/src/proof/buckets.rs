@@ -80,10 +80,15 @@ mod tests {
     fn keeps_the_highest_position_and_clears() {
         let buckets = Buckets::new(5);
         assert_eq!(buckets.len(), 8);
+        assert!(!buckets.is_empty());
+        assert_eq!(buckets.raised().next(), None);
         buckets.raise(Tag(3), Position(9));
         buckets.raise(Tag(3 + 8), Position(7));
         assert_eq!(buckets.last(Tag(3)), Position(9));
         assert_eq!(buckets.last(Tag(4)), Position::ZERO);
+        assert_eq!(buckets.raised().collect::<Vec<_>>(), [(3, Position(9))]);
+        assert!(buckets.set(7, Position(1)));
+        assert!(!buckets.set(8, Position(1)));
         buckets.clear();
         assert_eq!(buckets.last(Tag(3)), Position::ZERO);
     }

@@ -258,3 +258,26 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Unproven;
+
+    /// Dashboards and scripts read them.
+    #[test]
+    fn reasons_keep_their_names() {
+        let names = [
+            (Unproven::OtherEpoch, "other_epoch"),
+            (Unproven::OtherCatalogue, "other_catalogue"),
+            (Unproven::Changed, "changed"),
+            (Unproven::MissedChange, "missed_change"),
+            (Unproven::Discarded, "discarded"),
+            (Unproven::TooOld, "too_old"),
+            (Unproven::TokenAhead, "token_ahead"),
+            (Unproven::Expired, "expired"),
+        ];
+        for (reason, name) in names {
+            assert_eq!(reason.as_str(), name);
+        }
+    }
+}

@@ -125,11 +125,25 @@ mod tests {
         let mut floor = Floor::new(Position(50), None);
         floor.freeze(Barrier { xid: Xid(20), end: Position(90) });
         floor.freeze(Barrier { xid: Xid(15), end: Position(95) });
+        assert_eq!(floor.barrier(), Some(Barrier { xid: Xid(20), end: Position(95) }));
         for text in ["10:30:12", "20:30:20"] {
             floor.raise(&xids(text), &recent(&[]), Position(100));
             assert_eq!(floor.defined(), None, "{text}");
         }
         floor.raise(&xids("21:30:22"), &recent(&[]), Position(100));
         assert_eq!(floor.defined(), Some(Position(100)));
+    }
+
+    #[test]
+    fn a_sequence_passes_a_barrier_where_it_has_reached_its_end() {
+        let barrier = Barrier { xid: Xid(20), end: Position(90) };
+        for (snapshot, passes) in [
+            (Snapshot::Sequence(Position(89)), false),
+            (Snapshot::Sequence(Position(90)), true),
+            (Snapshot::Replayed(Position(89)), false),
+            (Snapshot::Replayed(Position(91)), true),
+        ] {
+            assert_eq!(barrier.passed_by(&snapshot), passes, "{snapshot:?}");
+        }
     }
 }

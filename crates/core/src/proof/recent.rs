@@ -161,6 +161,73 @@ mod tests {
         assert_eq!(recent.on(Tag(1), Position::ZERO).count(), 1);
     }
 
+    #[test]
+    fn numbers_go_on_after_everything_was_forgotten() {
+        let mut recent = Recent::new(10);
+        assert_eq!(recent.clear(), None);
+        assert!(recent.is_empty());
+        for end in 1..=3 {
+            recent.push(change(1, end)).unwrap();
+        }
+        assert!(!recent.is_empty());
+        assert_eq!(recent.clear(), Some((Xid(103), Position(3))));
+        recent.push(change(2, 4)).unwrap();
+        recent.push(change(1, 5)).unwrap();
+        assert_eq!(recent.first, 3);
+        assert_eq!(recent.clear(), Some((Xid(105), Position(5))));
+        assert_eq!(recent.first, 5);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_less_than_an_eighth_of_it_is_used() {
+        let mut recent = Recent::new(100_000);
+        for end in 1..=10_000 {
+            recent.push(change(end % 7, end)).unwrap();
+        }
+        let (of_records, of_tags) = (recent.records.capacity(), recent.newest.capacity());
+        assert!(of_records >= 10_000);
+        let eighth = of_records / 8;
+        recent.trim(Position(10_000 - eighth as u64));
+        assert_eq!((recent.len(), recent.records.capacity()), (eighth, of_records));
+        recent.trim(Position(10_000 - eighth as u64 + 1));
+        assert!(recent.records.capacity() < of_records);
+        assert_eq!(recent.newest.capacity(), of_tags);
+        // A small buffer stays as it is, however little of it is used.
+        let mut small = Recent::new(100_000);
+        for end in 1..=1_000 {
+            small.push(change(end, end)).unwrap();
+        }
+        let kept = small.records.capacity();
+        small.trim(Position(999));
+        assert_eq!((small.len(), small.records.capacity()), (1, kept));
+    }
+
+    #[test]
+    fn two_are_the_same_if_they_hold_the_same_under_the_same_numbers() {
+        let hash = |recent: &Recent| {
+            let mut state = std::hash::DefaultHasher::new();
+            recent.hash(&mut state);
+            state.finish()
+        };
+        let with = |ends: &[u64], trimmed: u64| {
+            let mut recent = Recent::new(10);
+            ends.iter().for_each(|end| recent.push(change(1, *end)).unwrap());
+            recent.trim(Position(trimmed));
+            recent
+        };
+        assert_eq!(with(&[1, 2], 0), with(&[1, 2], 0));
+        assert_eq!(hash(&with(&[1, 2], 0)), hash(&with(&[1, 2], 0)));
+        // Another record; the same records under other numbers; other numbers of as many.
+        for other in [with(&[1, 3], 0), with(&[0, 1, 2], 0), with(&[0, 5, 6], 0)] {
+            assert_ne!(with(&[1, 2], 0), other);
+            assert_ne!(hash(&with(&[1, 2], 0)), hash(&other));
+        }
+        let (mut emptied, fresh) = (with(&[1], 1), with(&[], 0));
+        assert_ne!(emptied, fresh);
+        emptied.first = 0;
+        assert_eq!(emptied, fresh);
+    }
+
     proptest! {
         /// Against the plain list of all changes ever pushed.
         #[test]

@@ -24,7 +24,7 @@ pub(crate) fn link_to(port: u16) -> u16 {
     let far = SocketAddr::from(([127, 0, 0, 1], port));
     thread::spawn(move || {
         while let Ok((client, _)) = listener.accept() {
-            let server = TcpStream::connect(far).expect("the server");
+            let Ok(server) = TcpStream::connect(far) else { continue };
             for (from, to) in [(&client, &server), (&server, &client)] {
                 to.set_nodelay(true).expect("a socket");
                 carry(from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
@@ -42,7 +42,8 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
     thread::spawn(move || {
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(length) = from.read(&mut piece) {
-            if length == 0 || under_way.send((reading.now().after(DELAY), piece[..length].to_vec())).is_err() {
+            if length == 0 || under_way.send((reading.now().after(DELAY), piece[..length].to_vec())).is_err()
+            {
                 break;
             }
         }
