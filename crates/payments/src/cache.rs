@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use trueup::{
-    Class, Decision, KeyPart, Plan, Postgres, PostgresOptions, ScopeDimension, Scoped, SqlValue, Sqlite,
-    SqliteOptions, Token, Trueup, TrueupError,
+    Class, KeyPart, Plan, Postgres, PostgresOptions, ScopeDimension, Scoped, SqlValue, Sqlite, SqliteOptions,
+    Token, Trueup, TrueupError,
     catalog::{postgres as on_postgres, sqlite as on_sqlite},
     engine::cache::Cache,
     postgres::FeedPlan as PostgresFeed,
@@ -110,9 +110,9 @@ impl Shown {
     ///
     /// # Errors
     /// [`CacheError`].
-    pub async fn open(source: &Source, l2: Option<Redis>) -> Result<Self, CacheError> {
+    pub async fn open(source: &Source, plan: &str, l2: Option<Redis>) -> Result<Self, CacheError> {
         let plan =
-            Plan::parse("plan.toml", PLAN, &[]).map_err(|error| CacheError::Plan(error.to_string()))?;
+            Plan::parse("plan.toml", plan, &[]).map_err(|error| CacheError::Plan(error.to_string()))?;
         let tables = Some(FOLLOWED.map(str::to_owned).to_vec());
         match source {
             Source::Sqlite(path) => {
@@ -160,17 +160,6 @@ impl Shown {
             people: class!("person"),
             node,
         })
-    }
-
-    /// A class that is never cached, as the plan has it: for tests that nothing else can be made of it.
-    ///
-    /// # Errors
-    /// [`TrueupError`] where the plan has no such class.
-    pub fn never(&self, name: &str) -> Result<Decision<String, serde_json::Value>, TrueupError> {
-        match &self.node {
-            Node::Sqlite(trueup) => trueup.decision(name),
-            Node::Postgres(trueup) => trueup.decision(name),
-        }
     }
 
     /// Tries to open a class as one that is cached.

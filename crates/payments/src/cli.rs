@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cache::Source,
+    cache::{PLAN, Source},
     demo,
     error::Failed,
     gateway::Terms,
@@ -85,6 +85,9 @@ struct Serve {
     /// The card gateway, `HOST:PORT`; unless stated a sandbox within this process, which charges nothing.
     #[arg(long, env = "PAYMENTS_GATEWAY")]
     gateway: Option<String>,
+    /// A plan of what is cached in place of the one that is built in.
+    #[arg(long, env = "PAYMENTS_PLAN")]
+    plan: Option<PathBuf>,
     /// Makes a tenant to try things with.
     #[arg(long)]
     demo: bool,
@@ -192,11 +195,16 @@ async fn start(serve: &Serve) -> Result<ExitCode, StartError> {
         None => Secret::read_or_draw(&data.join("secret"))?,
     };
     let system = |what: String| move |why| StartError::System { what, why };
+    let plan = match &serve.plan {
+        Some(path) => fs::read_to_string(path).map_err(system(format!("the plan {}", path.display())))?,
+        None => PLAN.to_owned(),
+    };
     let listener =
         TcpListener::bind(serve.http).await.map_err(system(format!("listening on {}", serve.http)))?;
     let http = listener.local_addr().map_err(system("our own address".to_owned()))?;
     let settings = Settings {
         source: serve.place.source()?,
+        plan,
         l2: serve.l2.clone(),
         secret: secret.clone(),
         gateway: serve.gateway.clone(),

@@ -3,7 +3,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
-use once::{Completer, Once, Options, outbox::Relay, postgres::{PostgresOptions, PostgresStore}, sqlite::SqliteStore};
+use once::{
+    Completer, Once, Options,
+    outbox::Relay,
+    postgres::{PostgresOptions, PostgresStore},
+    sqlite::SqliteStore,
+};
 use tokio::net::TcpListener;
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +43,9 @@ const RELAY_BATCH: u32 = 256;
 pub struct Settings {
     /// The database of record.
     pub source: Source,
+    /// What is cached, and for how long: [`PLAN`](crate::cache::PLAN), or one with other lives. What is never cached has no way into a
+    /// cache, whatever stands here.
+    pub plan: String,
     /// URLs of the remote tier, if there is one.
     pub l2: Vec<String>,
     /// The service's secret.
@@ -126,7 +134,7 @@ impl Service {
         let database = open_database(&settings.source).await?;
         let once = Once::new(database, settings.keys.clone());
         let l2 = (!settings.l2.is_empty()).then(|| remote_tier(&settings.l2));
-        let shown = Shown::open(&settings.source, l2).await?;
+        let shown = Shown::open(&settings.source, &settings.plan, l2).await?;
         let mut tasks = Vec::new();
         let gateway = match &settings.gateway {
             Some(address) => address.clone(),

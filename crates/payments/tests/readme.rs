@@ -38,13 +38,17 @@ fn the_examples_of_the_readme_work_as_written() {
     assert!(up, "the service never came up");
     let script = page().replace("localhost:7390", &http);
     let run = || {
-        let out = Command::new("bash").args(["-eu", "-c", &script]).current_dir(folder.path()).output().unwrap();
+        let out =
+            Command::new("bash").args(["-eu", "-c", &script]).current_dir(folder.path()).output().unwrap();
         let (said, wrong) = (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap());
         assert!(out.status.success() && wrong.is_empty(), "{wrong}\n{said}");
         said
     };
     let statuses = |said: &str| -> Vec<String> {
-        said.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")).map(|rest| rest[..3].to_owned()).collect()
+        said.lines()
+            .filter_map(|line| line.strip_prefix("HTTP/1.1 "))
+            .map(|rest| rest[..3].to_owned())
+            .collect()
     };
     let first = run();
     assert_eq!(statuses(&first), ["200", "201", "201", "200", "201", "200"], "{first}");

@@ -22,7 +22,7 @@ use super::{
     auth::Who,
     body::{Asked, At, Body},
     common::{Names, Problems, Wanted, created, look_up, precondition},
-    receipt::{show, shown, with_token},
+    receipt::{demands_the_source, from_the_source, show, shown, with_token},
 };
 use crate::{
     cache::Tenant,
@@ -119,7 +119,7 @@ pub(super) async fn open(
         Err(answer) => return answer,
     };
     let asked = Arc::new((session, body, location));
-    let response = in_one_transaction(&app, &admitted, |tx, _held| {
+    let response = in_one_transaction(&app, &admitted, |tx| {
         let asked = Arc::clone(&asked);
         Box::pin(async move { record_new(&asked.0, &asked.1, &asked.2, tx).await })
     })
@@ -156,7 +156,7 @@ async fn record_new(
 }
 
 /// An account for display, by way of the cache: at most a second behind, and with `Trueup-Token` never behind what the token stands
-/// for. Nothing is decided on it.
+/// for. With `Cache-Control: no-cache` from the database. Nothing is decided on it either way.
 #[utoipa::path(get, path = "/accounts/{id}", tag = "accounts", security(("bearer" = [])),
     params(("id" = String, Path, format = "uuid"), ("Trueup-Token" = Option<String>, Header, description = "Reflect the write that this token stands for")),
     responses((status = 200, body = AccountView, headers(
@@ -170,18 +170,28 @@ pub(super) async fn get(
     headers: HeaderMap,
     At(id): At<Id>,
 ) -> Response {
-    let key = Scoped::new(Tenant(session.tenant.clone()), id.text());
-    let (answer, evidence) = match show(&app.shown.balances, &key, &headers).await {
-        Ok(answer) => answer,
-        Err(problem) => return problem.into_response(),
+    let seen = if demands_the_source(&headers) {
+        let row = async {
+            let tx = app.database().begin_read().await?;
+            store::see_account(&tx, &session.tenant, id).await
+        };
+        row.await.map(|row| (row, from_the_source())).map_err(|error| failure(&app, error))
+    } else {
+        let key = Scoped::new(Tenant(session.tenant.clone()), id.text());
+        let answer = show(&app.shown.balances, &key, &headers).await;
+        answer
+            .map(|(answer, evidence)| (answer.value().cloned(), evidence))
+            .map_err(|problem| problem.into_response())
     };
-    let row = answer
-        .value()
-        .filter(|row| row.tenant == session.tenant && allowed(&session, Action::See, row.owner));
+    let (row, evidence) = match seen {
+        Ok(seen) => seen,
+        Err(answer) => return answer,
+    };
+    let row = row.filter(|row| row.tenant == session.tenant && allowed(&session, Action::See, row.owner));
     let Some(row) = row else {
         return Problem::new(Kind::UnknownAccount, "there is no such account").into_response();
     };
-    let mut view = AccountView::of(row);
+    let mut view = AccountView::of(&row);
     if row.kind != AccountKind::Wallet {
         // The sum of its entries: nobody's balance, asked for rarely, and by the tenant's own people alone.
         let sum = async {
@@ -243,7 +253,7 @@ pub(super) async fn change(
         return answer;
     }
     let asked = Arc::new((session, body));
-    let response = in_one_transaction(&app, &admitted, |tx, _held| {
+    let response = in_one_transaction(&app, &admitted, |tx| {
         let asked = Arc::clone(&asked);
         Box::pin(async move { apply(&asked.0, id, seen, &asked.1, tx).await })
     })

@@ -117,7 +117,7 @@ pub(super) async fn set(
     }
     let fee = Fee { fixed_minor: body.fixed, rate_ppm: body.rate_ppm, ..seen };
     let asked = Arc::new((session, fee));
-    let response = in_one_transaction(&app, &admitted, |tx, _held| {
+    let response = in_one_transaction(&app, &admitted, |tx| {
         let asked = Arc::clone(&asked);
         Box::pin(async move { apply(&asked.0, &asked.1, tx).await })
     })

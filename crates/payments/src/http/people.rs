@@ -140,7 +140,7 @@ pub(super) async fn set_kyc(
         return answer;
     }
     let asked = Arc::new((session, body));
-    let response = in_one_transaction(&app, &admitted, |tx, _held| {
+    let response = in_one_transaction(&app, &admitted, |tx| {
         let asked = Arc::clone(&asked);
         Box::pin(async move { apply(&asked.0, id, seen, asked.1.status, tx).await })
     })

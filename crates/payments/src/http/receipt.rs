@@ -87,6 +87,23 @@ fn evidence<V>(answer: &Cached<V>, seen: Option<Token>) -> HeaderMap {
     headers
 }
 
+/// Whether the reader wants no cache in between (RFC 9111, 5.2.1.4).
+pub(super) fn demands_the_source(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case("no-cache"))
+}
+
+/// The evidence of what was read from the database just now.
+pub(super) fn from_the_source() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::AGE, HeaderValue::from_static("0"));
+    headers.insert(FETCHED_AT, HeaderValue::from(unix_ms()));
+    headers.insert(SERVED_BY, HeaderValue::from_static("source"));
+    headers.insert(CACHE_STATUS, HeaderValue::from_static("trueup; fwd=request; detail=no-cache"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers
+}
+
 fn cache_status(served_by: ServedBy, miss: Option<Miss>) -> String {
     match (served_by, miss) {
         (ServedBy::Source, Some(miss)) => {

@@ -124,7 +124,7 @@ pub(super) async fn create(
         Ok(admitted) => {
             let digest = session_digest(&bearer_of(&app.secret, body.id));
             let asked = Arc::new((session, body.clone(), digest));
-            in_one_transaction(&app, &admitted, |tx, _held| {
+            in_one_transaction(&app, &admitted, |tx| {
                 let asked = Arc::clone(&asked);
                 Box::pin(async move { record(&asked.0, &asked.1, &asked.2, life, tx).await })
             })

@@ -27,7 +27,7 @@ pub(crate) async fn challenge(app: &App, session: &Session, admitted: &Admitted,
     };
     let hash = app.otp_key.hash(id, &code);
     let asked = Arc::new((session.clone(), hash));
-    let response = in_one_transaction(app, admitted, |tx, _held| {
+    let response = in_one_transaction(app, admitted, |tx| {
         let asked = Arc::clone(&asked);
         Box::pin(async move { record(&asked.0, id, &asked.1, tx).await })
     })

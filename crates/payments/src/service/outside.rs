@@ -206,7 +206,7 @@ async fn accept(app: &App, admitted: &Admitted, held: &Held, plan: &Plan) -> Res
 }
 
 /// Somebody else finished it meanwhile, or it is not known whether we did: look.
-async fn after_all(app: &App, admitted: &Admitted, error: Failed) -> Response {
+pub(crate) async fn after_all(app: &App, admitted: &Admitted, error: Failed) -> Response {
     if !error.is_discarded() && !error.is_unknown() {
         return failure(app, error);
     }

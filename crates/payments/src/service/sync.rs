@@ -1,16 +1,26 @@
 //! Operations whose effects are all in the database: claim, effects, answer, in one transaction.
 
 use axum::response::{IntoResponse as _, Response};
-use once::{Held, StoredResponse, http::Admitted};
+use once::{
+    StoredResponse,
+    http::{Admitted, Begun, respond},
+    store::{Owned as _, Store as _},
+};
 use trueup::engine::env::BoxFuture;
 
-use super::App;
+use super::{
+    App,
+    outside::{after_all, answered},
+};
 use crate::{
     domain::{Action, Id, KycStatus, Role, Session},
     error::Failed,
     http::{Kind, Problem},
     store::{DatabaseTx, KycOf, Locked, SessionOf, now_ms},
 };
+
+/// Attempts at one transaction before the client is told to come back.
+const ATTEMPTS_MAX: u32 = 4;
 
 /// Why an operation under a claim was not done. Everything is rolled back, the claim too, and nothing is kept.
 #[derive(Debug)]
@@ -19,13 +29,6 @@ pub(crate) enum Undone {
     Told(Box<Problem>),
     /// The database.
     Failed(Failed),
-}
-
-impl once::Transient for Undone {
-    /// The engine runs the whole transaction again then.
-    fn is_transient(&self) -> bool {
-        matches!(self, Self::Failed(error) if error.is_transient())
-    }
 }
 
 impl<E: Into<Failed>> From<E> for Undone {
@@ -54,16 +57,41 @@ pub(crate) fn failure(app: &App, error: Failed) -> Response {
     }
 }
 
-/// Runs `work` under the key of `admitted`; the engine tries again where the database asks for it.
-pub(crate) async fn in_one_transaction<F>(app: &App, admitted: &Admitted, work: F) -> Response
+/// Claims the key of `admitted`, runs `work`, keeps its answer and commits, in one transaction; again where the database asks for it.
+pub(crate) async fn in_one_transaction<F>(app: &App, admitted: &Admitted, mut work: F) -> Response
 where
-    F: for<'a> FnMut(&'a DatabaseTx, &'a Held) -> BoxFuture<'a, Result<StoredResponse, Undone>> + Send,
+    F: for<'a> FnMut(&'a DatabaseTx) -> BoxFuture<'a, Result<StoredResponse, Undone>> + Send,
 {
-    match app.gate.run(admitted, work).await {
-        Ok(response) => response,
-        Err(Undone::Told(problem)) => problem.into_response(),
-        Err(Undone::Failed(error)) => failure(app, error),
+    let mut attempt = 1;
+    loop {
+        match try_once(app, admitted, &mut work).await {
+            Ok(response) => return response,
+            Err(Undone::Told(problem)) => return problem.into_response(),
+            // Whether it was committed is known to the database alone.
+            Err(Undone::Failed(error)) if error.is_unknown() => return after_all(app, admitted, error).await,
+            Err(Undone::Failed(error)) if error.is_transient() && attempt < ATTEMPTS_MAX => attempt += 1,
+            Err(Undone::Failed(error)) => return failure(app, error),
+        }
     }
+}
+
+async fn try_once<F>(app: &App, admitted: &Admitted, work: &mut F) -> Result<Response, Undone>
+where
+    F: for<'a> FnMut(&'a DatabaseTx) -> BoxFuture<'a, Result<StoredResponse, Undone>> + Send,
+{
+    let tx = app.database().begin().await?;
+    let held = match app.gate.claim(&tx, admitted).await {
+        // Nothing is between the claim and the answer, so one that was taken over has done nothing.
+        Ok(Begun::New(held) | Begun::Resume(held)) => held,
+        Err(answer) => {
+            drop(tx);
+            return Ok(answered(app, admitted.request().scope().principal(), answer).await);
+        }
+    };
+    let response = work(&tx).await?;
+    app.once.finish(&tx, &held, &response).await?;
+    tx.commit().await?;
+    Ok(respond(&response))
 }
 
 /// The session, as the database has it in this transaction: what a cache shows of it opens the door, and moves no money.

@@ -60,7 +60,7 @@ pub(crate) async fn transfer(
     crash::reach("before-t1");
     // Attempts outlive no borrow, because the engine may make several.
     let asked = Arc::new((app.clone(), session.clone(), new.clone()));
-    let response = in_one_transaction(app, admitted, |tx, _held| {
+    let response = in_one_transaction(app, admitted, |tx| {
         let asked = Arc::clone(&asked);
         Box::pin(async move { attempt(&asked.0, &asked.1, &asked.2, tx).await })
     })

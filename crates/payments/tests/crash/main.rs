@@ -33,7 +33,12 @@ fn every_point(place: impl Fn() -> Place) {
         let mut world = World::start(place());
         Crashed::transfer(&mut world, point).assert_once(point);
     }
-    for (point, fault) in [("after-t1", "none"), ("before-t2", "none"), ("inside-t2", "none"), ("after-unanswered", "lose-reply")] {
+    for (point, fault) in [
+        ("after-t1", "none"),
+        ("before-t2", "none"),
+        ("inside-t2", "none"),
+        ("after-unanswered", "lose-reply"),
+    ] {
         let mut world = World::start(place());
         Crashed::refund(&mut world, point, fault).assert_once(point);
     }
@@ -53,11 +58,17 @@ fn every_point_on_postgres() {
 #[test]
 fn a_key_that_has_expired_is_looked_up() {
     for place in [Place::sqlite(), Place::postgres()] {
-        let mut world = World::start_with(place, &["--key-window-ms", "1500", "--margin-ms", "300", "--in-flight-ms", "500"]);
+        let mut world = World::start_with(
+            place,
+            &["--key-window-ms", "1500", "--margin-ms", "300", "--in-flight-ms", "500"],
+        );
         let crashed = Crashed::charge_and_stay_down(&mut world, "after-unanswered", "lose-reply");
         std::thread::sleep(std::time::Duration::from_millis(2_500));
         crashed.up_again(&mut world).assert_once("charged, and found by its reference");
-        let mut world = World::start_with(world.place_again(), &["--key-window-ms", "1500", "--margin-ms", "300", "--in-flight-ms", "500"]);
+        let mut world = World::start_with(
+            world.place_again(),
+            &["--key-window-ms", "1500", "--margin-ms", "300", "--in-flight-ms", "500"],
+        );
         let crashed = Crashed::charge_and_stay_down(&mut world, "after-unanswered", "lose-request");
         std::thread::sleep(std::time::Duration::from_millis(2_500));
         crashed.up_again(&mut world).assert_once("never heard of, and attempted anew");

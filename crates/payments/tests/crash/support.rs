@@ -53,7 +53,9 @@ impl Place {
             Self::Postgres => {
                 let options = trueup_testbed::PostgresOptions::default();
                 let options = options.set("max_connections", "300").set("max_replication_slots", "40");
-                let server = SERVER.get_or_init(|| trueup_testbed::Postgres::start(&options.set("max_wal_senders", "40")).unwrap());
+                let server = SERVER.get_or_init(|| {
+                    trueup_testbed::Postgres::start(&options.set("max_wal_senders", "40")).unwrap()
+                });
                 let name = format!("world_{}", COUNT.fetch_add(1, Ordering::SeqCst));
                 server.query(&format!("CREATE DATABASE {name}")).unwrap();
                 let url = server.url();
@@ -115,9 +117,17 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("secret"), [7; 32]).unwrap();
         let (gateway_at, http) = (local(free_port().unwrap()), local(free_port().unwrap()));
-        let window = extra.iter().position(|one| *one == "--key-window-ms").map_or("60000", |at| extra[at + 1]);
+        let window =
+            extra.iter().position(|one| *one == "--key-window-ms").map_or("60000", |at| extra[at + 1]);
         let gateway = Command::new(env!("CARGO_BIN_EXE_payments-gateway"))
-            .args(["--http", &gateway_at.to_string(), "--webhook", &http.to_string(), "--key-window-ms", window])
+            .args([
+                "--http",
+                &gateway_at.to_string(),
+                "--webhook",
+                &http.to_string(),
+                "--key-window-ms",
+                window,
+            ])
             .arg("--secret-file")
             .arg(folder.path().join("secret"))
             .spawn()
@@ -139,7 +149,11 @@ impl World {
 
     fn command(&self, http: SocketAddr) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))
+            .unwrap();
         command
             .args(["serve", "--demo", "--database", &self.database, "--http", &http.to_string()])
             .args(["--gateway", &self.gateway_at.to_string()])
@@ -181,7 +195,15 @@ impl World {
         self.ask_at(self.http, who, method, path, key, body)
     }
 
-    fn ask_at(&self, http: SocketAddr, who: &str, method: &str, path: &str, key: &str, body: Option<&Json>) -> Option<Answer> {
+    fn ask_at(
+        &self,
+        http: SocketAddr,
+        who: &str,
+        method: &str,
+        path: &str,
+        key: &str,
+        body: Option<&Json>,
+    ) -> Option<Answer> {
         let bearer = format!("Bearer {}", self.bearer(who));
         ask(http, method, path, &[("authorization", &bearer), ("idempotency-key", key)], body)
     }
@@ -192,7 +214,8 @@ impl World {
 
     /// How often money moved at the gateway for a reference.
     fn moved(&self, reference: &str) -> u64 {
-        let book: Json = serde_json::from_slice(&ask(self.gateway_at, "GET", "/book", &[], None).unwrap().body).unwrap();
+        let book: Json =
+            serde_json::from_slice(&ask(self.gateway_at, "GET", "/book", &[], None).unwrap().body).unwrap();
         book[reference].as_u64().unwrap_or(0)
     }
 
@@ -203,7 +226,12 @@ impl World {
             Some(status) => Ok(status),
             None => Err("it lives".to_owned()),
         });
-        assert_eq!(status.signal(), Some(SIGKILL), "{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap());
+        assert_eq!(
+            status.signal(),
+            Some(SIGKILL),
+            "{}",
+            std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+        );
     }
 
     fn audit(&self) -> (bool, String) {
@@ -221,19 +249,22 @@ impl World {
         eventually("nothing under way", || {
             let (right, found) = self.audit();
             assert!(right, "{found}");
-            let open = ["holds", "unfinished", "keys"].iter().any(|what| !found.contains(&format!("{what}: 0")));
+            let open =
+                ["holds", "unfinished", "keys"].iter().any(|what| !found.contains(&format!("{what}: 0")));
             if open { Err(found) } else { Ok(()) }
         });
     }
 
     fn balance(&self) -> i64 {
-        let answer = self.ask("olga", "GET", &format!("/accounts/{ANN}/statement?limit=1"), "", None).unwrap();
+        let answer =
+            self.ask("olga", "GET", &format!("/accounts/{ANN}/statement?limit=1"), "", None).unwrap();
         let page: Json = serde_json::from_slice(&answer.body).unwrap();
         page["lines"][0]["balance_after"].as_i64().unwrap()
     }
 
     fn count_of_postings(&self, kind: &str) -> usize {
-        let answer = self.ask("olga", "GET", &format!("/accounts/{ANN}/statement?limit=200"), "", None).unwrap();
+        let answer =
+            self.ask("olga", "GET", &format!("/accounts/{ANN}/statement?limit=200"), "", None).unwrap();
         let page: Json = serde_json::from_slice(&answer.body).unwrap();
         page["lines"].as_array().unwrap().iter().filter(|line| line["kind"] == kind).count()
     }
@@ -243,7 +274,10 @@ impl World {
         self.up(None);
         let settle = |at: Option<&str>| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
-            command.args(["settle", "--date", "2026-11-26", "--database", &self.database]).arg("--data").arg(self.folder.path());
+            command
+                .args(["settle", "--date", "2026-11-26", "--database", &self.database])
+                .arg("--data")
+                .arg(self.folder.path());
             if let Some(point) = at {
                 command.env("PAYMENTS_CRASH_AT", point);
             }
@@ -301,7 +335,8 @@ impl<'w> Crashed<'w> {
 
     /// 5,000 less 1.4 % and 25 cents.
     fn a_charge() -> Self {
-        let body = json!({"id": id(), "account": ANN, "amount": 5_000, "currency": "EUR", "card": "tok_visa"});
+        let body =
+            json!({"id": id(), "account": ANN, "amount": 5_000, "currency": "EUR", "card": "tok_visa"});
         Self::new("ann", "/payments".to_owned(), body, OPENING + 5_000 - 70 - 25, "charge")
     }
 
@@ -406,7 +441,11 @@ impl<'w> Crashed<'w> {
         if first.status == 201 && *replays {
             assert_eq!(first.body, one.body, "{what}");
         }
-        assert_eq!(world.count_of_postings(self.posting), 1 + usize::from(self.posting == "transfer"), "{what}");
+        assert_eq!(
+            world.count_of_postings(self.posting),
+            1 + usize::from(self.posting == "transfer"),
+            "{what}"
+        );
         assert_eq!(world.balance(), self.balance, "{what}");
         for reference in &self.references {
             assert_eq!(world.moved(reference), 1, "{what}: money moved once");
@@ -423,7 +462,13 @@ pub(crate) struct Answer {
 }
 
 /// One request; none where no whole answer came.
-fn ask(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Json>) -> Option<Answer> {
+fn ask(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Json>,
+) -> Option<Answer> {
     let mut stream = TcpStream::connect(to).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let body = body.map(Json::to_string).unwrap_or_default();

@@ -34,7 +34,8 @@ fn minor(text: &str) -> i64 {
 fn lines() -> BTreeMap<u32, Vec<Line>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/berka/trans.asc");
     let text = std::fs::read_to_string(&path);
-    let text = text.unwrap_or_else(|why| panic!("{}: {why}; this test needs the bank's books there", path.display()));
+    let text = text
+        .unwrap_or_else(|why| panic!("{}: {why}; this test needs the bank's books there", path.display()));
     let mut accounts: BTreeMap<u32, Vec<Line>> = BTreeMap::new();
     for line in text.lines().skip(1) {
         let parts: Vec<&str> = line.split(';').map(|part| part.trim_matches('"')).collect();
@@ -90,7 +91,8 @@ async fn replay_account(world: &World, outside: String, lines: &[Line]) -> usize
                 world.post("olga", "/payments", &body).await
             } else {
                 let (from, to) = if line.comes_in { (&outside, &wallet) } else { (&wallet, &outside) };
-                let body = json!({"id": id(), "from": from, "to": to, "amount": line.minor, "currency": "CZK"});
+                let body =
+                    json!({"id": id(), "from": from, "to": to, "amount": line.minor, "currency": "CZK"});
                 world.post("olga", "/transfers", &body).await
             };
             assert_eq!(answer.status, 201, "{answer:?}");

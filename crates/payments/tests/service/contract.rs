@@ -23,9 +23,14 @@ async fn a_missing_key_and_a_malformed_one_are_told_apart(world: World) {
     assert_eq!((missing.status, missing.problem().as_str()), (400, "idempotency-key-missing"));
     assert!(missing.header("link").contains("rel=\"describedby\""), "{missing:?}");
     for key in ["short", "\"unclosed-aaaaaaaaaaaaaaaaaaaa", "has space aaaaaaaaaaaaaaaaa", "\"\""] {
-        let malformed = world.ask("ann", "POST", "/transfers").header("idempotency-key", key).json(&transfer_of(1));
+        let malformed =
+            world.ask("ann", "POST", "/transfers").header("idempotency-key", key).json(&transfer_of(1));
         let malformed = malformed.send().await;
-        assert_eq!((malformed.status, malformed.problem().as_str()), (400, "idempotency-key-malformed"), "{key}");
+        assert_eq!(
+            (malformed.status, malformed.problem().as_str()),
+            (400, "idempotency-key-malformed"),
+            "{key}"
+        );
     }
     assert_eq!(world.count("SELECT COUNT(*) FROM once_keys").await, 0, "nothing before the claim is stored");
     world.end().await;
@@ -33,7 +38,12 @@ async fn a_missing_key_and_a_malformed_one_are_told_apart(world: World) {
 
 /// Status, kept headers, body.
 fn kept(answer: &Answer) -> (u16, String, String, Vec<u8>) {
-    (answer.status, answer.header("content-type").to_owned(), answer.header("location").to_owned(), answer.body.clone())
+    (
+        answer.status,
+        answer.header("content-type").to_owned(),
+        answer.header("location").to_owned(),
+        answer.body.clone(),
+    )
 }
 
 async fn a_repeat_gets_the_same_bytes(world: World) {
@@ -56,7 +66,8 @@ async fn a_repeat_gets_the_same_bytes(world: World) {
 async fn a_bare_key_is_the_quoted_one(world: World) {
     let (key, body) = (id(), transfer_of(5));
     let quoted = world.ask("ann", "POST", "/transfers").key(&key).json(&body).send().await;
-    let bare = world.ask("ann", "POST", "/transfers").header("idempotency-key", &key).json(&body).send().await;
+    let bare =
+        world.ask("ann", "POST", "/transfers").header("idempotency-key", &key).json(&body).send().await;
     assert_eq!((quoted.status, bare.header("idempotent-replayed")), (201, "true"));
     // Another's key of the same text is another key.
     let other = json!({"id": id(), "from": BEN, "to": ANN, "amount": 5, "currency": "EUR"});
@@ -171,7 +182,8 @@ async fn who_asks_comes_before_what_is_asked(world: World) {
     // A finished one replays before If-Match is looked at.
     let (key, body) = (id(), transfer_of(3));
     assert_eq!(world.ask("ann", "POST", "/transfers").key(&key).json(&body).send().await.status, 201);
-    let again = world.ask("ann", "POST", "/transfers").key(&key).header("if-match", "\"1\"").json(&body).send().await;
+    let again =
+        world.ask("ann", "POST", "/transfers").key(&key).header("if-match", "\"1\"").json(&body).send().await;
     assert_eq!((again.status, again.header("idempotent-replayed")), (201, "true"));
     world.end().await;
 }

@@ -5,6 +5,7 @@
 mod berka;
 mod canary;
 mod contract;
+mod figures;
 mod money;
 mod refusals;
 mod shown;

@@ -55,7 +55,8 @@ async fn of_two_refunds_of_60_on_100_one_succeeds(world: World) {
     let charge = charge_of(100);
     assert_eq!(world.post("ann", "/payments", &charge).await.status, 201);
     let path = format!("/payments/{}/refunds", charge["id"].as_str().unwrap());
-    let refund = || async { world.post("olga", &path, &json!({"id": id(), "amount": 60, "currency": "EUR"})).await };
+    let refund =
+        || async { world.post("olga", &path, &json!({"id": id(), "amount": 60, "currency": "EUR"})).await };
     let (one, other) = tokio::join!(refund(), refund());
     let mut both = [(one.status, one), (other.status, other)];
     both.sort_by_key(|(status, _)| *status);
@@ -71,7 +72,16 @@ async fn of_two_refunds_of_60_on_100_one_succeeds(world: World) {
 }
 
 async fn whatever_the_gateway_does_a_card_is_charged_once(world: World) {
-    for fault in ["none", "lose-request", "lose-reply", "hold-reply", "garbage", "fail", "webhook-first", "webhook-only"] {
+    for fault in [
+        "none",
+        "lose-request",
+        "lose-reply",
+        "hold-reply",
+        "garbage",
+        "fail",
+        "webhook-first",
+        "webhook-only",
+    ] {
         world.script(&[fault]).await;
         let charge = charge_of(2_000);
         let answer = world.post("ann", "/payments", &charge).await;
@@ -79,7 +89,11 @@ async fn whatever_the_gateway_does_a_card_is_charged_once(world: World) {
         world.rest().await;
         let payment = charge["id"].as_str().unwrap();
         let seen = world.get("ann", &format!("/payments/{payment}")).await.json();
-        assert_eq!((seen["state"].as_str().unwrap(), world.charges(payment).await), ("charged", 1), "{fault}");
+        assert_eq!(
+            (seen["state"].as_str().unwrap(), world.charges(payment).await),
+            ("charged", 1),
+            "{fault}"
+        );
     }
     // 8 charges, less 1.4 % and 25 cents each.
     assert_eq!(world.balance(ANN).await, OPENING + 8 * (2_000 - 28 - 25));
@@ -95,7 +109,9 @@ async fn a_declined_card_leaves_nothing(world: World) {
     assert_eq!(world.balance(ANN).await, OPENING);
     let path = format!("/payments/{}", charge["id"].as_str().unwrap());
     assert_eq!(world.get("ann", &path).await.json()["state"], "declined");
-    let refund = world.post("olga", &format!("{path}/refunds"), &json!({"id": id(), "amount": 1, "currency": "EUR"})).await;
+    let refund = world
+        .post("olga", &format!("{path}/refunds"), &json!({"id": id(), "amount": 1, "currency": "EUR"}))
+        .await;
     assert_eq!(refund.problem(), "refund-exceeds-payment");
     world.end().await;
 }
@@ -155,11 +171,16 @@ async fn settlement_pays_once(world: World) {
     assert_eq!(world.balance(ANN).await, OPENING + 5);
     assert_eq!(settle(once, date(), "again").await.unwrap(), Settled::Finished);
     world.run("DELETE FROM once_job_runs").await;
-    assert_eq!(settle(once, date(), "forgotten").await.unwrap(), Settled::Ran { posted: 0 }, "a rerun changes nothing");
+    assert_eq!(
+        settle(once, date(), "forgotten").await.unwrap(),
+        Settled::Ran { posted: 0 },
+        "a rerun changes nothing"
+    );
     assert_eq!(world.balance(ANN).await, OPENING + 5);
     // What is shown follows, although nobody told the cache.
     let token = world.app.shown().token().await.unwrap().to_string();
-    let seen = world.ask("ann", "GET", &format!("/accounts/{ANN}")).header("trueup-token", &token).send().await;
+    let seen =
+        world.ask("ann", "GET", &format!("/accounts/{ANN}")).header("trueup-token", &token).send().await;
     assert_eq!(seen.json()["balance"], OPENING + 5);
     world.end().await;
 }

@@ -200,10 +200,15 @@ async fn one_time_passwords_are_used_once_and_tried_thrice(world: World) {
     for _ in 0..3 {
         assert_eq!(world.post("ann", "/transfers", &large(&challenge, wrong_of(&right))).await.status, 403);
     }
-    assert_eq!(world.post("ann", "/transfers", &large(&challenge, &right)).await.status, 403, "tried too often");
+    assert_eq!(
+        world.post("ann", "/transfers", &large(&challenge, &right)).await.status,
+        403,
+        "tried too often"
+    );
     // 32 guesses at once are three.
     let (challenge, right) = sent().await;
-    let guess = |_| async { world.post("ann", "/transfers", &large(&challenge, wrong_of(&right))).await.status };
+    let guess =
+        |_| async { world.post("ann", "/transfers", &large(&challenge, wrong_of(&right))).await.status };
     let guesses = futures_util::future::join_all((0..32).map(guess)).await;
     assert!(guesses.iter().all(|status| *status != 201));
     let left = world.count(&format!("SELECT attempts_left FROM challenge WHERE id = '{challenge}'")).await;
@@ -234,13 +239,15 @@ async fn webhooks_need_a_signature(world: World) {
     let key = payments::gateway::WebhookKey::new(world.secret.derive("webhooks"));
     assert_eq!(ask(&key.sign(body.as_bytes())).send().await.status, 404, "no such operation");
     let garbage = b"{}".to_vec();
-    let ask = Ask::new(world.http, "POST", "/webhooks/gateway").header("gateway-signature", &key.sign(&garbage));
+    let ask =
+        Ask::new(world.http, "POST", "/webhooks/gateway").header("gateway-signature", &key.sign(&garbage));
     assert_eq!(ask.body("application/json", garbage).send().await.status, 400);
     world.end().await;
 }
 
 async fn large_and_slow_requests_are_cut(world: World) {
-    let large = world.ask("ann", "POST", "/transfers").key(&id()).body("application/json", vec![b' '; 10 << 20]);
+    let large =
+        world.ask("ann", "POST", "/transfers").key(&id()).body("application/json", vec![b' '; 10 << 20]);
     assert_eq!(large.send().await.status, 413);
     // Chunked, without saying how much will come.
     let mut stream = TcpStream::connect(world.http).await.unwrap();
@@ -253,7 +260,8 @@ async fn large_and_slow_requests_are_cut(world: World) {
     let chunk = format!("8000\r\n{}\r\n", " ".repeat(0x8000));
     let _ = stream.write_all(chunk.as_bytes()).await;
     let mut answer = [0; 64];
-    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer)).await.unwrap().unwrap();
+    let read =
+        tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer)).await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&answer[..read]).starts_with("HTTP/1.1 413"), "{:?}", &answer[..read]);
     // A head that never ends.
     let mut stream = TcpStream::connect(world.http).await.unwrap();
@@ -266,7 +274,8 @@ async fn large_and_slow_requests_are_cut(world: World) {
 }
 
 async fn a_body_with_a_number_in_it_is_not_repeated(world: World) {
-    let card = json!({"id": id(), "account": ANN, "amount": 5, "currency": "EUR", "card": "4111111111111111"});
+    let card =
+        json!({"id": id(), "account": ANN, "amount": 5, "currency": "EUR", "card": "4111111111111111"});
     let answer = world.post("ann", "/payments", &card).await;
     assert_eq!(answer.status, 400);
     assert!(!String::from_utf8_lossy(&answer.body).contains("4111"));

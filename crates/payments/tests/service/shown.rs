@@ -85,7 +85,14 @@ async fn a_statement_has_pages(world: World) {
 async fn the_document_names_every_route(world: World) {
     let document = world.get("nobody", "/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap();
-    for path in ["/transfers", "/payments", "/payments/{id}/refunds", "/accounts/{id}", "/people/{id}/kyc", "/challenges"] {
+    for path in [
+        "/transfers",
+        "/payments",
+        "/payments/{id}/refunds",
+        "/accounts/{id}",
+        "/people/{id}/kyc",
+        "/challenges",
+    ] {
         assert!(paths.contains_key(path), "{path}");
     }
     for (path, methods) in paths {

@@ -12,7 +12,7 @@ use std::{
 
 use once::Options;
 use payments::{
-    cache::Source,
+    cache::{PLAN, Source},
     demo,
     gateway::{Terms, WebhookKey, fake},
     run::{Service, Settings},
@@ -59,7 +59,10 @@ fn postgres() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let server = SERVER.get_or_init(|| {
         let options = trueup_testbed::PostgresOptions::default();
-        let options = options.set("max_connections", "300").set("max_wal_senders", "40").set("max_replication_slots", "40");
+        let options = options
+            .set("max_connections", "300")
+            .set("max_wal_senders", "40")
+            .set("max_replication_slots", "40");
         trueup_testbed::Postgres::start(&options).unwrap()
     });
     let name = format!("world_{}", COUNT.fetch_add(1, Ordering::SeqCst));
@@ -77,20 +80,22 @@ impl World {
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = Source::Sqlite(folder.path().join("payments.db"));
-        Self::open(folder, source, Vec::new()).await
+        Self::open(folder, source, PLAN.to_owned(), Vec::new()).await
     }
 
     pub(crate) async fn postgres() -> Self {
         let url = tokio::task::spawn_blocking(postgres).await.unwrap();
-        Self::open(tempfile::tempdir().unwrap(), Source::Postgres(url), Vec::new()).await
+        Self::open(tempfile::tempdir().unwrap(), Source::Postgres(url), PLAN.to_owned(), Vec::new()).await
     }
 
-    pub(crate) async fn postgres_with(l2: Vec<String>) -> Self {
+    /// With a remote tier whose bytes can be read: entries are sealed there, none is encrypted.
+    pub(crate) async fn postgres_with_legible(l2: Vec<String>) -> Self {
         let url = tokio::task::spawn_blocking(postgres).await.unwrap();
-        Self::open(tempfile::tempdir().unwrap(), Source::Postgres(url), l2).await
+        let plan = PLAN.replace("at_rest = \"encrypted\"", "at_rest = \"sealed\"");
+        Self::open(tempfile::tempdir().unwrap(), Source::Postgres(url), plan, l2).await
     }
 
-    async fn open(folder: TempDir, source: Source, l2: Vec<String>) -> Self {
+    async fn open(folder: TempDir, source: Source, plan: String, l2: Vec<String>) -> Self {
         let secret = Secret::new(vec![7; 32]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let http = listener.local_addr().unwrap();
@@ -107,6 +112,7 @@ impl World {
         let terms = Terms { timeout: GATEWAY_TIMEOUT, margin: Duration::from_secs(1), ..Terms::default() };
         let settings = Settings {
             source,
+            plan,
             l2,
             secret: secret.clone(),
             gateway: Some(gateway_address.to_string()),
@@ -119,14 +125,25 @@ impl World {
         let app = service.app().clone();
         let database = app.database().clone();
         demo::seed(&database, &secret, folder.path()).await.unwrap();
-        let tokens = ["ann", "ben", "olga", "otto", "ada"]
-            .map(|name| (name, std::fs::read_to_string(folder.path().join(format!("{name}.token"))).unwrap()));
+        let tokens = ["ann", "ben", "olga", "otto", "ada"].map(|name| {
+            (name, std::fs::read_to_string(folder.path().join(format!("{name}.token"))).unwrap())
+        });
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         #[expect(clippy::disallowed_methods, reason = "its end is awaited")]
         let serving = tokio::spawn(service.serve(stopped));
         let tokens = tokens.into_iter().collect();
-        Self { http, gateway: gateway_address, database, app, folder, secret, tokens, stop, serving: Some(serving) }
+        Self {
+            http,
+            gateway: gateway_address,
+            database,
+            app,
+            folder,
+            secret,
+            tokens,
+            stop,
+            serving: Some(serving),
+        }
     }
 
     pub(crate) fn bearer(&self, who: &str) -> &str {
@@ -241,7 +258,11 @@ pub(crate) struct Answer {
 
 impl Ask {
     pub(crate) fn new(to: SocketAddr, method: &str, path: &str) -> Self {
-        Self { to, head: format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n"), body: Vec::new() }
+        Self {
+            to,
+            head: format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n"),
+            body: Vec::new(),
+        }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -269,7 +290,8 @@ impl Ask {
         // A server that has refused the head may close before it has read the body.
         let _ = stream.write_all(&self.body).await;
         let mut bytes = Vec::new();
-        let _ = tokio::time::timeout(WAIT_MAX, stream.read_to_end(&mut bytes)).await.expect("an answer in time");
+        let _ =
+            tokio::time::timeout(WAIT_MAX, stream.read_to_end(&mut bytes)).await.expect("an answer in time");
         Answer::parse(&bytes)
     }
 }
@@ -288,7 +310,8 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> Json {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
