@@ -162,6 +162,7 @@ impl World {
             .args(&self.extra)
             .arg("--data")
             .arg(self.folder.path())
+            .env("PAYMENTS_PAUSE_UNTIL", self.folder.path().join("wake"))
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())
             .stderr(log);
@@ -397,6 +398,27 @@ impl<'w> Crashed<'w> {
         let mut refund = Self::new("olga", path, body, charge.balance - 2_000, "refund");
         refund.references.push(payment);
         refund.crash(world, point).up()
+    }
+
+    /// A worker pauses at a point; the completer finishes its work; then it wakes.
+    pub(crate) fn paused_and_woken(world: &'w mut World, point: &str) -> Self {
+        world.up(Some(("PAYMENTS_PAUSE_AT", point)));
+        world.script(&[if point == "after-unanswered" { "lose-reply" } else { "none" }]);
+        let charge = Self::a_charge();
+        let (http, bearer) = (world.http, format!("Bearer {}", world.bearer(charge.who)));
+        let (path, key, body) = (charge.path.clone(), charge.key.clone(), charge.body.clone());
+        let waiting = std::thread::spawn(move || {
+            ask(http, "POST", &path, &[("authorization", &bearer), ("idempotency-key", &key)], Some(&body))
+        });
+        eventually("the intent", || {
+            let (_, found) = world.audit();
+            if found.contains("unfinished: 1") { Ok(()) } else { Err(found) }
+        });
+        world.rest();
+        std::fs::write(world.folder.path().join("wake"), "").unwrap();
+        let woken = waiting.join().unwrap().expect("an answer of the one that woke");
+        assert!([200, 201].contains(&woken.status), "it tells what the other did: {woken:?}");
+        Self { world: Some(world), ..charge }
     }
 
     /// The service stops at a point; another instance finishes its work; then it wakes.
