@@ -11,7 +11,7 @@ use crate::{
     error::OnceError,
     key::{BusinessId, Fingerprint, Scope, StoredResponse},
     limits::{LOOKS_MAX, RETRY_AFTER_S, ms},
-    store::{Owned as _, Store, StoreError, StoreErrorKind, Transaction, Value},
+    store::{Store, StoreError, StoreErrorKind, Transaction, Value},
 };
 
 /// A request that is to have its effect once.
@@ -138,10 +138,9 @@ impl<S: Store> Once<S> {
     /// # Errors
     /// [`OnceError::Store`]: answer 503 and do nothing. Going on without knowing would be how money is spent twice.
     pub async fn look_up(&self, request: &Request) -> Result<LookUp, OnceError> {
-        let tx = self.store().begin_read().await?;
-        let found = find(&tx, &request.scope).await?;
-        tx.rollback().await?;
-        let Some(row) = found else { return Ok(LookUp::New) };
+        let rows = self.store().read(&find_sql(), &find_params(&request.scope)).await?;
+        let Some(row) = rows.first() else { return Ok(LookUp::New) };
+        let row = KeyRow::read(row)?;
         Ok(match self.judge(row, &request.fingerprint) {
             Ok(settled) => {
                 self.count(&settled);
@@ -296,7 +295,13 @@ impl<S: Store> Once<S> {
 }
 
 async fn find<T: Transaction>(tx: &T, scope: &Scope) -> Result<Option<KeyRow>, OnceError> {
-    let sql = format!("SELECT {COLUMNS} FROM once_keys WHERE principal = $1 AND idempotency_key = $2");
-    let params: [Value<'_>; 2] = [scope.principal().into(), scope.key().as_str().into()];
-    tx.query_row(&sql, &params).await?.as_ref().map(KeyRow::read).transpose()
+    tx.query_row(&find_sql(), &find_params(scope)).await?.as_ref().map(KeyRow::read).transpose()
+}
+
+fn find_sql() -> String {
+    format!("SELECT {COLUMNS} FROM once_keys WHERE principal = $1 AND idempotency_key = $2")
+}
+
+fn find_params(scope: &Scope) -> [Value<'_>; 2] {
+    [scope.principal().into(), scope.key().as_str().into()]
 }

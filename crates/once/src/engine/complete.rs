@@ -31,7 +31,7 @@ pub enum Resumed {
 
 /// Goes on with a key from its recovery point. A time-out is never an outcome: say [`Resumed::Later`].
 pub trait Resume<S: Store>: Send + Sync + 'static {
-    /// Goes on from `held.point()`, in transactions of its own.
+    /// Goes on from `held.point()`, in transactions of its own. Dropped when it takes longer than [`Options::lease`](super::Options::lease).
     ///
     /// Called again, by this or another process, until the key is finished: each of its effects must be under the fence (in a transaction with
     /// [`Once::advance`] or [`Once::finish`]), or be safe to repeat at the outside system, by a key that `held` carries.
@@ -114,8 +114,10 @@ impl<S: Store, R: Resume<S>> Completer<S, R> {
         let mut report = CompleterReport { taken: taken.len(), ..CompleterReport::default() };
         let mut outcomes = futures_util::stream::iter(taken)
             .map(|held| async move {
-                let outcome = self.resume.resume(&self.once, held.clone()).await;
-                (held, outcome)
+                // After that another may have it: one that hangs must not keep the others from their turn.
+                let limit = self.once.options().lease;
+                let outcome = tokio::time::timeout(limit, self.resume.resume(&self.once, held.clone())).await;
+                (held, outcome.unwrap_or_else(|_| Err("it took longer than the lease".into())))
             })
             .buffer_unordered(self.concurrency);
         while let Some((held, outcome)) = outcomes.next().await {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::OnceError,
     limits::{REASON_BYTES_MAX, ms},
-    store::{Owned as _, Store, Transaction},
+    store::{Store, Transaction},
 };
 
 /// An unfinished key that is too old, was tried too often, or was handed to people.
@@ -33,14 +33,12 @@ impl<S: Store> Once<S> {
     /// # Errors
     /// [`OnceError::Store`].
     pub async fn stuck(&self, count: u32) -> Result<(u64, Vec<Stuck>), OnceError> {
-        let tx = self.store().begin_read().await?;
         let sql = "SELECT id, recovery_point, {now} - created_ms, attempts, review_reason, count(*) OVER () FROM once_keys \
                    WHERE finished_ms IS NULL AND (created_ms <= {now} - $1 OR attempts >= $2 OR review_reason IS NOT NULL) \
                    ORDER BY created_ms, id LIMIT $3";
         let params =
             [ms(self.options().stuck_after).into(), self.options().stuck_attempts.into(), count.into()];
-        let rows = tx.query(sql, &params).await?;
-        tx.rollback().await?;
+        let rows = self.store().read(sql, &params).await?;
         let mut total = 0;
         let mut stuck = Vec::with_capacity(rows.len());
         for row in &rows {

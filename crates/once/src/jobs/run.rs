@@ -97,11 +97,9 @@ impl<S: Store> Jobs<S> {
     }
 
     async fn finished(&self, job: &str, date: BusinessDate) -> Result<Option<i64>, OnceError> {
-        let tx = self.leases.store().begin_read().await?;
         let sql = "SELECT finished_ms FROM once_job_runs WHERE job = $1 AND business_date = $2";
-        let row = tx.query_row(sql, &[job.into(), (&date.to_string()).into()]).await?;
-        tx.rollback().await?;
-        Ok(row.map(|row| row.opt_int(0)).transpose()?.flatten())
+        let rows = self.leases.store().read(sql, &[job.into(), (&date.to_string()).into()]).await?;
+        Ok(rows.first().map(|row| row.opt_int(0)).transpose()?.flatten())
     }
 }
 
@@ -164,11 +162,9 @@ impl<S: Store> JobRun<S> {
 
     async fn known(&self, item: &str) -> Result<Option<Vec<u8>>, OnceError> {
         check_name("the item of a job", item)?;
-        let tx = self.store.begin_read().await?;
-        let row =
-            tx.query_row(ANSWER, &[(&self.job).into(), (&self.date.to_string()).into(), item.into()]).await?;
-        tx.rollback().await?;
-        Ok(row.map(|row| row.bytes(0).map(<[u8]>::to_vec)).transpose()?)
+        let date = self.date.to_string();
+        let rows = self.store.read(ANSWER, &[(&self.job).into(), (&date).into(), item.into()]).await?;
+        Ok(rows.first().map(|row| row.bytes(0).map(<[u8]>::to_vec)).transpose()?)
     }
 
     async fn keep(&self, item: &str, answer: &[u8]) -> Result<Vec<u8>, OnceError> {

@@ -55,8 +55,8 @@ pub struct RedisStreams {
 }
 
 enum Target {
-    Single(Client),
-    Cluster(ClusterClient),
+    Single(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 #[derive(Clone)]
@@ -72,7 +72,7 @@ impl RedisStreams {
     /// [`OnceError::Invalid`] where `url` is none.
     pub fn connect(url: &str, stream: &str) -> Result<Self, OnceError> {
         let client = Client::open(url).map_err(|why| unusable(&why))?;
-        Self::new(Target::Single(client), stream)
+        Self::new(Target::Single(Box::new(client)), stream)
     }
 
     /// The stream `stream` in the cluster that these nodes are of. The stream lives on one shard; for more, run a relay for each of several outboxes.
@@ -85,7 +85,7 @@ impl RedisStreams {
             .response_timeout(ANSWER_LIMIT)
             .build()
             .map_err(|why| unusable(&why))?;
-        Self::new(Target::Cluster(client), stream)
+        Self::new(Target::Cluster(Box::new(client)), stream)
     }
 
     fn new(target: Target, stream: &str) -> Result<Self, OnceError> {

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use trueup_core::env::{Task, spawn};
+use parking_lot::Mutex;
+use trueup_core::env::{Clock, Nanos, Task, spawn};
 
 use super::{Message, PublishError, Sink};
 use crate::{
@@ -17,6 +18,9 @@ use crate::{
 
 /// Aggregates whose messages are published side by side.
 const AGGREGATES_AT_ONCE: usize = 16;
+
+/// Pause between two counts of what waits, for the metrics.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// What a round of the relay did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +49,7 @@ pub struct Relay<S, K> {
     ttl: Duration,
     batch: u32,
     poll: Duration,
+    counted: Mutex<Option<Nanos>>,
 }
 
 impl<S: Store, K: Sink> Relay<S, K> {
@@ -58,6 +63,7 @@ impl<S: Store, K: Sink> Relay<S, K> {
             ttl: LEASE_TTL_DEFAULT,
             batch: RELAY_BATCH_DEFAULT,
             poll: POLL_DEFAULT,
+            counted: Mutex::default(),
         }
     }
 
@@ -102,7 +108,9 @@ impl<S: Store, K: Sink> Relay<S, K> {
         let fence = lease.fence();
         let mut outcomes = futures_util::stream::iter(aggregates)
             .map(|(aggregate, messages)| async move {
-                let outcome = self.sink.publish(fence, &messages).await;
+                let outcome = tokio::time::timeout(self.ttl, self.sink.publish(fence, &messages)).await;
+                let outcome = outcome
+                    .unwrap_or_else(|_| Err(PublishError::new("the sink did not answer within the lease")));
                 (aggregate, messages, outcome)
             })
             .buffer_unordered(AGGREGATES_AT_ONCE);
@@ -145,14 +153,8 @@ impl<S: Store, K: Sink> Relay<S, K> {
                    FROM once_outbox o JOIN once_outbox_aggregates a ON a.aggregate = o.aggregate \
                    WHERE o.published_ms IS NULL AND a.retry_at_ms <= {now} ORDER BY o.id LIMIT $1";
         let rows = tx.query(sql, &[self.batch.into()]).await?;
-        let waiting = "SELECT count(*), COALESCE({now} - min(created_ms), 0) FROM once_outbox WHERE published_ms IS NULL";
-        let waiting = tx.query_row(waiting, &[]).await?;
         tx.commit().await?;
-        if let Some(row) = waiting {
-            let counters = self.once.counters();
-            counters.outbox_waiting.set(row.int(0)?.unsigned_abs());
-            counters.outbox_oldest_ms.set(u64::try_from(row.int(1)?).unwrap_or_default());
-        }
+        self.count_waiting().await?;
         rows.iter()
             .map(|row| {
                 Ok(Message {
@@ -166,6 +168,25 @@ impl<S: Store, K: Sink> Relay<S, K> {
                 })
             })
             .collect()
+    }
+
+    /// Now and then: with a long backlog it takes its time.
+    async fn count_waiting(&self) -> Result<(), OnceError> {
+        let now = Clock::system().now();
+        {
+            let mut counted = self.counted.lock();
+            if counted.is_some_and(|last| now.since(last) < COUNT_EVERY) {
+                return Ok(());
+            }
+            *counted = Some(now);
+        }
+        let sql = "SELECT count(*), COALESCE({now} - min(created_ms), 0) FROM once_outbox WHERE published_ms IS NULL";
+        if let Some(row) = self.once.store().read(sql, &[]).await?.first() {
+            let counters = self.once.counters();
+            counters.outbox_waiting.set(row.int(0)?.unsigned_abs());
+            counters.outbox_oldest_ms.set(u64::try_from(row.int(1)?).unwrap_or_default());
+        }
+        Ok(())
     }
 
     async fn mark(&self, lease: &Lease<S>, mut settled: Vec<Settled>) -> Result<(), OnceError> {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     limits::ms,
-    store::{Dialect, Owned, Row, Store, StoreError, Transaction, Value},
+    store::{Dialect, Owned, Row, Store, StoreError, StoreErrorKind, Transaction, Value},
 };
 
 /// Longest wait for a lock: a second request with the same key waits for the first one's transaction that long.
@@ -20,6 +20,8 @@ const LOCK_WAIT_DEFAULT: Duration = Duration::from_secs(2);
 const STATEMENT_LIMIT_DEFAULT: Duration = Duration::from_secs(15);
 /// How long the server lets a transaction wait for its client: a stopped process must not hold its rows for ever.
 const IDLE_LIMIT_DEFAULT: Duration = Duration::from_secs(30);
+/// How much longer than a statement may take its answer is waited for: then the network is to blame, or a server that stands still.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// Fails in a transaction that has failed, which COMMIT alone would turn into a rollback that looks like success.
 const COMMIT: &str = "SAVEPOINT once_end; COMMIT";
 
@@ -50,6 +52,7 @@ pub struct PostgresStore {
     pool: Pool,
     begin: String,
     begin_read: String,
+    patience: Duration,
 }
 
 impl PostgresStore {
@@ -73,6 +76,7 @@ impl PostgresStore {
             pool,
             begin: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {limits}"),
             begin_read: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {limits}"),
+            patience: options.statement_limit + ANSWER_GRACE,
         }
     }
 
@@ -84,8 +88,8 @@ impl PostgresStore {
 
     async fn open(&self, begin: &str) -> Result<PostgresTx, StoreError> {
         let object = self.pool.get().await.map_err(|why| pool_failed(&why))?;
-        let tx = PostgresTx { object: Some(object) };
-        tx.client().batch_execute(begin).await.map_err(|why| failed("beginning a transaction", &why))?;
+        let tx = PostgresTx { object: Some(object), patience: self.patience };
+        in_time(self.patience, "beginning a transaction", tx.client().batch_execute(begin)).await?;
         Ok(tx)
     }
 }
@@ -100,6 +104,18 @@ impl Store for PostgresStore {
     async fn begin_read(&self) -> Result<PostgresTx, StoreError> {
         self.open(&self.begin_read).await
     }
+
+    async fn read(&self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        let object = self.pool.get().await.map_err(|why| pool_failed(&why))?;
+        // Until its answer has come the connection is as good as in a transaction: not for the next one, if nobody waits any more.
+        let tx = PostgresTx { object: Some(object), patience: self.patience };
+        let rows = tx.query(sql, params).await;
+        // One that hangs is not given to the next.
+        if !rows.as_ref().is_err_and(StoreError::is_transient) {
+            tx.close();
+        }
+        rows
+    }
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -112,6 +128,7 @@ impl std::fmt::Debug for PostgresStore {
 pub struct PostgresTx {
     /// `None` once it has ended.
     object: Option<Object>,
+    patience: Duration,
 }
 
 impl PostgresTx {
@@ -151,41 +168,61 @@ impl Transaction for PostgresTx {
 
     async fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<u64, StoreError> {
         let sql = Dialect::Postgres.render(sql);
-        let object = self.object();
-        let statement =
-            object.prepare_cached(&sql).await.map_err(|why| failed("preparing a statement", &why))?;
         let params: Vec<_> = params.iter().map(|value| Param(*value)).collect();
-        object
-            .execute(&statement, &params_of(&params))
-            .await
-            .map_err(|why| failed("executing a statement", &why))
+        in_time(self.patience, "executing a statement", async {
+            let object = self.object();
+            let statement = object.prepare_cached(&sql).await?;
+            object.execute(&statement, &params_of(&params)).await
+        })
+        .await
     }
 
     async fn query(&self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         let sql = Dialect::Postgres.render(sql);
-        let object = self.object();
-        let statement = object.prepare_cached(&sql).await.map_err(|why| failed("preparing a query", &why))?;
         let params: Vec<_> = params.iter().map(|value| Param(*value)).collect();
-        let rows = object.query(&statement, &params_of(&params)).await;
-        rows.map_err(|why| failed("running a query", &why))?.iter().map(row_of).collect()
+        let rows = in_time(self.patience, "running a query", async {
+            let object = self.object();
+            let statement = object.prepare_cached(&sql).await?;
+            object.query(&statement, &params_of(&params)).await
+        });
+        rows.await?.iter().map(row_of).collect()
     }
 
     async fn batch(&self, sql: &str) -> Result<(), StoreError> {
-        self.client().batch_execute(sql).await.map_err(|why| failed("running a batch", &why))
+        in_time(self.patience, "running a batch", self.client().batch_execute(sql)).await
     }
 }
 
 impl Owned for PostgresTx {
     async fn commit(self) -> Result<(), StoreError> {
-        self.client().batch_execute(COMMIT).await.map_err(|why| unknown(&why))?;
+        let committed = tokio::time::timeout(self.patience, self.client().batch_execute(COMMIT)).await;
+        let Ok(committed) = committed else {
+            let reason = "committing: no answer in time, so it is open whether it happened";
+            return Err(StoreError::new(StoreErrorKind::Unknown, reason));
+        };
+        committed.map_err(|why| unknown(&why))?;
         self.close();
         Ok(())
     }
 
     async fn rollback(self) -> Result<(), StoreError> {
-        self.client().batch_execute("ROLLBACK").await.map_err(|why| failed("rolling back", &why))?;
+        in_time(self.patience, "rolling back", self.client().batch_execute("ROLLBACK")).await?;
         self.close();
         Ok(())
+    }
+}
+
+async fn in_time<T>(
+    patience: Duration,
+    doing: &str,
+    call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(patience, call).await {
+        Ok(answer) => answer.map_err(|why| failed(doing, &why)),
+        Err(_) => {
+            let reason = format!("{doing}: PostgreSQL did not answer within {} ms", patience.as_millis());
+            Err(StoreError::new(StoreErrorKind::Unavailable, reason))
+        }
     }
 }
 

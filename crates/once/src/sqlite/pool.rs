@@ -5,10 +5,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use trueup_core::env::Clock;
 
-use super::error::failed;
+use super::error::{failed, is_busy};
 use crate::store::{StoreError, StoreErrorKind};
 
+/// Pause between two attempts while another process holds the file.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(2);
 /// How long a single statement may wait for a lock; short, since it blocks a thread of the runtime.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 /// Prepared statements kept by each connection.
@@ -45,9 +48,24 @@ impl Connections {
         let idle = self.idle.lock().pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => open(&self.path)?,
+            None => self.open(wait).await?,
         };
         Ok(Lease { conn: Some(conn), home: Arc::clone(self), _place: place })
+    }
+
+    /// Whoever makes the file a WAL one needs it for itself: tried again while others hold it.
+    async fn open(&self, wait: Duration) -> Result<Connection, StoreError> {
+        let clock = Clock::system();
+        let started = clock.now();
+        loop {
+            match open(&self.path) {
+                Ok(conn) => return Ok(conn),
+                Err(why) if is_busy(&why) && clock.now().since(started) < wait => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Err(why) => return Err(failed("opening the SQLite file", &why)),
+            }
+        }
     }
 }
 
@@ -68,16 +86,13 @@ impl Drop for Lease {
     }
 }
 
-fn open(path: &std::path::Path) -> Result<Connection, StoreError> {
+fn open(path: &std::path::Path) -> rusqlite::Result<Connection> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || {
-        let conn = Connection::open_with_flags(path, flags)?;
-        conn.busy_timeout(BUSY_TIMEOUT)?;
-        conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-        // FULL: with WAL and NORMAL a power cut takes back commits that were acknowledged.
-        conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
-        Ok(conn)
-    };
-    open().map_err(|why| failed("opening the SQLite file", &why))
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // FULL: with WAL and NORMAL a power cut takes back commits that were acknowledged.
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")?;
+    Ok(conn)
 }

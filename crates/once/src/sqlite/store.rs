@@ -11,7 +11,7 @@ use trueup_core::env::Clock;
 
 use super::{
     error::{failed, is_busy},
-    pool::{Connections, Lease},
+    pool::{Connections, Lease, RETRY_PAUSE},
     value::{execute, query},
 };
 use crate::store::{Dialect, Owned, Row, Store, StoreError, StoreErrorKind, Transaction, Value};
@@ -20,8 +20,6 @@ use crate::store::{Dialect, Owned, Row, Store, StoreError, StoreErrorKind, Trans
 const LOCK_WAIT_DEFAULT: Duration = Duration::from_secs(5);
 /// Connections that read side by side.
 const READERS_DEFAULT: usize = 4;
-/// Pause between two attempts to begin while another process writes.
-const RETRY_PAUSE: Duration = Duration::from_millis(2);
 
 /// Limits of a [`SqliteStore`].
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +89,11 @@ impl Store for SqliteStore {
 
     async fn begin_read(&self) -> Result<SqliteTx, StoreError> {
         self.open(&self.readers, "BEGIN DEFERRED").await
+    }
+
+    async fn read(&self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        let lease = self.readers.lease(self.lock_wait).await?;
+        query(lease.conn(), sql, params)
     }
 }
 

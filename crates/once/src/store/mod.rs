@@ -105,4 +105,14 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`StoreErrorKind::Unavailable`].
     fn begin_read(&self) -> impl Future<Output = Result<Self::Tx, StoreError>> + Send;
+
+    /// The rows of one statement that only reads, without a transaction around it: one round trip.
+    ///
+    /// # Errors
+    /// As [`Transaction::query`], and [`StoreErrorKind::Unavailable`].
+    fn read(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
 }

@@ -4,6 +4,8 @@
 //! `the_engine_holds` explores the whole state space and finds no broken promise; each `without_...` leaves out one rule and demands
 //! that the named promise is found broken.
 
+#![allow(clippy::panic)]
+
 mod world;
 
 use stateright::{Checker, HasDiscoveries, Model};

@@ -1,5 +1,6 @@
 //! The outbox's way to Redis Streams, on a real server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "tests start tasks to kill them")]
 
 use std::time::Duration;

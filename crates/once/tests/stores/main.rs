@@ -1,5 +1,6 @@
 //! The same promises on PostgreSQL and on SQLite.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "tests start tasks to kill them")]
 
 mod bed;
@@ -8,6 +9,7 @@ mod engine;
 mod inbox;
 mod jobs;
 mod lease;
+mod measured;
 mod migrate;
 mod outbox;
 mod properties;
