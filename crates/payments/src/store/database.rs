@@ -49,6 +49,10 @@ impl Store for Database {
             Self::Postgres(store) => store.begin_read().await.map(DatabaseTx::Postgres),
         }
     }
+
+    async fn read(&self, sql: &str, params: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        on_either!(Database: self, store => store.read(sql, params).await)
+    }
 }
 
 impl Transaction for DatabaseTx {

@@ -1,9 +1,12 @@
 //! A real bank's books, replayed over HTTP: what came in by cash is a card charge, everything else a transfer from or to the outside.
 //! Every account's balance is then the bank's own, after each of its transactions.
 //!
-//! Needs `../shared/data/berka` beside the repository. `BERKA_ACCOUNTS` says how many accounts take part (all of them: 1229).
+//! Needs `../shared/data/berka` beside the repository, or the variable `TRUEUP_SHARED_DATA` with the path of `data`. `BERKA_ACCOUNTS` says how many accounts take part (all of them: 1229).
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use futures_util::{StreamExt as _, stream};
 use payments::domain::{Currency, system_account};
@@ -32,7 +35,9 @@ fn minor(text: &str) -> i64 {
 }
 
 fn lines() -> BTreeMap<u32, Vec<Line>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/berka/trans.asc");
+    let named = std::env::var_os("TRUEUP_SHARED_DATA").map(PathBuf::from);
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let path = named.unwrap_or_else(beside).join("berka/trans.asc");
     let text = std::fs::read_to_string(&path);
     let text = text
         .unwrap_or_else(|why| panic!("{}: {why}; this test needs the bank's books there", path.display()));
