@@ -76,6 +76,9 @@ pub enum CacheError {
     /// The cache itself.
     #[error(transparent)]
     Trueup(#[from] TrueupError),
+    /// The remote tier.
+    #[error(transparent)]
+    Remote(#[from] trueup::redis::RedisError),
     /// The database, SQLite.
     #[error(transparent)]
     Sqlite(#[from] trueup::sqlite::SqliteError),
@@ -110,9 +113,13 @@ impl Shown {
     ///
     /// # Errors
     /// [`CacheError`].
-    pub async fn open(source: &Source, plan: &str, l2: Option<Redis>) -> Result<Self, CacheError> {
+    pub async fn open(source: &Source, plan: &str, l2: &[String]) -> Result<Self, CacheError> {
+        // Named in the plan, so that its classes take part.
+        let named = serde_json::to_string(l2).map_err(|why| CacheError::Plan(why.to_string()))?;
+        let text = if l2.is_empty() { plan.to_owned() } else { format!("{plan}\n[l2]\nurls = {named}\n") };
         let plan =
-            Plan::parse("plan.toml", plan, &[]).map_err(|error| CacheError::Plan(error.to_string()))?;
+            Plan::parse("plan.toml", &text, &[]).map_err(|error| CacheError::Plan(error.to_string()))?;
+        let l2 = plan.l2.as_ref().map(Redis::of_plan).transpose()?;
         let tables = Some(FOLLOWED.map(str::to_owned).to_vec());
         match source {
             Source::Sqlite(path) => {

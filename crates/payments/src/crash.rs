@@ -12,9 +12,12 @@ pub(crate) fn reach(name: &str) {
     }
     if named("PAYMENTS_PAUSE_AT") && !STOPPED.swap(true, std::sync::atomic::Ordering::SeqCst) {
         let until = std::env::var_os("PAYMENTS_PAUSE_UNTIL").unwrap_or_default();
-        while !std::path::Path::new(&until).exists() {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        // Of this worker alone: the others' tasks are given to another thread.
+        tokio::task::block_in_place(|| {
+            while !std::path::Path::new(&until).exists() {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        });
     }
     if named("PAYMENTS_STOP_AT") && !STOPPED.swap(true, std::sync::atomic::Ordering::SeqCst) {
         let _ = kill_process(getpid(), Signal::STOP);

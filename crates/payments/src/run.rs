@@ -12,10 +12,7 @@ use once::{
 use tokio::net::TcpListener;
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
-use trueup::{
-    engine::env::{self, Task},
-    redis::Redis,
-};
+use trueup::engine::env::{self, Task};
 
 use crate::{
     cache::{CacheError, Shown, Source},
@@ -133,8 +130,7 @@ impl Service {
     pub async fn open(settings: Settings, listener: TcpListener) -> Result<Self, StartError> {
         let database = open_database(&settings.source).await?;
         let once = Once::new(database, settings.keys.clone());
-        let l2 = (!settings.l2.is_empty()).then(|| remote_tier(&settings.l2));
-        let shown = Shown::open(&settings.source, &settings.plan, l2).await?;
+        let shown = Shown::open(&settings.source, &settings.plan, &settings.l2).await?;
         let mut tasks = Vec::new();
         let gateway = match &settings.gateway {
             Some(address) => address.clone(),
@@ -172,13 +168,6 @@ impl Service {
             task.ended().await;
         }
         self.app.shown().shut_down().await;
-    }
-}
-
-fn remote_tier(urls: &[String]) -> Redis {
-    match urls {
-        [one] if !one.contains("-cluster://") => Redis::standalone(one),
-        many => Redis::cluster(many),
     }
 }
 
