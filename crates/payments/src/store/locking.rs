@@ -33,7 +33,25 @@ impl<'tx> Locked<'tx> {
         Self { tx }
     }
 
-    /// The row that `key` names, locked until the transaction ends.
+    /// The row that `key` names, locked until the transaction ends. What it permits ends with the transaction, too:
+    ///
+    /// ```
+    /// # use payments::{domain::{Account, Id, Money, Permit}, store::{DatabaseTx, Locked, WalletOf}};
+    /// async fn used(tx: DatabaseTx, id: Id, money: Money) {
+    ///     let locked = Locked::new(&tx);
+    ///     let account = locked.read::<WalletOf, Account>(&WalletOf { id, tenant: "t".into() }).await.unwrap();
+    ///     let _permit = Permit::debit(&account, money).unwrap();
+    /// }
+    /// ```
+    ///
+    /// ```compile_fail
+    /// # use payments::{domain::{Account, Id, Money, Permit}, store::{DatabaseTx, Locked, WalletOf}};
+    /// async fn kept(tx: DatabaseTx, id: Id, money: Money) -> Permit<'static> {
+    ///     let locked = Locked::new(&tx);
+    ///     let account = locked.read::<WalletOf, Account>(&WalletOf { id, tenant: "t".into() }).await.unwrap();
+    ///     Permit::debit(&account, money).unwrap()
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`Failed`].
