@@ -3,6 +3,7 @@
 mod cli;
 mod fault;
 mod history;
+mod incident;
 mod load;
 mod proxy;
 mod report;

@@ -53,6 +53,8 @@ pub mod migrate;
 pub mod outbox;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+mod redis_connection;
 pub mod scripts;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -1,15 +1,17 @@
-//! The command line: `trueup-lab list`, `trueup-lab faults`, `trueup-lab scenario`.
+//! The command line: `trueup-lab list`, `trueup-lab run`, `trueup-lab faults`, `trueup-lab scenario`.
 //!
 //! Ends with 0 when nothing was found, 1 with findings, 2 when it was asked wrongly, 3 when something cannot be reached.
 
 mod faults;
 mod list;
+mod run;
 mod scenario;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use self::run::{Shown, number};
 use crate::world::{L2Kind, LabError, Settings, SourceKind, schema};
 
 /// Breaks what Trueup stands on, and checks that its answers stay true.
@@ -22,8 +24,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show every fault and what it needs
+    /// Show every incident, and every fault and what it needs
     List(list::Args),
+    /// Let incidents happen, the naive way beside Trueup
+    Run(run::Args),
     /// Break things under load, and judge every answer
     Faults(faults::Args),
     /// Break one thing by a script, and show the run second by second
@@ -44,6 +48,7 @@ enum Format {
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::List(args) => list::run(&args).map(|()| true),
+        Command::Run(args) => run::run(&args),
         Command::Faults(args) => faults::run(&args),
         Command::Scenario(args) => scenario::run(&args),
     };

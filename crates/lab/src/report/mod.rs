@@ -1,5 +1,6 @@
 //! What a run has shown.
 
+mod page;
 mod show;
 mod tally;
 mod timeline;
@@ -11,6 +12,7 @@ use trueup_core::env::Nanos;
 
 use self::timeline::Timeline;
 pub(crate) use self::{
+    page::page,
     show::{aligned, table},
     tally::Tally,
 };

@@ -26,6 +26,12 @@ impl From<trueup_testbed::Failed> for LabError {
     }
 }
 
+impl From<trueup::ReadError> for LabError {
+    fn from(error: trueup::ReadError) -> Self {
+        Self::Unreachable(format!("a read through Trueup: {error}"))
+    }
+}
+
 impl From<rusqlite::Error> for LabError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Unreachable(format!("the SQLite database of the run: {error}"))

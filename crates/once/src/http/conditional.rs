@@ -45,6 +45,15 @@ pub fn if_match(headers: &HeaderMap, current: i64, docs: &Docs) -> Result<(), Pr
     Err(with_version(Problem::new(ProblemKind::PreconditionFailed, docs, detail)))
 }
 
+/// The answer to a change whose row had another version by the time it was made: a lost race, where nothing was locked before.
+#[must_use]
+pub fn lost_race(current: i64, docs: &Docs) -> Problem {
+    let detail = "another change was made meanwhile; read the resource again and decide anew";
+    Problem::new(ProblemKind::Conflict, docs, detail)
+        .header(header::ETAG, &etag(current))
+        .member("version", current)
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;

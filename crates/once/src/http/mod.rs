@@ -24,7 +24,7 @@ mod problem;
 mod stored;
 
 pub use self::{
-    conditional::{etag, if_match, if_match_present},
+    conditional::{etag, if_match, if_match_present, lost_race},
     gate::{Admitted, Answer, Begun, Gate},
     header::{HeaderError, IDEMPOTENCY_KEY, key_of},
     layer::{GateLayer, GateService, Keyed, Principal},

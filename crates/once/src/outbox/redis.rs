@@ -3,21 +3,14 @@
 //! Messages of one call are appended by one script: all of them or none, and none for a relay with an older fence than the
 //! stream has seen. At least once, still: a call whose answer was lost is made again.
 
-use std::time::Duration;
-
-use ::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, Script, Value, aio::MultiplexedConnection,
-    cluster::ClusterClient, cluster_async::ClusterConnection,
-};
-use tokio::sync::Mutex;
+use ::redis::{RedisError, Script};
 
 use super::{Message, PublishError, Sink};
-use crate::error::{OnceError, check_name};
+use crate::{
+    error::{OnceError, check_name},
+    redis_connection::Remote,
+};
 
-/// Longest wait for a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Longest wait for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// What the script answers to a relay whose time is over.
 const FENCED: i64 = -1;
 /// Fields of an entry that the script is given for each message.
@@ -46,23 +39,11 @@ return count
 
 /// A stream of Redis or Valkey, on one server or in a cluster.
 pub struct RedisStreams {
-    target: Target,
+    remote: Remote,
     stream: String,
     fence_key: String,
     length_max: u64,
     script: Script,
-    connection: Mutex<Option<Connection>>,
-}
-
-enum Target {
-    Single(Box<Client>),
-    Cluster(Box<ClusterClient>),
-}
-
-#[derive(Clone)]
-enum Connection {
-    Single(MultiplexedConnection),
-    Cluster(ClusterConnection),
 }
 
 impl RedisStreams {
@@ -71,36 +52,23 @@ impl RedisStreams {
     /// # Errors
     /// [`OnceError::Invalid`] where `url` is none.
     pub fn connect(url: &str, stream: &str) -> Result<Self, OnceError> {
-        let client = Client::open(url).map_err(|why| unusable(&why))?;
-        Self::new(Target::Single(Box::new(client)), stream)
+        Self::new(Remote::single(url)?, stream)
     }
 
-    /// The stream `stream` in the cluster that these nodes are of. The stream lives on one shard; for more, run a relay for each of several outboxes.
+    /// The stream `stream` in the cluster that these nodes are of. The stream lives on one shard.
     ///
     /// # Errors
     /// [`OnceError::Invalid`] where a URL is none.
     pub fn cluster(urls: &[&str], stream: &str) -> Result<Self, OnceError> {
-        let client = ClusterClient::builder(urls.to_vec())
-            .connection_timeout(CONNECT_LIMIT)
-            .response_timeout(ANSWER_LIMIT)
-            .build()
-            .map_err(|why| unusable(&why))?;
-        Self::new(Target::Cluster(Box::new(client)), stream)
+        Self::new(Remote::cluster(urls)?, stream)
     }
 
-    fn new(target: Target, stream: &str) -> Result<Self, OnceError> {
+    fn new(remote: Remote, stream: &str) -> Result<Self, OnceError> {
         check_name("the name of a stream", stream)?;
         // In the stream's own slot of a cluster.
         let fence_key =
             if stream.contains('{') { format!("{stream}.fence") } else { format!("{{{stream}}}.fence") };
-        Ok(Self {
-            target,
-            stream: stream.to_owned(),
-            fence_key,
-            length_max: 0,
-            script: Script::new(APPEND),
-            connection: Mutex::default(),
-        })
+        Ok(Self { remote, stream: stream.to_owned(), fence_key, length_max: 0, script: Script::new(APPEND) })
     }
 
     /// Lets Redis trim the stream to about `length` entries (`MAXLEN ~`). Choose it so that the slowest consumer never falls that far behind: what is
@@ -111,28 +79,7 @@ impl RedisStreams {
         self
     }
 
-    /// The connection there is, or a new one.
-    async fn connection(&self) -> Result<Connection, RedisError> {
-        let mut held = self.connection.lock().await;
-        if let Some(connection) = &*held {
-            return Ok(connection.clone());
-        }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_LIMIT))
-            .set_response_timeout(Some(ANSWER_LIMIT));
-        let made = match &self.target {
-            Target::Single(client) => {
-                Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
-            }
-            Target::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
-        };
-        *held = Some(made.clone());
-        Ok(made)
-    }
-
     async fn append(&self, fence: i64, messages: &[Message]) -> Result<i64, RedisError> {
-        let connection = tokio::time::timeout(CONNECT_LIMIT, self.connection()).await;
-        let mut connection = connection.map_err(|_| too_slow("connecting"))??;
         let mut call = self.script.prepare_invoke();
         call.key(&self.stream).key(&self.fence_key).arg(fence).arg(self.length_max);
         for message in messages {
@@ -144,13 +91,7 @@ impl RedisStreams {
                 .arg(message.created_ms)
                 .arg(&message.payload[..]);
         }
-        let answer = tokio::time::timeout(ANSWER_LIMIT, async {
-            match &mut connection {
-                Connection::Single(connection) => call.invoke_async::<Value>(connection).await,
-                Connection::Cluster(connection) => call.invoke_async::<Value>(connection).await,
-            }
-        });
-        let answer = answer.await.map_err(|_| too_slow("appending"))??;
+        let answer = self.remote.run(&call).await?;
         ::redis::from_redis_value(answer).map_err(RedisError::from)
     }
 }
@@ -166,11 +107,7 @@ impl Sink for RedisStreams {
                     return Err(PublishError { accepted, fenced: true, why: why.into() });
                 }
                 Ok(_) => accepted += chunk.len(),
-                Err(error) => {
-                    // A connection that hung once would hang again; a new one is made for the next attempt.
-                    *self.connection.lock().await = None;
-                    return Err(PublishError { accepted, fenced: false, why: error.into() });
-                }
+                Err(error) => return Err(PublishError { accepted, fenced: false, why: error.into() }),
             }
         }
         Ok(())
@@ -179,14 +116,6 @@ impl Sink for RedisStreams {
 
 /// Messages in one call of the script.
 const SCRIPT_MESSAGES_MAX: usize = 500 / FIELDS;
-
-fn too_slow(doing: &'static str) -> RedisError {
-    (ErrorKind::Io, "Redis did not answer in time", doing.to_owned()).into()
-}
-
-fn unusable(why: &RedisError) -> OnceError {
-    OnceError::invalid("the address of Redis", format!("cannot be used: {}", why.category()))
-}
 
 impl std::fmt::Debug for RedisStreams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

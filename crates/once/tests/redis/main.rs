@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "tests start tasks to kill them")]
 
+mod consumer;
+
 use std::time::Duration;
 
 use once::{
@@ -133,8 +135,13 @@ async fn a_server_that_is_down_loses_nothing() {
     let report = relay.run_once(&lease).await.unwrap();
     assert_eq!((report.published, report.failed), (0, 2));
     redis.start_again().unwrap();
+    // It takes connections before it has read its file.
+    while redis.cli(&["PING"]).unwrap().trim() != "PONG" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     world.sql("UPDATE once_outbox_aggregates SET retry_at_ms = 0").await;
-    assert_eq!(relay.run_once(&lease).await.unwrap().published, 2);
+    let report = relay.run_once(&lease).await.unwrap();
+    assert_eq!(report.published, 2, "{report:?}");
     assert_eq!(count(&redis), 3, "{}", entries(&redis));
 }
 

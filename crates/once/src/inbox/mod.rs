@@ -8,6 +8,9 @@
 //! acknowledgement: its own detection of duplicates does not help there. The name that counts is the business id, not the
 //! broker's message id: what was sent twice has two of these.
 
+#[cfg(feature = "redis")]
+pub mod redis;
+
 use std::sync::Arc;
 
 use crate::{

@@ -1,0 +1,181 @@
+//! `trueup-lab run`.
+
+use std::{path::PathBuf, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use trueup_core::env::Clock;
+
+use super::{print, print_json, runtime};
+use crate::{
+    incident::{Figure, INCIDENTS, Incident, Outcome, Setup, Way},
+    report::{aligned, page},
+    world::LabError,
+};
+
+/// Longest time that one way of an incident may take.
+const WAY_TIME_MAX: Duration = Duration::from_secs(120);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// An incident, or `all`. See `trueup-lab list`
+    name: String,
+    /// Chooses keys, waits and who comes when
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// A quarter of the load
+    #[arg(long)]
+    quick: bool,
+    /// Runs each protected way once more without what protects it: it must fail, or its verdict proves nothing
+    #[arg(long)]
+    without_protection: bool,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Write the report into this file
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+}
+
+/// How a report is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// A page for a browser, which loads nothing from anywhere.
+    Html,
+}
+
+/// One incident as it was shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown {
+    pub(crate) name: &'static str,
+    pub(crate) story: &'static str,
+    pub(crate) naive_does: &'static str,
+    pub(crate) protection: &'static str,
+    pub(crate) seed: u64,
+    pub(crate) command: String,
+    pub(crate) seconds: f64,
+    pub(crate) naive: Outcome,
+    pub(crate) protected: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unprotected: Option<Outcome>,
+}
+
+impl Shown {
+    /// The naive way shows what the story tells; the protected way does not, and does again without its protection.
+    pub(crate) fn as_told(&self) -> bool {
+        !self.naive.holds
+            && self.protected.holds
+            && self.unprotected.as_ref().is_none_or(|outcome| !outcome.holds)
+    }
+}
+
+/// True when every incident went as its story says.
+pub(super) fn run(args: &Args) -> Result<bool, LabError> {
+    let wanted: Vec<&Incident> =
+        INCIDENTS.iter().filter(|incident| args.name == "all" || args.name == incident.name).collect();
+    if wanted.is_empty() {
+        let names: Vec<_> = INCIDENTS.iter().map(|incident| incident.name).collect();
+        return Err(LabError::Usage(format!(
+            "there is no incident `{}`; ask for `all`, or one of: {}",
+            args.name,
+            names.join(", ")
+        )));
+    }
+    let runtime = runtime()?;
+    let bar = ProgressBar::new(wanted.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})") {
+        bar.set_style(style);
+    }
+    let mut shown = Vec::with_capacity(wanted.len());
+    for incident in wanted {
+        bar.set_message(incident.name);
+        shown.push(runtime.block_on(show(incident, args))?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let report = match args.format {
+        Format::Table => table(&shown),
+        Format::Html => page(&shown),
+        Format::Json if args.out.is_none() => {
+            print_json(&shown)?;
+            String::new()
+        }
+        Format::Json => {
+            serde_json::to_string_pretty(&shown).map_err(|why| LabError::failed("writing JSON", why))?
+        }
+    };
+    match &args.out {
+        Some(path) => std::fs::write(path, report)
+            .map_err(|why| LabError::failed(format!("cannot write {}", path.display()), why))?,
+        None => print(&report),
+    }
+    Ok(shown.iter().all(Shown::as_told))
+}
+
+async fn show(incident: &'static Incident, args: &Args) -> Result<Shown, LabError> {
+    let (clock, setup) = (Clock::system(), Setup { seed: args.seed, quick: args.quick });
+    let began = clock.now();
+    let way = async |way| {
+        let ended = tokio::time::timeout(WAY_TIME_MAX, incident.run(setup, way)).await;
+        ended.unwrap_or_else(|_| {
+            let limit = WAY_TIME_MAX.as_secs();
+            Err(LabError::failed(incident.name, format!("it did not end within {limit} s")))
+        })
+    };
+    let (naive, protected) = (way(Way::Naive).await?, way(Way::Protected).await?);
+    let unprotected = if args.without_protection { Some(way(Way::Unprotected).await?) } else { None };
+    let quick = if args.quick { " --quick" } else { "" };
+    Ok(Shown {
+        name: incident.name,
+        story: incident.story,
+        naive_does: incident.naive,
+        protection: incident.protection,
+        seed: args.seed,
+        command: format!("trueup-lab run {} --seed {}{quick}", incident.name, args.seed),
+        seconds: clock.now().since(began).as_secs_f64(),
+        naive,
+        protected,
+        unprotected,
+    })
+}
+
+fn table(shown: &[Shown]) -> String {
+    let mut rows = Vec::new();
+    for one in shown {
+        for (index, figure) in one.naive.figures.iter().enumerate() {
+            let beside = |outcome: &Outcome| outcome.figures.get(index).map(number).unwrap_or_default();
+            let name = if index == 0 { one.name } else { "" };
+            let without = one.unprotected.as_ref().map(beside).unwrap_or_default();
+            rows.push([
+                name.to_owned(),
+                figure.what.to_owned(),
+                number(figure),
+                beside(&one.protected),
+                without,
+            ]);
+        }
+        let holds = |outcome: &Outcome| if outcome.holds { "holds" } else { "fails" }.to_owned();
+        let verdict = if one.as_told() { "as told" } else { "NOT AS TOLD" };
+        let without = one.unprotected.as_ref().map(holds).unwrap_or_default();
+        rows.push([String::new(), verdict.to_owned(), holds(&one.naive), holds(&one.protected), without]);
+    }
+    let as_told = shown.iter().filter(|one| one.as_told()).count();
+    let seconds: f64 = shown.iter().map(|one| one.seconds).sum();
+    format!(
+        "{}\n{as_told} of {} as told, in {seconds:.0} s\n",
+        aligned(["incident", "", "naive", "Trueup", "unprotected"], &rows),
+        shown.len()
+    )
+}
+
+/// A figure with its unit.
+pub(crate) fn number(figure: &Figure) -> String {
+    let whole = figure.value >= 100.0 || (figure.value.fract() == 0.0 && figure.unit.is_empty());
+    let value = format!("{:.*}", if whole { 0 } else { 2 }, figure.value);
+    if figure.unit.is_empty() { value } else { format!("{value} {}", figure.unit) }
+}

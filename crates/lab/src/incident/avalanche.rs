@@ -1,0 +1,147 @@
+//! Entries written together end together, and their readers meet at the database in the same second.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use trueup::{Class, Trueup};
+use trueup_core::env::{Clock, spawn};
+
+use super::{Figure, Outcome, Setup, Way, crowd::together, shelf::Shelf, shop::Shop};
+use crate::world::LabError;
+
+const KEYS: usize = 2_000;
+/// The one life of all entries, and how long readers go round.
+const LIFE: Duration = Duration::from_millis(1_500);
+const ROUNDS_FOR: Duration = Duration::from_millis(3_500);
+const READERS: usize = 64;
+/// What counts as "at once".
+const MOMENT: Duration = Duration::from_millis(150);
+const SELECT: &str = "SELECT price FROM product WHERE id = ?1";
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Product {
+    price: i64,
+}
+
+enum Cache {
+    Naive(Shelf<i64>),
+    Trueup { node: Trueup, products: Class<i64, Product> },
+}
+
+pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
+    let keys = setup.scaled(KEYS) as i64;
+    let rows: Vec<String> = (0..keys).map(|id| format!("({id}, {id})")).collect();
+    let schema = format!(
+        "CREATE TABLE product (id INTEGER PRIMARY KEY, price INTEGER NOT NULL); INSERT INTO product VALUES {}",
+        rows.join(", ")
+    );
+    let shop = Shop::open(setup.seed, &schema)?;
+    let cache = if way == Way::Naive {
+        Cache::Naive(Shelf::new(setup.seed))
+    } else {
+        let life = LIFE.as_millis();
+        let mut plan = format!("[class.product]\ntable = \"product\"\nkey = [\"id\"]\nlife = \"{life}ms\"\n");
+        if way == Way::Unprotected {
+            plan.push_str(
+                "jitter = \"0%\"\ninvalidation = { owner = \"nobody\", reason = \"the proof is taken out\" }\n",
+            );
+        }
+        let node = shop.trueup(&plan).await?;
+        let products = node.class("product").map_err(|why| LabError::failed("the class", why))?;
+        Cache::Trueup { node, products }
+    };
+    let world = Arc::new((shop, cache));
+    let clock = Clock::system();
+    let began = clock.now();
+    // Filled first, as fast as it goes: all entries begin together.
+    rounds(&world, &clock, keys, Duration::ZERO).await?;
+    let filled = world.1.loads(&world.0);
+    let counting = {
+        let (world, clock) = (Arc::clone(&world), clock.clone());
+        let busiest = Arc::new(Mutex::new(0_u64));
+        let shown = Arc::clone(&busiest);
+        let task = spawn("incident", async move {
+            let mut before = world.1.loads(&world.0);
+            while clock.now().since(began) < ROUNDS_FOR {
+                tokio::time::sleep(MOMENT).await;
+                let now = world.1.loads(&world.0);
+                let mut busiest = busiest.lock();
+                *busiest = (*busiest).max(now - before);
+                before = now;
+            }
+        });
+        (task, shown)
+    };
+    let left = ROUNDS_FOR.saturating_sub(clock.now().since(began));
+    let read = rounds(&world, &clock, keys, left).await;
+    counting.0.ended().await;
+    read?;
+    let (shop, cache) = &*world;
+    let again = cache.loads(shop) - filled;
+    if let Cache::Trueup { node, .. } = cache {
+        node.shut_down().await;
+    }
+    let busiest = *counting.1.lock();
+    Ok(Outcome::new(
+        busiest * 10 <= keys.unsigned_abs(),
+        [
+            Figure::count("entries of one life", keys.unsigned_abs()),
+            Figure::count("loads when it ended", again),
+            Figure::share("of all in the busiest 150 ms", busiest, keys.unsigned_abs()),
+        ],
+    ))
+}
+
+/// Readers go round all keys for so long, once at least.
+async fn rounds(
+    world: &Arc<(Shop, Cache)>,
+    clock: &Clock,
+    keys: i64,
+    lasting: Duration,
+) -> Result<(), LabError> {
+    let began = clock.now();
+    together(READERS, |reader| {
+        let (world, clock) = (Arc::clone(world), clock.clone());
+        async move {
+            loop {
+                for id in (reader as i64..keys).step_by(READERS) {
+                    world.1.read(&world.0, id).await?;
+                }
+                if clock.now().since(began) >= lasting {
+                    return Ok(());
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await
+    .map(drop)
+}
+
+impl Cache {
+    fn loads(&self, shop: &Shop) -> u64 {
+        match self {
+            Self::Naive(_) => shop.queries(),
+            Self::Trueup { products, .. } => {
+                products.stats().counts().loads.iter().map(|(_, times)| times.count()).sum()
+            }
+        }
+    }
+
+    async fn read(&self, shop: &Shop, id: i64) -> Result<(), LabError> {
+        match self {
+            Self::Naive(shelf) => {
+                let key = id.to_string();
+                if shelf.get(&key).await.is_none() {
+                    let price = shop.query(SELECT, [id], |row| row.get(0)).await?;
+                    shelf.set(&key, price.unwrap_or(0), LIFE).await;
+                }
+                Ok(())
+            }
+            Self::Trueup { products, .. } => {
+                products.get(&id).await.map(drop).map_err(|why| LabError::failed("a read", why))
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Incidents: what happened to others, happening again beside a cache that keeps it from happening.
+//!
+//! Each file tells one story: the naive way, as a competent team writes it; the protected way, through Trueup on the same
+//! database under the same load; and what is counted to tell whether the way holds. A third run has the protection taken
+//! out: where it does not fail, the verdict proves nothing.
+
+mod avalanche;
+mod composite;
+mod crowd;
+mod double_spend;
+mod keys;
+mod lost_update;
+mod own_write;
+mod penetration;
+mod race;
+mod search;
+mod shelf;
+mod shop;
+mod stampede;
+mod stories;
+#[cfg(test)]
+mod tests;
+mod wrong_user;
+
+use std::{future::Future, pin::Pin};
+
+use serde::Serialize;
+
+pub(crate) use self::stories::INCIDENTS;
+use crate::world::LabError;
+
+/// How an incident is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// Chooses keys, waits and who comes when.
+    pub(crate) seed: u64,
+    /// A quarter of the load.
+    pub(crate) quick: bool,
+}
+
+impl Setup {
+    /// `whole` calls, keys or clients, or the part of them that a quick run makes.
+    fn scaled(&self, whole: usize) -> usize {
+        if self.quick { whole.div_ceil(4) } else { whole }
+    }
+}
+
+/// The way in which an incident's work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Way {
+    /// As most teams write it.
+    Naive,
+    /// Through Trueup.
+    Protected,
+    /// The protected way without what protects it.
+    Unprotected,
+}
+
+/// How one way ended.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Outcome {
+    /// Nothing of what the story tells has happened.
+    pub(crate) holds: bool,
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// A figure of one way, to stand beside the same figure of the other.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) what: &'static str,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+}
+
+impl Outcome {
+    fn new(holds: bool, figures: impl IntoIterator<Item = Figure>) -> Self {
+        Self { holds, figures: figures.into_iter().collect() }
+    }
+}
+
+impl Figure {
+    fn count(what: &'static str, value: impl TryInto<u64>) -> Self {
+        let value = value.try_into().unwrap_or(u64::MAX);
+        Self { what, value: value as f64, unit: "" }
+    }
+
+    fn share(what: &'static str, part: u64, whole: u64) -> Self {
+        Self { what, value: 100.0 * part as f64 / whole.max(1) as f64, unit: "%" }
+    }
+
+    fn millis(what: &'static str, value: std::time::Duration) -> Self {
+        Self { what, value: value.as_secs_f64() * 1e3, unit: "ms" }
+    }
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<Outcome, LabError>> + Send>>;
+
+/// One incident.
+pub(crate) struct Incident {
+    pub(crate) name: &'static str,
+    /// What happened, in a sentence or three.
+    pub(crate) story: &'static str,
+    /// What the naive side does.
+    pub(crate) naive: &'static str,
+    /// What keeps it from happening on the other side.
+    pub(crate) protection: &'static str,
+    run: fn(Setup, Way) -> Running,
+}
+
+impl Incident {
+    /// Runs one way.
+    ///
+    /// # Errors
+    /// When the way itself could not be run; what it did wrong is in its outcome.
+    pub(crate) async fn run(&self, setup: Setup, way: Way) -> Result<Outcome, LabError> {
+        (self.run)(setup, way).await
+    }
+}

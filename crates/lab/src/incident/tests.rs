@@ -1,0 +1,53 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+const QUICK: Setup = Setup { seed: 1, quick: true };
+
+fn incident(name: &str) -> &'static Incident {
+    INCIDENTS.iter().find(|incident| incident.name == name).unwrap()
+}
+
+/// The naive way shows what the story tells, the protected way does not; and without its protection it does again.
+async fn shown(name: &str) {
+    let incident = incident(name);
+    let naive = incident.run(QUICK, Way::Naive).await.unwrap();
+    assert!(!naive.holds, "{name}: the naive way shows nothing: {naive:?}");
+    let protected = incident.run(QUICK, Way::Protected).await.unwrap();
+    assert!(protected.holds, "{name}: {protected:?}");
+    let unprotected = incident.run(QUICK, Way::Unprotected).await.unwrap();
+    assert!(!unprotected.holds, "{name}: holds without its protection: {unprotected:?}");
+}
+
+macro_rules! incidents {
+    ($($test:ident $name:literal;)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            shown($name).await;
+        })+
+
+        #[test]
+        fn each_has_a_test_and_a_name_of_its_own() {
+            let tested = BTreeSet::from([$($name),+]);
+            let names: BTreeSet<_> = INCIDENTS.iter().map(|incident| incident.name).collect();
+            assert_eq!((tested, INCIDENTS.len()), (names.clone(), names.len()));
+        }
+    };
+}
+
+incidents! {
+    lost_update "lost-update";
+    double_spend "double-spend";
+    nightly_reconciliation "nightly-reconciliation";
+    stale_fill "stale-fill";
+    write_order "write-order";
+    double_delete "double-delete";
+    own_write "own-write";
+    stampede "stampede";
+    avalanche_ttl "avalanche-ttl";
+    penetration "penetration";
+    forty_seven_keys "forty-seven-keys";
+    wrong_user "wrong-user";
+    stale_composite "stale-composite";
+    search_explosion "search-explosion";
+}
