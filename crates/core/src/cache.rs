@@ -6,11 +6,11 @@ use parking_lot::Mutex;
 
 use crate::{
     apply::{Feed, FeedStats},
-    class::{CacheablePlan, ColdStart, Pattern},
+    class::{CacheablePlan, Pattern},
     entry::{CacheValue, KeyRing},
     env::{self, Clock, Task},
     error::ClassError,
-    fill::{FILTER_BYTES_MAX_DEFAULT, FilterBudget, Outbox, RemoteCounts, Share},
+    fill::{BehindCounts, FILTER_BYTES_MAX_DEFAULT, FilterBudget, Outbox, RemoteCounts, Share, WriteBehind},
     guard::{LoadLimits, SourceGuard},
     key::{CacheKey, Key, KeyForm},
     limits,
@@ -21,6 +21,8 @@ use crate::{
     tier::{RemoteServer, RemoteTier},
 };
 
+/// How long accepted writes are brought to the source when the cache is shut down.
+pub const BEHIND_FLUSH_MAX: Duration = Duration::from_secs(5);
 /// How often dead entries are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ pub struct CacheBuilder {
     load_limits: LoadLimits,
     online_checks: bool,
     filter_bytes_max: usize,
+    write_behind: Option<WriteBehind>,
+    written_elsewhere: bool,
 }
 
 impl CacheBuilder {
@@ -49,6 +53,8 @@ impl CacheBuilder {
             load_limits: LoadLimits::default(),
             online_checks: false,
             filter_bytes_max: FILTER_BYTES_MAX_DEFAULT,
+            write_behind: None,
+            written_elsewhere: false,
         }
     }
 
@@ -102,6 +108,20 @@ impl CacheBuilder {
         self
     }
 
+    /// Where writes of classes go whose pattern is write-behind.
+    #[must_use]
+    pub fn write_behind(mut self, journal: WriteBehind) -> Self {
+        self.write_behind = Some(journal);
+        self
+    }
+
+    /// Classes whose pattern is write-behind are opened without a journal, for looking at: another process writes them.
+    #[must_use]
+    pub const fn written_elsewhere(mut self) -> Self {
+        self.written_elsewhere = true;
+        self
+    }
+
     /// Starts following the source's feed, on the current tokio runtime.
     #[must_use]
     pub fn start(self) -> Cache {
@@ -127,6 +147,8 @@ impl CacheBuilder {
                 guard,
                 online_checks: self.online_checks,
                 filters: FilterBudget::new(self.filter_bytes_max),
+                write_behind: self.write_behind,
+                written_elsewhere: self.written_elsewhere,
                 tasks: Mutex::new(tasks),
             }),
         }
@@ -149,6 +171,8 @@ struct Inner {
     guard: Arc<SourceGuard>,
     online_checks: bool,
     filters: Arc<FilterBudget>,
+    write_behind: Option<WriteBehind>,
+    written_elsewhere: bool,
     tasks: Mutex<Vec<Task>>,
 }
 
@@ -201,10 +225,11 @@ impl Cache {
         K: Clone + Send + Sync + 'static,
         V: CacheValue,
     {
-        check_supported(&plan)?;
         let inner = &self.inner;
+        check_written(&plan, &*loader, inner.write_behind.is_some() || inner.written_elsewhere)?;
         let share = filter_share(&plan, &*loader, &inner.filters)?;
         let admission = admission(&plan)?;
+        let is_written_behind = matches!(plan.pattern, Pattern::WriteBehind { .. });
         if plan.is_provable() {
             inner.feed_stats.unproven.serve(plan.max_staleness);
         }
@@ -222,6 +247,7 @@ impl Cache {
             stand_ins,
             online_checks: inner.online_checks,
             admission,
+            behind: inner.write_behind.clone().filter(|_| is_written_behind),
         });
         let mut tasks = inner.tasks.lock();
         tasks.push(core.purge_every(PURGE_EVERY));
@@ -308,6 +334,18 @@ impl Cache {
         self.inner.outbox.as_ref().map(|outbox| outbox.counts())
     }
 
+    /// What write-behind has done; none without a journal.
+    #[must_use]
+    pub fn write_behind_counts(&self) -> Option<BehindCounts> {
+        self.inner.write_behind.as_ref().map(WriteBehind::counts)
+    }
+
+    /// The journal of accepted writes, if there is one.
+    #[must_use]
+    pub fn write_behind(&self) -> Option<&WriteBehind> {
+        self.inner.write_behind.as_ref()
+    }
+
     /// The servers of the remote tier, and which of them are left alone; empty without a tier.
     #[must_use]
     pub fn remote_servers(&self) -> Vec<RemoteServer> {
@@ -332,8 +370,15 @@ impl Cache {
         self.inner.source.waiting_for()
     }
 
-    /// Stops following the feed and ends every background task. Loads under way are carried to their end.
+    /// Stops following the feed and ends every background task. Loads under way are carried to their end. Writes that were
+    /// accepted are brought to the source first, for [`BEHIND_FLUSH_MAX`] at most; what is left waits in the journal.
     pub async fn shut_down(&self) {
+        if let Some(behind) = &self.inner.write_behind {
+            let left = behind.shut_down(BEHIND_FLUSH_MAX).await;
+            if left > 0 {
+                tracing::warn!(left, "accepted writes stay in the journal until the next start");
+            }
+        }
         self.inner.feed.stop();
         let tasks = std::mem::take(&mut *self.inner.tasks.lock());
         for task in tasks {
@@ -385,23 +430,22 @@ fn admission(plan: &CacheablePlan) -> Result<Option<Admission>, ClassError> {
     Ok(Some(Admission::new(admission.seen, admission.keys_max.get(), hot)))
 }
 
-/// What to write instead of the patterns that are not supported.
-const READ_THROUGH: &str = "write `pattern = \"read-through\"`";
-
-/// What a plan may ask and this version does not do is refused, not ignored.
-fn check_supported(plan: &CacheablePlan) -> Result<(), ClassError> {
-    let unsupported = |what, instead| ClassError::Unsupported { class: plan.name.clone(), what, instead };
-    match &plan.pattern {
-        Pattern::ReadThrough | Pattern::CacheAside => {}
-        Pattern::WriteThrough => {
-            return Err(unsupported("pattern = \"write-through\"", READ_THROUGH));
-        }
-        Pattern::WriteBehind { .. } => {
-            return Err(unsupported("pattern = \"write-behind\"", READ_THROUGH));
-        }
+/// A class that is written through the cache needs a way to write, and one that is written behind a journal.
+fn check_written<K: 'static, V: 'static>(
+    plan: &CacheablePlan,
+    loader: &dyn Loader<K, V>,
+    has_journal: bool,
+) -> Result<(), ClassError> {
+    let refuse =
+        |why: String| ClassError::Written { class: plan.name.clone(), pattern: plan.pattern.as_str(), why };
+    if !matches!(plan.pattern, Pattern::WriteBehind { .. }) {
+        // What is written through may be of any kind: whoever writes it says which keys it has written.
+        return Ok(());
     }
-    match plan.cold_start {
-        ColdStart::Empty => Ok(()),
-        ColdStart::Warm { .. } => Err(unsupported("cold_start = \"warm\"", "write `cold_start = \"empty\"`")),
+    loader.writer().map_err(|why| refuse(format!("{why}; choose `pattern = \"write-through\"`")))?;
+    if has_journal {
+        Ok(())
+    } else {
+        Err(refuse("there is no journal; name its folder: `journal` under [write_behind]".to_owned()))
     }
 }

@@ -1,5 +1,7 @@
 //! What a read or a write can fail with, and what its caller can do.
 
+use std::sync::Arc;
+
 use crate::{
     class::{ClassName, PlanError},
     entry::CodecError,
@@ -68,15 +70,15 @@ pub enum ClassError {
         /// What does not fit.
         why: CodecError,
     },
-    /// The plan asks for something this version does not do.
-    #[error("class `{class}`: {what} is not supported yet; {instead}")]
-    Unsupported {
+    /// The class is written through the cache and cannot be.
+    #[error("class `{class}`: pattern = \"{pattern}\": {why}")]
+    Written {
         /// The class.
         class: ClassName,
-        /// What was asked.
-        what: &'static str,
-        /// What to do instead.
-        instead: &'static str,
+        /// Its pattern.
+        pattern: &'static str,
+        /// Why not, and what to do.
+        why: String,
     },
     /// The class asks for a filter of the keys there are and cannot have one.
     #[error("class `{class}`: `bloom`: {why}")]
@@ -96,4 +98,84 @@ pub enum ClassError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// A row was not written.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// The key is not one of the class.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Nobody writes the class through the cache.
+    #[error(
+        "class `{class}` is {pattern}: write to the database of record, and the cache follows; or choose \
+         `pattern = \"write-through\"` or `\"write-behind\"`"
+    )]
+    NotWritten {
+        /// The class.
+        class: ClassName,
+        /// Its pattern.
+        pattern: &'static str,
+    },
+    /// The change cannot be made.
+    #[error("{0}")]
+    Row(Arc<str>),
+    /// The source did not take it.
+    #[error(transparent)]
+    Source(#[from] LoadError),
+    /// The journal did not take it.
+    #[error(transparent)]
+    Journal(#[from] AcceptError),
+}
+
+/// A write was not accepted into the journal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// The journal is as large as it may become: the source is behind.
+    #[error(
+        "the journal is full, the database has not taken what was accepted before; retry after {retry_after_ms} ms"
+    )]
+    Full {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The disk failed. Whether the write is in the journal is not known.
+    #[error("the journal's disk failed ({reason}); retry after {retry_after_ms} ms")]
+    Disk {
+        /// What the system said.
+        reason: Arc<str>,
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The process is about to end.
+    #[error(
+        "the node is stopping and accepts no more writes; retry after {retry_after_ms} ms, at another node"
+    )]
+    Stopping {
+        /// When it is worth trying again, in milliseconds.
+        retry_after_ms: u64,
+    },
+}
+
+impl AcceptError {
+    /// A short stable name, for metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => "full",
+            Self::Disk { .. } => "disk",
+            Self::Stopping { .. } => "stopping",
+        }
+    }
+
+    /// When it is worth trying again, in milliseconds.
+    #[must_use]
+    pub const fn retry_after_ms(&self) -> u64 {
+        match self {
+            Self::Full { retry_after_ms }
+            | Self::Disk { retry_after_ms, .. }
+            | Self::Stopping { retry_after_ms } => *retry_after_ms,
+        }
+    }
 }

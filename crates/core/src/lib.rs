@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod cache;
+mod change;
 pub mod class;
 pub mod entry;
 pub mod env;
@@ -26,6 +27,16 @@ pub mod source;
 pub mod stats;
 pub mod tier;
 pub mod write;
+
+/// Write-behind: the journal, and where accepted writes go.
+pub mod behind {
+    pub use crate::fill::{
+        Applied, ApplyError, BadSegment, Batch, BehindConfig, BehindCounts, BehindError, Change,
+        FLUSH_EVERY_DEFAULT, FRAME_BYTES_MAX, Frame, JOURNAL_BYTES_MAX_DEFAULT, JournalError, JournalId,
+        Record, SegmentHeader, Sink, WriteBehind, decode_frame, decode_header, encode_frame, encode_header,
+        has_frame_after,
+    };
+}
 
 pub use fill::{
     BadLease, Delays, FILTER_BYTES_MAX_DEFAULT, FilterState, FilterStatus, LEASES_MAX, LeaseId,

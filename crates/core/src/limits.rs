@@ -24,7 +24,7 @@ pub const KEY_PARTS_MAX: usize = 32;
 pub const FLIGHT_WAITERS_MAX: usize = 10_000;
 /// Most readers of one class that wait for loads that others have begun; beyond, a reader is shed.
 pub const CLASS_WAITERS_MAX: usize = 20_000;
-/// Most keys of one class that are kept warm by background refresh.
+/// Most keys of one class that are kept warm by background refresh, unless the class records more for a warm start.
 pub const HOT_KEYS_MAX: usize = 1_024;
 /// Most refreshes of one class under way at once on a node, and never more than a quarter of its loads.
 pub const REFRESHES_MAX: u32 = 16;

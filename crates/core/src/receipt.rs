@@ -24,11 +24,14 @@ pub enum ServedBy {
     Filter,
     /// The value that the class's plan declares for when the source fails: it says nothing about the source.
     Fallback,
+    /// What this node has accepted into its journal and the source may not have yet; never proven.
+    Pending,
 }
 
 impl ServedBy {
     /// All of them, in the order of their metrics.
-    pub const ALL: [Self; 6] = [Self::L1, Self::L2, Self::Source, Self::Stale, Self::Filter, Self::Fallback];
+    pub const ALL: [Self; 7] =
+        [Self::L1, Self::L2, Self::Source, Self::Stale, Self::Filter, Self::Fallback, Self::Pending];
 
     /// The name in metrics, receipts and protocols.
     #[must_use]
@@ -40,6 +43,7 @@ impl ServedBy {
             Self::Stale => "stale",
             Self::Filter => "filter",
             Self::Fallback => "fallback",
+            Self::Pending => "pending",
         }
     }
 }
@@ -107,7 +111,7 @@ pub struct Receipt {
     pub served_by: ServedBy,
     /// The answer reflects every commit acknowledged longer ago than this. For [`ServedBy::Stale`], and for classes that
     /// are age-bounded, the time since it was last known to be true. [`Duration::MAX`] for [`ServedBy::Fallback`], of which
-    /// nothing is known.
+    /// nothing is known; the time since the write was accepted for [`ServedBy::Pending`].
     pub age: Duration,
     /// Whether `age` is proven by the feed (or by reading the source itself), rather than counted from the load.
     pub proven: bool,

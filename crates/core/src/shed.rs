@@ -13,11 +13,14 @@ pub enum ShedReason {
     Displaced,
     /// The hit rate is below its floor, and loads of this priority do not wait until it recovers.
     HitRate,
+    /// The node has just started, and lets only a part of the loads through that are not critical.
+    Ramp,
 }
 
 impl ShedReason {
     /// All of them, in the order of their metrics.
-    pub const ALL: [Self; 4] = [Self::QueueFull, Self::WaitedTooLong, Self::Displaced, Self::HitRate];
+    pub const ALL: [Self; 5] =
+        [Self::QueueFull, Self::WaitedTooLong, Self::Displaced, Self::HitRate, Self::Ramp];
 
     /// The name in metrics.
     #[must_use]
@@ -27,6 +30,7 @@ impl ShedReason {
             Self::WaitedTooLong => "waited_too_long",
             Self::Displaced => "displaced",
             Self::HitRate => "hit_rate",
+            Self::Ramp => "ramp",
         }
     }
 }
@@ -40,6 +44,7 @@ impl fmt::Display for ShedReason {
             Self::HitRate => {
                 "the hit rate is below its floor, and the source is kept for what is more important"
             }
+            Self::Ramp => "the node has just started and spares the source until it is warm",
         })
     }
 }

@@ -11,13 +11,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 pub use crate::shed::ShedReason;
 use crate::{
     apply::Feed,
+    change::RowChange,
     entry::EpochId,
     env::BoxFuture,
-    key::OwnedSqlValue,
+    key::{Key, OwnedSqlValue},
     proof::{Position, Seen, TableTags, Tag, Tags, Token},
 };
 
@@ -78,6 +80,14 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// Why the keys cannot be told; the class has no filter of the keys there are, then.
     fn key_set(&self) -> Result<Arc<dyn KeySet<K>>, Cow<'static, str>> {
         Err("its loader cannot tell which keys there are".into())
+    }
+
+    /// The way to write what is loaded, for classes whose values are rows of one plain table.
+    ///
+    /// # Errors
+    /// Why nothing can be written.
+    fn writer(&self) -> Result<&dyn RowWriter<V>, Cow<'static, str>> {
+        Err("only rows of a table, read by its primary key, can be written".into())
     }
 }
 
@@ -199,6 +209,68 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// [`LoadError`] when the source does not take it; nothing was invalidated then.
     fn invalidate<'a>(&'a self, tags: &'a [Tag]) -> BoxFuture<'a, Result<Token, LoadError>>;
+}
+
+/// Writes rows of one class to the source. Implemented by adapters, for classes whose values are rows of one plain table.
+pub trait RowWriter<V>: Send + Sync {
+    /// Whether `change` can be made under `key`, as far as that can be told without asking the source: the change with the
+    /// columns of the key, and whether it tells every column of the value, so that no row need be known beneath.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to do; shows no value.
+    fn check(&self, key: &Key, change: RowChange) -> Result<(RowChange, bool), String>;
+
+    /// Makes the change in a transaction of its own and commits it; `after` is told of the row as it is right after the
+    /// commit. Whatever becomes of that, the write has succeeded.
+    ///
+    /// # Errors
+    /// [`LoadError`]; an outage leaves open whether the change was made, a refusal has changed nothing.
+    fn write<'a>(
+        &'a self,
+        key: &'a Key,
+        change: &'a RowChange,
+        after: &'a dyn AfterCommit<V>,
+    ) -> BoxFuture<'a, Result<Token, LoadError>>;
+}
+
+/// What is done with the row that a transaction has written, as it is right after the commit.
+pub trait AfterCommit<V>: Send + Sync {
+    /// Is called before the commit is sent. `load` loads the row by a statement that runs after the commit; nothing is done
+    /// with what it brings unless `outcome` says that the transaction has committed.
+    fn publish<'a>(
+        &'a self,
+        load: BoxFuture<'a, Result<Loaded<V>, LoadError>>,
+        outcome: Outcome,
+    ) -> BoxFuture<'a, ()>;
+}
+
+/// How a transaction ends, as soon as that is known.
+#[derive(Clone, Debug)]
+pub struct Outcome(watch::Receiver<Option<bool>>);
+
+/// Tells how a transaction has ended. Dropped untold, it has not committed.
+#[derive(Debug)]
+pub struct Ended(watch::Sender<Option<bool>>);
+
+impl Outcome {
+    /// An outcome that is not known yet, and the way to tell it.
+    #[must_use]
+    pub fn open() -> (Ended, Self) {
+        let (ended, outcome) = watch::channel(None);
+        (Ended(ended), Self(outcome))
+    }
+
+    /// Whether the transaction has committed.
+    pub async fn committed(mut self) -> bool {
+        self.0.wait_for(Option::is_some).await.is_ok_and(|known| *known == Some(true))
+    }
+}
+
+impl Ended {
+    /// The transaction has committed, or has not.
+    pub fn tell(&self, committed: bool) {
+        self.0.send_replace(Some(committed));
+    }
 }
 
 /// Why the source did not answer. Cheap to clone: all who wait for one load share it.

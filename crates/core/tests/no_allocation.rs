@@ -11,7 +11,7 @@ use std::{
 use trueup_core::{
     apply::Feed,
     cache::{Cache, CacheBuilder},
-    class::ClassPlan,
+    class::{ClassPlan, ColdStart},
     entry::{EpochId, Raw},
     env::BoxFuture,
     key::{CacheKey, Collation, ColumnForm, KeyForm, Part},
@@ -66,7 +66,7 @@ impl<K: Send + Sync + 'static> Loader<K, Raw> for Still {
 }
 
 /// A class that holds `key`, settled.
-async fn holding<K>(key: &K, column: ColumnForm) -> (Cache, Class<K, Raw>)
+async fn holding<K>(key: &K, column: ColumnForm, cold_start: ColdStart) -> (Cache, Class<K, Raw>)
 where
     K: CacheKey + Clone + Send + Sync + 'static,
 {
@@ -74,6 +74,7 @@ where
         .table("item")
         .key(["id"])
         .same_for_everyone()
+        .cold_start(cold_start)
         .max_staleness(std::time::Duration::from_secs(60));
     let plan = plan.build().unwrap().cacheable().unwrap().clone();
     let form = KeyForm::columns([Part::new("id", column)]).unwrap();
@@ -92,12 +93,12 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn reads_allocate_nothing<K>(key: K, column: ColumnForm)
+fn reads_allocate_nothing<K>(key: K, column: ColumnForm, cold_start: ColdStart)
 where
     K: CacheKey + Clone + Send + Sync + 'static,
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let (_cache, class) = runtime.block_on(holding(&key, column));
+    let (_cache, class) = runtime.block_on(holding(&key, column, cold_start));
     let read = || {
         let peeked = class.peek(&key).unwrap().unwrap();
         let got = at_once(class.get(&key)).unwrap();
@@ -111,10 +112,16 @@ where
 
 #[test]
 fn a_hit_by_an_integer_allocates_nothing() {
-    reads_allocate_nothing(42_i64, ColumnForm::Integer);
+    reads_allocate_nothing(42_i64, ColumnForm::Integer, ColdStart::Empty);
+}
+
+#[test]
+fn a_hit_of_a_class_that_records_its_hot_keys_allocates_nothing() {
+    let cold_start = ColdStart::Warm { keys_max: 10_000.try_into().unwrap() };
+    reads_allocate_nothing(42_i64, ColumnForm::Integer, cold_start);
 }
 
 #[test]
 fn a_hit_by_a_short_text_allocates_nothing() {
-    reads_allocate_nothing(String::from("sku-0042"), ColumnForm::Text(Collation::Binary));
+    reads_allocate_nothing(String::from("sku-0042"), ColumnForm::Text(Collation::Binary), ColdStart::Empty);
 }

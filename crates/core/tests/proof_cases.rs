@@ -13,8 +13,8 @@ use trueup_core::{
     entry::EpochId,
     env::{Clock, Nanos},
     proof::{
-        Ask, Carrier, Ledger, Message, Need, Position, Proof, Proven, Refused, Rejected, Seen, Snapshot,
-        Standing, Tag, Tags, Transaction, Unproven, Xid,
+        Ask, Barrier, Carrier, Ledger, Listener, Message, Need, Position, Proof, Proven, Refused, Rejected,
+        Seen, Snapshot, Standing, Tag, Tags, Transaction, Unproven, Xid,
     },
 };
 
@@ -283,6 +283,150 @@ fn several_entries_are_proven_together_where_one_state_shows_them_all() {
     assert_eq!(waiting.proof.standing(), Standing::Discarded);
     assert_eq!(together(&[&shared, &waiting.proof]), Err(Unproven::Discarded));
     assert_eq!(together(&[&first.proof]), Err(Unproven::Changed));
+}
+
+/// Each is judged by what its own load saw.
+#[test]
+fn entries_that_wait_for_one_position_are_told_apart() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    ledger.apply(&message(1, 10, 11)).unwrap();
+    ask(&ledger, &clock, 11);
+    let (early, _) = load(&ledger, seen(12, 13));
+    let (late, _) = load(&ledger, seen(14, 13));
+    let (last, _) = load(&ledger, seen(12, 13));
+    ledger.apply(&message(1, 11, 12)).unwrap();
+    assert_eq!(check(&ledger, &early.proof, &clock), Err(Unproven::MissedChange));
+    assert!(check(&ledger, &late.proof, &clock).is_ok());
+    assert_eq!(check(&ledger, &last.proof, &clock), Err(Unproven::MissedChange));
+}
+
+#[test]
+fn what_is_told_twice_is_held_once_and_the_highest_position_is_none() {
+    let ledger = ledger();
+    ledger.apply(&message(1, 10, 12)).unwrap();
+    let mut longer = message(1, 10, 14);
+    longer.transactions.insert(0, message(1, 10, 12).transactions[0].clone());
+    ledger.apply(&longer).unwrap();
+    assert_eq!((ledger.applied(), ledger.status().recent), (Position(14), 2));
+    let endless = Message { transactions: Vec::new(), end: Position::MAX, ..message(1, 14, 15) };
+    assert_eq!(ledger.apply(&endless), Err(Refused::Malformed));
+}
+
+/// The adapter says so when the catalogue or its connection has moved.
+#[test]
+fn what_is_discarded_in_flight_is_never_settled() {
+    let ledger = ledger();
+    let (waiting, kept) = load(&ledger, seen(12, 12));
+    assert_eq!(kept, Ok(()));
+    let in_flight = ledger.begin_load(Nanos(1), 7);
+    assert_eq!((in_flight.class_epoch(), in_flight.refused()), (7, None));
+    ledger.discard_in_flight();
+    assert_eq!(waiting.proof.standing(), Standing::Discarded);
+    let (_, kept) = in_flight.admit(Tags::from_slice(&[TAG]), seen(12, 12), entry);
+    assert_eq!(kept, Err(Rejected::Interrupted));
+    ledger.end_epoch();
+    assert_eq!(ledger.begin_load(Nanos(1), 1).refused(), Some(Rejected::NoFloor));
+}
+
+/// A snapshot that was asked for before may be older than what the epoch begins with.
+#[test]
+fn an_answer_that_was_asked_for_before_an_epoch_began_raises_no_floor() {
+    let (ledger, clock) = (Ledger::new(1024, 100), Clock::stepped());
+    let barrier = Barrier { xid: Xid(20), end: Position(10) };
+    ledger.begin_epoch(EPOCH, Position(10), Some(barrier));
+    let asked =
+        |ledger: &Ledger| Ask { at: clock.now(), position: Position(10), discards: ledger.discards() };
+    let before = asked(&ledger);
+    ledger.begin_epoch(EPOCH, Position(10), Some(barrier));
+    ledger.answered(EPOCH, before, Some(&seen(21, 10).snapshot));
+    assert_eq!(ledger.status().floor, None);
+    ledger.answered(EPOCH, asked(&ledger), Some(&seen(21, 10).snapshot));
+    assert_eq!(ledger.status().floor, Some(Position(10)));
+}
+
+#[test]
+fn the_ledger_tells_how_far_the_source_is_and_when_it_knew() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    let number = ledger.epoch_number();
+    clock.advance(Duration::from_secs(3));
+    ask(&ledger, &clock, 10);
+    assert_eq!((ledger.moment(), ledger.told()), (clock.now(), Position(10)));
+    ledger.heard(EPOCH, Position(17));
+    assert_eq!(ledger.told(), Position(17));
+    ledger.begin_epoch(LATER_EPOCH, Position(10), None);
+    assert_eq!(ledger.epoch_number(), number + 1);
+    ledger.end_epoch();
+    assert_eq!(ledger.epoch_number(), number + 2);
+}
+
+/// What may not be kept is answered all the same, and its position goes into the session's token.
+#[test]
+fn a_value_that_is_refused_belongs_to_the_epoch_that_it_was_read_in() {
+    let ledger = ledger();
+    ledger.apply(&message(1, 10, 12)).unwrap();
+    let (missed, kept) = load(&ledger, seen(11, 12));
+    assert_eq!(kept, Err(Rejected::MissedChange));
+    assert_eq!(ledger.epoch_of(&missed.proof), Some(EPOCH));
+    let (elsewhere, kept) = load(&ledger, Seen { epoch: LATER_EPOCH, ..seen(13, 12) });
+    assert_eq!(kept, Err(Rejected::OtherEpoch));
+    assert_eq!(ledger.epoch_of(&elsewhere.proof), None);
+}
+
+#[derive(Default)]
+struct Heard(parking_lot::Mutex<Vec<String>>);
+
+impl Listener for Heard {
+    fn told(&self, transaction: &Transaction) {
+        self.0.lock().push(format!("told {}", transaction.end.0));
+    }
+
+    fn reached(&self, end: Position) {
+        self.0.lock().push(format!("reached {}", end.0));
+    }
+
+    fn begun(&self, _: EpochId, number: u64, applied: Position) {
+        self.0.lock().push(format!("begun {number} {}", applied.0));
+    }
+
+    fn frozen(&self) {
+        self.0.lock().push("frozen".to_owned());
+    }
+}
+
+#[test]
+fn listeners_hear_everything_for_as_long_as_they_live() {
+    let ledger = ledger();
+    let (first, second) = (Arc::new(Heard::default()), Arc::new(Heard::default()));
+    let number = ledger.epoch_number();
+    let listening = ledger.listen(&first).unwrap();
+    assert_eq!((listening.epoch, listening.number, listening.applied), (EPOCH, number, Position(10)));
+    ledger.listen(&second).unwrap();
+    ledger.apply(&message(1, 10, 12)).unwrap();
+    let expected = vec![format!("begun {number} 10"), "told 12".to_owned(), "reached 12".to_owned()];
+    assert_eq!((&*first.0.lock(), &*second.0.lock()), (&expected, &expected));
+    drop(second);
+    ledger.begin_epoch(LATER_EPOCH, Position(20), None);
+    ledger.freeze(Barrier { xid: Xid(30), end: Position(20) });
+    assert_eq!(first.0.lock()[3..], [format!("begun {} 20", number + 1), "frozen".to_owned()]);
+    ledger.end_epoch();
+    assert!(ledger.listen(&first).is_none());
+}
+
+/// A standby that has replayed exactly the last change of a row shows the row as it is.
+#[test]
+fn a_standby_that_has_just_replayed_the_last_change_is_believed() {
+    let (ledger, clock) = (ledger(), Clock::stepped());
+    let mut two = message(1, 10, 15);
+    two.transactions.insert(0, Transaction { xid: Xid(12), end: Position(12), tags: vec![Tag(8)] });
+    ledger.apply(&two).unwrap();
+    let ask = Ask { at: clock.now(), position: Position(15), discards: ledger.discards() };
+    ledger.answered(EPOCH, ask, Some(&seen(16, 15).snapshot));
+    let replayed = |through| Seen { snapshot: Snapshot::Replayed(Position(through)), ..seen(0, 15) };
+    let on_eight = |through| {
+        ledger.begin_load(Nanos(1), 1).admit(Tags::from_slice(&[Tag(8)]), replayed(through), entry).1
+    };
+    assert_eq!(on_eight(12), Ok(()));
+    assert_eq!(on_eight(11), Err(Rejected::MissedChange));
 }
 
 /// The standby was behind what the primary has shown to everybody: what lies between is known by its buckets alone.

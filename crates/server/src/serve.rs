@@ -16,7 +16,7 @@ use crate::{
     http::{self, Bearer, Gate},
     node::Node,
     redis::Commands,
-    resp,
+    resp, warm,
 };
 
 /// Port of the RESP server, unless stated.
@@ -39,6 +39,8 @@ pub struct Settings {
     pub http_limits: http::Limits,
     /// What this node tells the others of its fleet.
     pub fleet: Option<Fleet>,
+    /// What is read before anybody asks for it.
+    pub warm: warm::Settings,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             resp_config: resp::Config::default(),
             http_limits: http::Limits::default(),
             fleet: None,
+            warm: warm::Settings::default(),
         }
     }
 }
@@ -112,7 +115,9 @@ pub async fn start(node: Node, settings: Settings) -> Result<Running, StartError
     let http = listen("HTTP", settings.http, has_secret).await?;
     let stop = CancellationToken::new();
     let fleet = settings.fleet.clone();
-    let mut running = Running { node, resp: None, http: None, stop, tasks: Vec::new(), fleet };
+    // Before anybody can ask whether the node is ready.
+    let tasks = warm::begin(&node, settings.warm, &stop);
+    let mut running = Running { node, resp: None, http: None, stop, tasks, fleet };
     if let Some((listener, address)) = resp {
         running.resp = Some(address);
         let config = resp::Config {

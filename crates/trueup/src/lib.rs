@@ -30,6 +30,7 @@ pub mod catalog;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod facade;
 mod group;
+mod noted;
 pub mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -37,18 +38,20 @@ pub mod postgres;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod state_file;
+pub mod warm;
 
 /// The engine: proof, tiers, read path, and the traits of sources and remote tiers.
 pub use trueup_core as engine;
 pub use trueup_core::{
     class::{ClassPlan, Purpose},
     entry::{CacheValue, Raw},
-    error::ReadError,
+    error::{AcceptError, PutError, ReadError},
     key::{CacheKey, KeyPart, ScopeDimension, Scoped, SqlValue},
     proof::Token,
     receipt::{Cached, Miss, Receipt, ServedBy},
     source::LoadError,
-    write::Authoritative,
+    write::{Authoritative, Fate, Publication, Row, RowChange, Written},
 };
 
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
@@ -57,4 +60,5 @@ pub use self::{
     postgres::{PgTx, Postgres, PostgresOptions},
     sqlite::{Sqlite, SqliteOptions, SqliteTx, WriteError},
 };
+pub use noted::Committed;
 pub use plan::Plan;

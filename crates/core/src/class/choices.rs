@@ -11,6 +11,9 @@ pub const LOADS_MAX_DEFAULT: NonZeroU32 = NonZeroU32::new(64).expect("64 is not 
 /// Share of proven answers that the online checker compares with the source, unless the class says otherwise.
 pub const CHECK_SHARE_DEFAULT: f64 = 0.001;
 
+/// How long after an update the last deletion of delete-update-delete comes, unless the class says otherwise.
+pub const SECOND_DELETE_AFTER_DEFAULT: Duration = Duration::from_millis(500);
+
 /// Where values come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -60,6 +63,11 @@ pub enum Pattern {
         /// What the owner accepts to lose, in the owner's words.
         loss: String,
     },
+    /// Whoever writes deletes the entry before and after, and once more later. For comparison: it loses where the proof does not.
+    DeleteUpdateDelete {
+        /// How long after the update the last deletion comes.
+        pause: Duration,
+    },
 }
 
 impl Pattern {
@@ -71,6 +79,7 @@ impl Pattern {
             Self::CacheAside => "cache-aside",
             Self::WriteThrough => "write-through",
             Self::WriteBehind { .. } => "write-behind",
+            Self::DeleteUpdateDelete { .. } => "delete-update-delete",
         }
     }
 }

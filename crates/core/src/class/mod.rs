@@ -32,7 +32,8 @@ pub use check::{
 };
 pub use choices::{
     AtRest, CHECK_SHARE_DEFAULT, ColdStart, Eviction, Group, Invalidation, L1Plan, L2Plan, LOADS_MAX_DEFAULT,
-    Measurement, NeverCache, Origin, Pattern, Rows, Stampede, StampedeScope, Strategy, Tags,
+    Measurement, NeverCache, Origin, Pattern, Rows, SECOND_DELETE_AFTER_DEFAULT, Stampede, StampedeScope,
+    Strategy, Tags,
 };
 pub use decision::Decision;
 pub use error::{PlanError, PlanErrors};

@@ -1,30 +1,23 @@
 //! The keys of a class that are read most, as far as samples of its reads show.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use crate::{
     env::Nanos,
-    key::{Key, KeyHashBuilder},
+    key::Key,
+    policy::{Counted, RecordedKey, SpaceSaving},
 };
 
 /// Sightings after which a key counts as hot: one sample can be anything.
-const SIGHTINGS_MIN: u32 = 2;
+const SIGHTINGS_MIN: u64 = 2;
 
 /// One key in use.
 #[derive(Debug)]
 pub(crate) struct HotKey<K> {
     pub(crate) key: K,
-    pub(crate) canonical: Key,
-    /// Samples since it was let in, halved now and then.
-    sightings: u32,
-    /// What the key whose place it took had been counted to: by so much may it be overestimated.
-    inherited: u32,
     pub(crate) rest: Rest,
 }
 
@@ -57,84 +50,71 @@ impl Rest {
     }
 }
 
-/// A bounded set of keys: those seen most often, as in a space-saving sketch (Metwally, Agrawal, El Abbadi, 2005). A key that
-/// finds no room takes the place of the one seen least, and its count.
+/// A bounded set of keys: those seen most often.
 #[derive(Debug)]
 pub(crate) struct HotSet<K> {
-    keys: Vec<HotKey<K>>,
-    places: HashMap<Key, usize, KeyHashBuilder>,
-    keys_max: usize,
+    sketch: SpaceSaving<Key, HotKey<K>>,
     /// Where the next [`HotSet::batch`] begins.
     next: usize,
 }
 
-impl<K> HotSet<K> {
+impl<K: Clone> HotSet<K> {
     /// An empty set of `keys_max` keys at most.
     pub(crate) fn new(keys_max: usize) -> Self {
-        Self { keys: Vec::new(), places: HashMap::default(), keys_max: keys_max.max(1), next: 0 }
+        Self { sketch: SpaceSaving::new(keys_max), next: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
+        self.sketch.len()
     }
 
     /// Takes account of one sample.
     pub(crate) fn note(&mut self, key: K, canonical: Key) {
-        if let Some(&place) = self.places.get(&canonical) {
-            self.keys[place].sightings += 1;
-            return;
-        }
-        let mut new = HotKey { key, canonical, sightings: 1, inherited: 0, rest: Rest::default() };
-        if self.keys.len() < self.keys_max {
-            self.places.insert(new.canonical.clone(), self.keys.len());
-            self.keys.push(new);
-            return;
-        }
-        let least = self.keys.iter().enumerate().min_by_key(|(_, key)| key.count());
-        if let Some((place, old)) = least {
-            new.inherited = old.count();
-            self.places.remove(&old.canonical);
-            self.places.insert(new.canonical.clone(), place);
-            self.keys[place] = new;
-        }
+        self.sketch.note(&canonical, || (canonical.clone(), HotKey { key, rest: Rest::default() }));
+    }
+
+    /// Counts on from what was recorded before a restart.
+    pub(crate) fn restore(&mut self, key: K, canonical: Key, count: u64, error: u64) {
+        self.sketch.restore(canonical, count, error, HotKey { key, rest: Rest::default() });
+    }
+
+    /// The `most` hottest keys, the hottest first, to be kept over a restart.
+    pub(crate) fn record(&self, most: usize) -> Vec<RecordedKey> {
+        let record = |one: &Counted<Key, HotKey<K>>| RecordedKey {
+            key: one.key.as_str().into(),
+            count: one.count,
+            error: one.error,
+        };
+        self.sketch.hottest(most).into_iter().map(record).collect()
+    }
+
+    /// The same keys, to be read.
+    pub(crate) fn hottest(&self, most: usize) -> Vec<(K, Key)> {
+        self.sketch.hottest(most).into_iter().map(|one| (one.with.key.clone(), one.key.clone())).collect()
     }
 
     /// Halves all counts and forgets keys that are not seen any more.
     pub(crate) fn age(&mut self) {
-        for key in &mut self.keys {
-            (key.sightings, key.inherited) = (key.sightings / 2, key.inherited / 2);
-        }
-        self.keys.retain(|key| key.sightings > 0 || key.rest.is_busy());
-        self.places =
-            self.keys.iter().enumerate().map(|(place, key)| (key.canonical.clone(), place)).collect();
+        self.sketch.age(|hot| hot.rest.is_busy());
         self.next = 0;
     }
 
-    /// Up to `most` hot keys, going on where the last batch ended, and whether that was the end of a round.
-    pub(crate) fn batch(&mut self, most: usize) -> (Vec<Key>, bool) {
-        let end = (self.next + most).min(self.keys.len());
-        let seen = &self.keys[self.next.min(end)..end];
-        let hot = seen.iter().filter(|key| key.is_hot()).map(|key| key.canonical.clone()).collect();
-        let is_round = end == self.keys.len();
+    /// Up to `most` hot keys, going on where the last batch ended, each with its count, and whether that was the end of a
+    /// round.
+    pub(crate) fn batch(&mut self, most: usize) -> (Vec<(Key, u64)>, bool) {
+        let all = self.sketch.entries();
+        let end = (self.next + most).min(all.len());
+        let seen = &all[self.next.min(end)..end];
+        let is_hot = |one: &&Counted<Key, HotKey<K>>| one.certain() >= SIGHTINGS_MIN;
+        let hot = seen.iter().filter(is_hot).map(|one| (one.key.clone(), one.count)).collect();
+        let is_round = end == all.len();
         self.next = if is_round { 0 } else { end };
         (hot, is_round)
     }
 
     /// The key, if it is in the set.
     pub(crate) fn get_mut(&mut self, canonical: &Key) -> Option<&mut HotKey<K>> {
-        self.places.get(canonical).map(|&place| &mut self.keys[place])
-    }
-}
-
-impl<K> HotKey<K> {
-    /// How often it was seen, at most.
-    pub(crate) const fn count(&self) -> u32 {
-        self.sightings.saturating_add(self.inherited)
-    }
-
-    /// Whether it was certainly seen often enough.
-    const fn is_hot(&self) -> bool {
-        self.sightings >= SIGHTINGS_MIN
+        self.sketch.get_mut(canonical)
     }
 }
 
@@ -155,7 +135,7 @@ mod tests {
         let (mut all, mut ended) = (Vec::new(), false);
         while !ended {
             let (batch, end) = set.batch(2);
-            all.extend(batch);
+            all.extend(batch.into_iter().map(|(key, _)| key));
             ended = end;
         }
         all.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -194,6 +174,23 @@ mod tests {
         set.get_mut(&key(1)).unwrap().rest.begin();
         (0..5).for_each(|_| set.age());
         assert_eq!(set.len(), 1);
+    }
+
+    #[test]
+    fn what_is_recorded_is_counted_on_after_a_restart() {
+        let mut set = HotSet::new(8);
+        see(&mut set, 1, 3);
+        see(&mut set, 2, 9);
+        let recorded = set.record(8);
+        assert_eq!((recorded[0].key.as_str(), recorded[0].count, recorded[0].error), ("2", 9, 0));
+        let mut again = HotSet::new(8);
+        for one in &recorded {
+            let id: i64 = one.key.parse().unwrap();
+            again.restore(id, key(id), one.count, one.error);
+        }
+        see(&mut again, 1, 7);
+        assert_eq!(again.hottest(1), [(1, key(1))]);
+        assert_eq!(again.record(8).len(), 2);
     }
 
     #[test]

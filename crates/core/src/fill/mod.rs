@@ -1,5 +1,6 @@
 //! Asking the source, once for all who wait.
 
+mod behind;
 mod filter;
 mod flight;
 mod hot;
@@ -10,6 +11,13 @@ mod outbox;
 mod remote_counts;
 pub(crate) mod xfetch;
 
+pub use behind::{
+    Applied, ApplyError, BadSegment, Batch, BehindConfig, BehindCounts, BehindError, Change,
+    FLUSH_EVERY_DEFAULT, FRAME_BYTES_MAX, Frame, JOURNAL_BYTES_MAX_DEFAULT, JournalError, JournalId, Record,
+    SegmentHeader, Sink, WriteBehind, decode_frame, decode_header, encode_frame, encode_header,
+    has_frame_after,
+};
+pub(crate) use behind::{Overlay, Pending};
 pub(crate) use filter::{Absence, FilterBudget, KeeperParts, Share};
 pub use filter::{FILTER_BYTES_MAX_DEFAULT, FilterState, FilterStatus};
 pub(crate) use flight::{Crowd, Ending, Filled, Flight, Flights, Lead, Role, Waiting};

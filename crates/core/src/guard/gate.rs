@@ -9,7 +9,7 @@ use super::{
     budget::Budget,
     source::{SourceGuard, SourcePermit},
 };
-use crate::{class::Priority, env::Clock, source::LoadError};
+use crate::{class::Priority, env::Clock, shed::ShedReason, source::LoadError};
 
 /// What the loads of one class pass.
 #[derive(Debug)]
@@ -57,13 +57,25 @@ impl Gate {
     pub(crate) async fn admit_idle(&self) -> Option<Admission<'_>> {
         self.guard.check().ok()?;
         let place = self.budget.acquire_idle()?;
-        let permit = self.guard.acquire(Priority::Sheddable, Duration::ZERO).await.ok()?;
+        let permit = self.guard.acquire_idle(Duration::ZERO).await.ok()?;
         Some(Admission { _place: place, permit, times: &self.times })
+    }
+
+    /// A place for a load that nobody waits for yet, within `wait_max`, after all others: one that readers may join once it
+    /// is sent, and who must not wait for its turn with it.
+    pub(crate) async fn admit_last(&self, wait_max: Duration) -> Result<Admission<'_>, LoadError> {
+        self.guard.check()?;
+        let place = self.budget.acquire_idle().ok_or(LoadError::Shed {
+            why: ShedReason::QueueFull,
+            retry_after_ms: self.times.recent().map_or(1, |took| (took.as_millis() as u64).max(1)),
+        })?;
+        let permit = self.guard.acquire_idle(wait_max).await?;
+        Ok(Admission { _place: place, permit, times: &self.times })
     }
 
     /// A place for a load that no reader waits for: after all others.
     pub(crate) async fn idle(&self) -> Result<SourcePermit, LoadError> {
-        self.guard.acquire(Priority::Sheddable, self.wait_max).await
+        self.guard.acquire_idle(self.wait_max).await
     }
 
     /// How long the class's loads take.

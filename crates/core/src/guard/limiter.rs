@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::{
     adaptive::{Adaptive, LoadTimes},
     pace::Pace,
+    ramp::Ramp,
     rules::{self, LoadLimits},
 };
 use crate::{
@@ -47,6 +48,8 @@ struct State {
     pace_other: Option<Pace>,
     /// What is not critical is limited, because a hit rate is below its floor.
     tripped: bool,
+    /// The time after the start; none once it is over.
+    ramp: Option<Ramp>,
     /// When a task wakes that waits for the pace.
     wakes_at: Option<Nanos>,
     mean_ns: f64,
@@ -79,6 +82,8 @@ pub struct LimiterStatus {
     pub waiting: [usize; Priority::ALL.len()],
     /// Whether what is not critical is limited, because a hit rate is below its floor.
     pub tripped: bool,
+    /// What share, 0 to 1, of the loads for readers is let through that are not critical; 1 but for the time after the start.
+    pub ramp_share: f64,
     /// What it has done.
     pub counts: LimiterCounts,
 }
@@ -103,6 +108,7 @@ impl Limiter {
             pace: limits.loads_per_second_max.map(Pace::new),
             pace_other: pace_other(&limits, false),
             tripped: false,
+            ramp: Ramp::begin(&limits, clock.now()),
             wakes_at: None,
             mean_ns: 0.0,
             counts: LimiterCounts::default(),
@@ -110,8 +116,18 @@ impl Limiter {
         Arc::new(Self { clock, limits, state: Mutex::new(state) })
     }
 
-    /// A place at the source, at once or after a wait of `wait_max` at most.
+    /// A place for a load that a reader needs, at once or after a wait of `wait_max` at most.
     pub(super) async fn acquire(
+        self: &Arc<Self>,
+        priority: Priority,
+        wait_max: Duration,
+    ) -> Result<Permit, LoadError> {
+        self.pass_ramp(priority)?;
+        self.acquire_unramped(priority, wait_max).await
+    }
+
+    /// The same, for one that no reader waits for: what makes the node warm is not held back because it is cold.
+    pub(super) async fn acquire_unramped(
         self: &Arc<Self>,
         priority: Priority,
         wait_max: Duration,
@@ -140,6 +156,31 @@ impl Limiter {
         let mut state = self.state.lock();
         let free = state.queues.iter().all(VecDeque::is_empty) && self.has_room(&state, priority);
         free.then(|| self.admit(&mut state, priority))
+    }
+
+    /// Refuses a part of what is not critical while the ramp lasts.
+    fn pass_ramp(&self, priority: Priority) -> Result<(), LoadError> {
+        if priority == Priority::Critical {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
+        let Some(ramp) = &mut state.ramp else { return Ok(()) };
+        let now = self.clock.now();
+        if ramp.is_over(now) {
+            state.ramp = None;
+            return Ok(());
+        }
+        if ramp.admits(now) {
+            return Ok(());
+        }
+        let retry_after_ms = ramp.retry_after_ms(now);
+        count_shed(&mut state, priority, ShedReason::Ramp);
+        Err(LoadError::Shed { why: ShedReason::Ramp, retry_after_ms })
+    }
+
+    /// The time after the start begins now.
+    pub(super) fn begin_ramp(&self) {
+        self.state.lock().ramp = Ramp::begin(&self.limits, self.clock.now());
     }
 
     fn enter(self: &Arc<Self>, priority: Priority) -> Entered {
@@ -214,8 +255,7 @@ impl Limiter {
 
     /// Counts a refusal and says when it is worth asking again: when those who wait now will have had their turn.
     fn shed(&self, state: &mut State, priority: Priority, why: ShedReason) -> LoadError {
-        let reason = ShedReason::ALL.iter().position(|reason| *reason == why).unwrap_or_default();
-        state.counts.shed[priority.index()][reason] += 1;
+        count_shed(state, priority, why);
         LoadError::Shed { why, retry_after_ms: self.retry_after_ms(state, priority) }
     }
 
@@ -320,6 +360,7 @@ impl Limiter {
             in_flight: state.in_flight,
             waiting: std::array::from_fn(|index| state.queues[index].len()),
             tripped: state.tripped,
+            ramp_share: state.ramp.as_ref().map_or(1.0, |ramp| ramp.share(self.clock.now())),
             counts: state.counts,
         }
     }
@@ -330,6 +371,11 @@ enum Entered {
     Admitted(Permit),
     Refused(LoadError),
     Waits(u64, oneshot::Receiver<Result<Permit, LoadError>>),
+}
+
+fn count_shed(state: &mut State, priority: Priority, why: ShedReason) {
+    let reason = ShedReason::ALL.iter().position(|reason| *reason == why).unwrap_or_default();
+    state.counts.shed[priority.index()][reason] += 1;
 }
 
 /// The part of the rate that is not kept for critical loads.

@@ -9,6 +9,7 @@ fn limiter(loads_max: u32, per_second: Option<u32>) -> Arc<Limiter> {
         loads_max: NonZeroU32::new(loads_max).unwrap(),
         loads_per_second_max: per_second.and_then(NonZeroU32::new),
         critical_reserve: 0.2,
+        ..LoadLimits::default()
     };
     Limiter::new(limits, Clock::stepped())
 }
@@ -83,7 +84,7 @@ async fn when_the_queue_is_full_the_newest_of_the_least_important_makes_room() {
     assert!(poll(&mut waiting[0]).is_none(), "the others stay");
     let status = limiter.status();
     assert_eq!(status.waiting, [1, 0, WAITING_PER_RUNNING - 1]);
-    assert_eq!(status.counts.shed[2], [1, 0, 1, 0]);
+    assert_eq!(status.counts.shed[2], [1, 0, 1, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,4 +155,36 @@ async fn a_low_hit_rate_lets_no_sheddable_load_wait_and_leaves_little_to_what_is
     assert!(limiter.acquire(Priority::Critical, LONG).await.is_ok());
     limiter.set_tripped(false);
     assert!(limiter.try_acquire(Priority::Sheddable).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_start_a_growing_share_of_what_is_not_critical_is_let_through_and_the_rest_is_told_when_to_ask()
+ {
+    let ramp = Duration::from_secs(10);
+    let limits = LoadLimits { ramp, ramp_floor: 0.1, ..LoadLimits::default() };
+    let (clock, mut admitted) = (Clock::stepped(), Vec::new());
+    let limiter = Limiter::new(limits, clock.clone());
+    for _second in 0..12 {
+        let mut passed = 0;
+        for _ in 0..100 {
+            clock.advance(Duration::from_millis(10));
+            let critical = limiter.acquire(Priority::Critical, LONG).await;
+            assert!(critical.is_ok(), "a critical load is not held back");
+            assert!(limiter.acquire_unramped(Priority::Sheddable, LONG).await.is_ok(), "nor what warms");
+            match limiter.acquire(Priority::Normal, LONG).await {
+                Ok(_permit) => passed += 1,
+                Err(LoadError::Shed { why: ShedReason::Ramp, retry_after_ms: 1..=1_000 }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        admitted.push(passed);
+    }
+    assert!((10..=20).contains(&admitted[0]) && admitted.is_sorted(), "{admitted:?}");
+    assert_eq!(&admitted[10..], [100, 100]);
+    let status = limiter.status();
+    assert_eq!(status.ramp_share, 1.0);
+    let shed: u64 = status.counts.shed[Priority::Normal.index()].iter().sum();
+    assert_eq!(shed, 1_200 - admitted.iter().sum::<u64>());
+    limiter.begin_ramp();
+    assert_eq!(limiter.status().ramp_share, 0.1, "a node that warms first begins after that");
 }

@@ -1,6 +1,6 @@
 //! How the source's capacity is shared between priorities: from values alone.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use crate::class::Priority;
 
@@ -8,6 +8,8 @@ use crate::class::Priority;
 pub const SOURCE_LOADS_MAX_DEFAULT: NonZeroU32 = NonZeroU32::new(128).expect("128 is not zero");
 /// Share of the source kept for critical loads, unless stated.
 pub const CRITICAL_RESERVE_DEFAULT: f64 = 0.2;
+/// Share of loads that are not critical with which a ramp begins, unless stated.
+pub const RAMP_FLOOR_DEFAULT: f64 = 0.1;
 /// What is left for loads that are not critical while a hit rate is below its floor. Something is: else it would never rise.
 pub(super) const TRIPPED_SHARE: f64 = 0.25;
 /// And of that for sheddable ones.
@@ -22,6 +24,11 @@ pub struct LoadLimits {
     pub loads_per_second_max: Option<NonZeroU32>,
     /// Share, 0 to 1, of both that only critical loads may take.
     pub critical_reserve: f64,
+    /// How long, from the start of the node on, the share of loads for readers that are let through grows, critical ones
+    /// aside; zero: all are from the start.
+    pub ramp: Duration,
+    /// The share, 0 to 1, with which that begins.
+    pub ramp_floor: f64,
 }
 
 impl Default for LoadLimits {
@@ -30,6 +37,8 @@ impl Default for LoadLimits {
             loads_max: SOURCE_LOADS_MAX_DEFAULT,
             loads_per_second_max: None,
             critical_reserve: CRITICAL_RESERVE_DEFAULT,
+            ramp: Duration::ZERO,
+            ramp_floor: RAMP_FLOOR_DEFAULT,
         }
     }
 }

@@ -95,6 +95,22 @@ impl SourceGuard {
         Ok(SourcePermit { guard: Arc::clone(self), permit })
     }
 
+    /// The same for a load that no reader waits for: after all others, and also in the time after a start.
+    ///
+    /// # Errors
+    /// [`LoadError::Shed`] or [`LoadError::LeftAlone`]; the source was not asked then.
+    pub async fn acquire_idle(self: &Arc<Self>, wait_max: Duration) -> Result<SourcePermit, LoadError> {
+        self.check()?;
+        let permit = self.limiter.acquire_unramped(Priority::Sheddable, wait_max).await?;
+        Ok(SourcePermit { guard: Arc::clone(self), permit })
+    }
+
+    /// The time after the start, in which only a part of the loads for readers is let through, begins now: the node is sent
+    /// requests from here on.
+    pub fn begin_ramp(&self) {
+        self.limiter.begin_ramp();
+    }
+
     /// A place at the source if that costs nobody one.
     #[must_use]
     pub fn try_acquire(self: &Arc<Self>, priority: Priority) -> Option<SourcePermit> {

@@ -38,6 +38,14 @@ impl Admission {
         self.sketch.add(self.hasher.hash_one(key));
     }
 
+    /// `key` is known to be asked for often enough, from before a restart or from an access log.
+    pub fn vouch(&self, key: &str) {
+        let hash = self.hasher.hash_one(key);
+        for _ in self.sketch.count(hash)..self.seen {
+            self.sketch.add(hash);
+        }
+    }
+
     /// Whether `key` is to be kept.
     #[must_use]
     pub fn admits(&self, key: &str) -> bool {
@@ -57,6 +65,13 @@ mod tests {
             assert_eq!(admission.admits("a"), asked == 3, "{asked}");
         }
         assert!(admission.admits("hot=1") && !admission.admits("b"));
+    }
+
+    #[test]
+    fn a_key_that_is_vouched_for_is_kept_at_once() {
+        let admission = Admission::new(3, 100, HotKeys::default());
+        admission.vouch("a");
+        assert!(admission.admits("a") && !admission.admits("b"));
     }
 
     #[test]

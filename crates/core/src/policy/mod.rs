@@ -2,8 +2,12 @@
 
 mod admission;
 mod hot;
+mod recorded;
 mod sketch;
+mod space_saving;
 
 pub use admission::Admission;
 pub use hot::{BadHotKeys, HotKeys};
+pub use recorded::{BadRecord, RecordedClass, RecordedKey, RecordedKeys};
 pub use sketch::FrequencySketch;
+pub use space_saving::{Counted, SpaceSaving};

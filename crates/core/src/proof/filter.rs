@@ -195,3 +195,84 @@ impl std::fmt::Debug for RowFilter {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::Xid;
+
+    const EPOCH: EpochId = EpochId::from_bytes([1; 16]);
+    const OTHER: EpochId = EpochId::from_bytes([2; 16]);
+
+    fn filter() -> RowFilter {
+        RowFilter::new(TableTags::of("user"), 4, 1_000, 0.01)
+    }
+
+    fn told(filter: &RowFilter, tags: &[Tag]) {
+        filter.told(&Transaction { xid: Xid(1), end: Position(1), tags: tags.to_vec() });
+    }
+
+    #[test]
+    fn it_counts_what_it_holds_once() {
+        let filter = filter();
+        assert_eq!((filter.entries(), filter.class_epoch(), filter.table()), (0, 4, TableTags::of("user")));
+        filter.insert(Tag(5));
+        filter.insert(Tag(5));
+        filter.insert(Tag(6));
+        assert_eq!(filter.entries(), 2);
+        assert!(filter.may_hold(Tag(5)) && !filter.may_hold(Tag(7)));
+        assert_eq!(filter.bytes(), filter_bytes(1_000, 0.01));
+    }
+
+    #[test]
+    fn it_answers_from_where_it_is_complete() {
+        let filter = filter();
+        assert!(!filter.is_complete() && !filter.answers_at(Position(u64::MAX - 1)));
+        filter.complete(Position(7));
+        assert!(filter.is_complete());
+        let answers: Vec<_> = (6..9).map(|at| filter.answers_at(Position(at))).collect();
+        assert_eq!(answers, [false, true, true]);
+        filter.frozen();
+        assert!(filter.is_void() && !filter.answers_at(Position(8)));
+    }
+
+    #[test]
+    fn it_takes_in_what_may_be_a_row_of_its_table() {
+        let table = TableTags::of("user");
+        let other = TableTags::of("pet");
+        for (tags, holds, void) in [
+            (vec![table.any, Tag(5)], true, false),
+            (vec![other.any, Tag(5)], false, false),
+            // By name: of which table, only the name knows.
+            (vec![Tag(5)], true, false),
+            (vec![Tag::by_name(), Tag(5)], true, false),
+            (vec![table.any, table.wide, Tag(5)], false, true),
+            (vec![other.any, other.wide], false, false),
+        ] {
+            let filter = filter();
+            told(&filter, &tags);
+            assert_eq!((filter.may_hold(Tag(5)), filter.is_void()), (holds, void), "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn it_goes_on_in_its_own_epoch_where_nothing_is_missing() {
+        let begun = |steps: &[(EpochId, u64, u64)], heard: u64| {
+            let filter = filter();
+            for (step, (id, number, applied)) in steps.iter().enumerate() {
+                filter.begun(*id, *number, Position(*applied));
+                assert_eq!(filter.epoch(), *number);
+                if step == 0 && heard > 0 {
+                    filter.reached(Position(heard));
+                }
+            }
+            !filter.is_void()
+        };
+        assert!(begun(&[(EPOCH, 3, 10)], 0), "it begins wherever the node is");
+        assert!(begun(&[(EPOCH, 3, 10), (EPOCH, 4, 10)], 0));
+        assert!(begun(&[(EPOCH, 3, 10), (EPOCH, 4, 15)], 15), "it has heard as much");
+        assert!(!begun(&[(EPOCH, 3, 10), (EPOCH, 4, 16)], 15), "what lies between was told to nobody");
+        assert!(!begun(&[(EPOCH, 3, 10), (OTHER, 4, 10)], 15));
+        assert!(!begun(&[(EPOCH, 3, 10), (OTHER, 4, 10), (EPOCH, 5, 10)], 15));
+    }
+}

@@ -237,6 +237,40 @@ mod tests {
         assert_eq!(Ledger::new(128, 64).restore(&saved), Err(BadSave::Buckets { saved: 64, here: 128 }));
     }
 
+    /// Whole, and of nothing that a ledger can be.
+    #[test]
+    fn what_no_ledger_can_have_been_is_malformed() {
+        let saved = |start, floor, raised: &[(u32, u64)]| SavedLedger {
+            epoch: EPOCH,
+            start: Position(start),
+            floor: Position(floor),
+            buckets: 64,
+            raised: raised.iter().map(|(index, position)| (*index, Position(*position))).collect(),
+        };
+        let read = |saved: SavedLedger| SavedLedger::decode(&saved.encode());
+        for good in [saved(3, 7, &[(0, 5), (63, 6)]), saved(7, 7, &[])] {
+            assert_eq!(read(good.clone()), Ok(good));
+        }
+        for bad in [
+            saved(8, 7, &[]),
+            saved(3, u64::MAX, &[]),
+            saved(3, 7, &[(5, 5), (5, 6)]),
+            saved(3, 7, &[(5, 5), (4, 6)]),
+            saved(3, 7, &[(5, 5), (64, 6)]),
+            saved(3, 7, &[(64, 6), (5, 5)]),
+        ] {
+            assert_eq!(read(bad.clone()), Err(BadSave::Malformed), "{bad:?}");
+        }
+        // One bucket more than it says.
+        let mut bytes = saved(3, 7, &[(1, 5), (2, 6)]).encode();
+        bytes.truncate(bytes.len() - SUM_BYTES);
+        let count_at = HEADER_BYTES - 4;
+        bytes[count_at] = 1;
+        let sum = xxhash_rust::xxh3::xxh3_64(&bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        assert_eq!(SavedLedger::decode(&bytes), Err(BadSave::Malformed));
+    }
+
     struct Held(crate::proof::Proof);
 
     impl crate::proof::Carrier for Held {
@@ -256,6 +290,7 @@ mod tests {
             let raised = raised.into_iter().map(|(i, p)| (i, Position(p))).collect();
             let saved = SavedLedger { epoch: EPOCH, start: Position(3), floor: Position(7), buckets: 1024, raised };
             let bytes = saved.encode();
+            prop_assert_eq!(bytes.len(), HEADER_BYTES + saved.raised.len() * BUCKET_BYTES + SUM_BYTES);
             prop_assert_eq!(SavedLedger::decode(&bytes), Ok(saved));
             let cut = cut % bytes.len();
             prop_assert_eq!(SavedLedger::decode(&bytes[..cut]), Err(BadSave::Malformed));

@@ -18,6 +18,7 @@ use crate::{
     error::ReadError,
     fill::{
         Absence, Crowd, FilterBudget, FilterStatus, Flights, KeeperParts, Leases, LoadTime, Outbox, Share,
+        WriteBehind,
     },
     guard::{Gate, SourceGuard},
     key::{CacheKey, Key, KeyForm},
@@ -61,6 +62,8 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) crowd: Arc<Crowd>,
     pub(super) need: Need,
     pub(super) provable: bool,
+    /// Writes that the source may not have yet, if the class is written behind.
+    pub(super) behind: Option<super::pending::Behind>,
 }
 
 /// What [`ClassCore`] is made of, apart from what it makes itself.
@@ -76,6 +79,7 @@ pub(crate) struct ClassParts<K, V: CacheValue> {
     pub(crate) stand_ins: StandIns<V>,
     pub(crate) online_checks: bool,
     pub(crate) admission: Option<Admission>,
+    pub(crate) behind: Option<WriteBehind>,
 }
 
 /// What a class does in the background, besides giving back memory.
@@ -164,10 +168,11 @@ impl<K, V: CacheValue> Class<K, V> {
     ///
     /// Where the answer is not of the epoch that this node is in (the node is in none, has entered another one since, or the
     /// source has moved to one that the feed has not entered yet), the token is of [`EpochId::UNKNOWN`]: positions of two
-    /// epochs can't be compared, so only the source can honour it. None for a declared fallback: it shows nothing of the source.
+    /// epochs can't be compared, so only the source can honour it. None for a declared fallback, which shows nothing of the source,
+    /// and for what was accepted and may not be in the source yet.
     #[must_use]
     pub fn seen_token(&self, answer: &Cached<V>) -> Option<Token> {
-        if answer.receipt().served_by == ServedBy::Fallback {
+        if matches!(answer.receipt().served_by, ServedBy::Fallback | ServedBy::Pending) {
             return None;
         }
         let epoch = self.core.ledger.epoch_of(answer.entry().proof()).unwrap_or(EpochId::UNKNOWN);
@@ -392,7 +397,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
             Err(ReadError::Load(LoadError::Unfilled)) => Ok(None),
             Err(error) => Err(error),
         };
-        core.each(self.keys, canonical, &need).await.into_iter().map(filled).collect()
+        let answers = core.each(self.keys, canonical, &need).await;
+        core.lay_over_each(canonical, answers).into_iter().map(filled).collect()
     }
 
     async fn run_under(&self, canonical: &[Key]) -> Result<Vec<Cached<V>>, ReadError> {
@@ -401,7 +407,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
         if self.consistent {
             core.one_state(self.keys, canonical, &need).await
         } else {
-            core.each(self.keys, canonical, &need).await.into_iter().collect()
+            let answers = core.each(self.keys, canonical, &need).await;
+            core.lay_over_each(canonical, answers).into_iter().collect()
         }
     }
 }
@@ -437,7 +444,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         );
         let stats: Arc<ClassStats> = Arc::default();
         let clock = parts.clock.clone();
-        let (refresher, refreshes) = Refresher::new(plan.stampede.strategy)
+        let (refresher, refreshes) = Refresher::new(plan.stampede.strategy, plan.cold_start)
             .map_or((None, None), |(refresher, refreshes)| (Some(refresher), Some(refreshes)));
         let core = Arc::new(Self {
             digest: plan.digest(),
@@ -465,6 +472,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             crowd: Arc::default(),
             need: Need { max_staleness: plan.max_staleness, token: None },
             provable: plan.is_provable(),
+            behind: parts.behind.map(|engine| super::pending::Behind::new(engine, &plan.name)),
             plan,
         });
         (core, Background { samples, refreshes })
@@ -509,6 +517,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         const BUDGET: usize = 10_000;
         let (now, epoch) = (self.clock.now(), self.ledger.epoch_number());
         self.leases.purge(now);
+        self.purge_pending(now);
         self.tier.purge(BUDGET, |entry| {
             let proof = entry.proof();
             proof.standing() == Standing::Discarded

@@ -65,6 +65,12 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     /// The answer from memory, if there is one that `need` accepts.
     #[inline]
     pub(super) fn hit(&self, key: &K, canonical: &str, need: &Need) -> Result<Found<V>, Missed<V>> {
+        if let Some(behind) = &self.behind
+            && behind.overlay.holds(canonical)
+        {
+            // What was accepted and may not be in the source yet lies over whatever memory holds.
+            return Err(Missed { why: Miss::Bypass, unproven: None });
+        }
         let tick = tick();
         let started = tick.is_multiple_of(TIMED_ONE_IN).then(|| self.sampled(key, canonical));
         let Some(entry) = self.tier.get(canonical) else {

@@ -15,6 +15,7 @@ use crate::{
     env::{self, Nanos},
     error::ReadError,
     fill::{Ending, Filled, Lead, Role},
+    guard::Admission,
     key::Key,
     proof::Need,
     receipt::{Cached, Miss, ServedBy},
@@ -214,6 +215,17 @@ where
             return Ok(Vec::new());
         }
         let admission = self.gate.admit().await?;
+        self.load_together(admission, keys, names, sending).await
+    }
+
+    /// The same, in a place that has been found for it.
+    pub(super) async fn load_together(
+        &self,
+        admission: Admission<'_>,
+        keys: &[K],
+        names: &[Key],
+        sending: impl FnOnce(Nanos),
+    ) -> Result<Vec<Arc<Entry<V>>>, LoadError> {
         let _counted = InFlight::begin(self);
         let started = self.clock.now();
         let class_epoch = self.catalogue.number().load(Ordering::Acquire);

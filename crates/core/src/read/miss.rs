@@ -71,6 +71,20 @@ where
         need: &Need,
         missed: Missed<V>,
     ) -> Result<Cached<V>, ReadError> {
+        if let Some(pending) = self.pending_of(canonical) {
+            return Box::pin(self.read_beneath(pending, key, canonical, need)).await;
+        }
+        self.load_missed(key, canonical, need, missed).await
+    }
+
+    /// The same for a row over which nothing is laid.
+    pub(super) async fn load_missed(
+        self: &Arc<Self>,
+        key: &K,
+        canonical: &Key,
+        need: &Need,
+        missed: Missed<V>,
+    ) -> Result<Cached<V>, ReadError> {
         if let Some(absent) = self.surely_absent(key, canonical, need) {
             return Ok(absent);
         }

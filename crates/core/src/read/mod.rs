@@ -3,6 +3,7 @@
 mod absent;
 mod aside;
 mod class;
+mod double_delete;
 mod fallback;
 mod floor;
 mod hit;
@@ -10,10 +11,14 @@ mod inspect;
 mod load;
 mod many;
 mod miss;
+mod pending;
+mod publish;
+mod put;
 mod refresh;
 mod spread;
 mod turn;
 mod verify;
+mod warm;
 
 pub use aside::{Lease, Leased, tags_of_filled};
 pub use class::{Class, Read, ReadMany};
@@ -21,3 +26,4 @@ pub(crate) use class::{ClassCore, ClassParts};
 pub(crate) use fallback::StandIns;
 pub use inspect::{Inspected, InspectedRemote, RemoteEntry, RemoteFinding};
 pub use spread::ExpirySpread;
+pub use warm::{WARM_BATCH, WARM_LOADS_DEFAULT, WarmRules};

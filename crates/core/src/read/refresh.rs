@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep_until},
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::ClassCore;
 use crate::{
-    class::Strategy,
+    class::{ColdStart, Strategy},
     entry::CacheValue,
     env::{self, Nanos, Task, random},
     fill::{Claimed, Ending, HotSet, Rest, Role, lock_life, xfetch},
@@ -49,6 +50,9 @@ pub(crate) struct Refresher<K> {
     told: mpsc::Sender<Told<K>>,
     /// Whether samples of reads are of use.
     samples: bool,
+    /// Whether hot keys are refreshed, and not only recorded.
+    keeps_warm: bool,
+    hot: Arc<Mutex<HotSet<K>>>,
 }
 
 /// What a reader tells.
@@ -60,18 +64,34 @@ enum Told<K> {
 }
 
 /// The other end of a [`Refresher`].
-pub(crate) struct Refreshes<K>(mpsc::Receiver<Told<K>>);
+pub(crate) struct Refreshes<K> {
+    told: mpsc::Receiver<Told<K>>,
+    keeps_warm: bool,
+    hot: Arc<Mutex<HotSet<K>>>,
+}
 
 impl<K: Clone> Refresher<K> {
-    /// None for a class whose entries are loaded when a reader misses them.
-    pub(super) fn new(strategy: Strategy) -> Option<(Self, Refreshes<K>)> {
-        let samples = match strategy {
-            Strategy::Wait => return None,
-            Strategy::Early { .. } => false,
-            Strategy::Background { .. } => true,
+    /// None for a class whose entries are loaded when a reader misses them, and whose hot keys nobody wants to know.
+    pub(super) fn new(strategy: Strategy, cold_start: ColdStart) -> Option<(Self, Refreshes<K>)> {
+        let keeps_warm = matches!(strategy, Strategy::Background { .. });
+        let recorded_max = match cold_start {
+            ColdStart::Empty => None,
+            ColdStart::Warm { keys_max } => Some(keys_max.get() as usize),
         };
-        let (told, refreshes) = mpsc::channel(TOLD_MAX);
-        Some((Self { told, samples }, Refreshes(refreshes)))
+        if strategy == Strategy::Wait && recorded_max.is_none() {
+            return None;
+        }
+        let keys_max = recorded_max.unwrap_or_default().max(limits::HOT_KEYS_MAX);
+        let hot = Arc::new(Mutex::new(HotSet::new(keys_max)));
+        let samples = keeps_warm || recorded_max.is_some();
+        let (sender, told) = mpsc::channel(TOLD_MAX);
+        let refreshes = Refreshes { told, keeps_warm, hot: Arc::clone(&hot) };
+        Some((Self { told: sender, samples, keeps_warm, hot }, refreshes))
+    }
+
+    /// The keys in use, as far as samples show.
+    pub(super) const fn hot(&self) -> &Arc<Mutex<HotSet<K>>> {
+        &self.hot
     }
 
     /// A sampled read of `key`.
@@ -87,7 +107,7 @@ impl<K: Clone> Refresher<K> {
     /// The entry under `key` is to be refreshed, as its reader found.
     #[cold]
     pub(super) fn due(&self, key: &K, canonical: &Key) {
-        let why = if self.samples { Refresh::Ahead } else { Refresh::Early };
+        let why = if self.keeps_warm { Refresh::Ahead } else { Refresh::Early };
         if let Ok(place) = self.told.try_reserve() {
             place.send(Told::Due(key.clone(), canonical.clone(), why));
         }
@@ -137,9 +157,10 @@ where
         let keeper = Keeper {
             core: Arc::downgrade(core),
             feed: core.feed.clone(),
-            told: self.0,
+            told: self.told,
             places: Arc::new(Semaphore::new(most as usize)),
-            hot: HotSet::new(limits::HOT_KEYS_MAX),
+            keeps_warm: self.keeps_warm,
+            hot: self.hot,
             looked_at: Position::ZERO,
             round_began_at: None,
         };
@@ -153,7 +174,8 @@ struct Keeper<K, V: CacheValue> {
     feed: crate::apply::Feed,
     told: mpsc::Receiver<Told<K>>,
     places: Arc<Semaphore>,
-    hot: HotSet<K>,
+    keeps_warm: bool,
+    hot: Arc<Mutex<HotSet<K>>>,
     /// Every hot key has been looked at since the feed was here.
     looked_at: Position,
     /// Where the feed was when the round that goes on began.
@@ -171,7 +193,7 @@ where
         let (mut look_after, mut look_by) = (Instant::now(), Instant::now() + LOOK_EVERY);
         loop {
             let (feed, from, goes_on) = (self.feed.clone(), self.looked_at, self.round_began_at.is_some());
-            let any_hot = self.hot.len() > 0;
+            let any_hot = self.keeps_warm && self.hot.lock().len() > 0;
             let moved = async {
                 sleep_until(look_after).await;
                 if !goes_on {
@@ -190,7 +212,7 @@ where
             }
             if aged.elapsed() > AGE_EVERY {
                 aged = Instant::now();
-                self.hot.age();
+                self.hot.lock().age();
             }
         }
     }
@@ -198,9 +220,13 @@ where
     fn take(&mut self, told: Told<K>) {
         match told {
             Told::Seen(key, canonical) => {
-                self.hot.note(key, canonical);
+                let count = {
+                    let mut hot = self.hot.lock();
+                    hot.note(key, canonical);
+                    hot.len()
+                };
                 if let Some(core) = self.core.upgrade() {
-                    core.stats.stampede.hot_keys(self.hot.len());
+                    core.stats.stampede.hot_keys(count);
                 }
             }
             Told::Due(key, canonical, why) => {
@@ -215,34 +241,43 @@ where
     fn look(&mut self) {
         let Some(core) = self.core.upgrade() else { return };
         let began_at = *self.round_began_at.get_or_insert_with(|| self.feed.applied());
-        let (batch, is_round) = self.hot.batch(BATCH);
+        let ((batch, is_round), count) = {
+            let mut hot = self.hot.lock();
+            (hot.batch(BATCH), hot.len())
+        };
         if is_round {
             (self.looked_at, self.round_began_at) = (began_at, None);
         }
-        core.stats.stampede.hot_keys(self.hot.len());
+        core.stats.stampede.hot_keys(count);
         let now = core.clock.now();
-        let mut wanting: Vec<(u32, Key, Refresh)> = Vec::new();
-        for canonical in batch {
-            let Some(hot) = self.hot.get_mut(&canonical) else { continue };
-            if hot.rest.is_over(now)
+        let mut wanting: Vec<(u64, Key, Refresh)> = Vec::new();
+        for (canonical, count) in batch {
+            let Some(rest) = self.rest_of(&canonical) else { continue };
+            if rest.is_over(now)
                 && let Some(why) = core.wants_refresh(&canonical)
             {
-                wanting.push((hot.count(), canonical, why));
+                wanting.push((count, canonical, why));
             }
         }
         // The hottest first: there may not be room for all.
         wanting.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
         for (_, canonical, why) in wanting {
-            let Some(key) = self.hot.get_mut(&canonical).map(|hot| hot.key.clone()) else { continue };
+            let key = self.hot.lock().get_mut(&canonical).map(|hot| hot.key.clone());
+            let Some(key) = key else { continue };
             if !self.refresh(&core, key, canonical, why) {
                 return;
             }
         }
     }
 
+    /// Until when a hot key is left alone.
+    fn rest_of(&self, canonical: &Key) -> Option<Rest> {
+        self.hot.lock().get_mut(canonical).map(|hot| hot.rest.clone())
+    }
+
     /// Begins a refresh, if there is a place for one.
     fn refresh(&mut self, core: &Arc<ClassCore<K, V>>, key: K, canonical: Key, why: Refresh) -> bool {
-        let rest = self.hot.get_mut(&canonical).map(|hot| hot.rest.clone()).unwrap_or_default();
+        let rest = self.rest_of(&canonical).unwrap_or_default();
         if rest.is_busy() {
             return true;
         }

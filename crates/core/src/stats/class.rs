@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     EVICTION_AGE_BOUNDS_MS, Histogram, HistogramCounts, LOAD_BOUNDS_US, READ_BOUNDS_NS, StampedeCounts,
-    StampedeStats, Stripes,
+    StampedeStats, Stripes, Warmed, WarmingStats,
 };
 use crate::{
     error::ReadError,
@@ -15,6 +15,7 @@ use crate::{
     proof::Rejected,
     receipt::{Miss, ServedBy},
     source::LoadError,
+    write::Fate,
 };
 
 /// How a load can end, as labels of `load_duration_seconds`.
@@ -63,7 +64,7 @@ impl CheckVerdict {
 #[derive(Debug)]
 pub struct ClassStats {
     hits: Stripes,
-    served: [AtomicU64; 5],
+    served: [AtomicU64; 6],
     absent: AtomicU64,
     misses: [AtomicU64; 6],
     failures: AtomicU64,
@@ -77,13 +78,15 @@ pub struct ClassStats {
     checks: [AtomicU64; 3],
     eviction_ages: Histogram<{ EVICTION_AGE_BOUNDS_MS.len() }>,
     pub(crate) stampede: StampedeStats,
+    pub(crate) warming: WarmingStats,
+    published: [AtomicU64; Fate::LABELS.len()],
 }
 
 /// A copy of all counters at one time.
 #[derive(Clone, Debug)]
 pub struct ClassCounts {
     /// Answers by where they came from.
-    pub served: [(ServedBy, u64); 6],
+    pub served: [(ServedBy, u64); 7],
     /// Answers, among those, that said "absent" without asking the source.
     pub absent: u64,
     /// Reads that memory could not answer, by reason.
@@ -110,6 +113,10 @@ pub struct ClassCounts {
     pub eviction_ages: HistogramCounts,
     /// Locks of the fleet, and refreshes before a reader needs them.
     pub stampede: StampedeCounts,
+    /// Keys that were read before anybody asked for them.
+    pub warmed: Warmed,
+    /// Rows that writes have published, by what became of them.
+    pub published: [(&'static str, u64); 6],
 }
 
 impl Default for ClassStats {
@@ -130,6 +137,8 @@ impl Default for ClassStats {
             checks: Default::default(),
             eviction_ages: Histogram::new(EVICTION_AGE_BOUNDS_MS),
             stampede: StampedeStats::default(),
+            warming: WarmingStats::default(),
+            published: Default::default(),
         }
     }
 }
@@ -152,6 +161,7 @@ impl ClassStats {
             ServedBy::Stale => add_one(&self.served[2]),
             ServedBy::Filter => add_one(&self.served[3]),
             ServedBy::Fallback => add_one(&self.served[4]),
+            ServedBy::Pending => add_one(&self.served[5]),
         }
     }
 
@@ -233,6 +243,10 @@ impl ClassStats {
         add_one(&self.rejected[9]);
     }
 
+    pub(crate) fn published(&self, fate: &Fate) {
+        add_one(&self.published[fate.index()]);
+    }
+
     pub(crate) fn checked(&self, verdict: CheckVerdict) {
         add_one(&self.checks[verdict as usize]);
     }
@@ -257,6 +271,7 @@ impl ClassStats {
                 (ServedBy::Stale, get(&self.served[2])),
                 (ServedBy::Filter, get(&self.served[3])),
                 (ServedBy::Fallback, get(&self.served[4])),
+                (ServedBy::Pending, get(&self.served[5])),
             ],
             absent: get(&self.absent),
             misses: std::array::from_fn(|i| (Miss::LABELS[i], get(&self.misses[i]))),
@@ -271,6 +286,8 @@ impl ClassStats {
             checks: std::array::from_fn(|i| (CheckVerdict::ALL[i], get(&self.checks[i]))),
             eviction_ages: self.eviction_ages.counts(),
             stampede: self.stampede.counts(),
+            warmed: self.warming.counts(),
+            published: std::array::from_fn(|i| (Fate::LABELS[i], get(&self.published[i]))),
         }
     }
 }

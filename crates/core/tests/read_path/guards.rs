@@ -132,6 +132,7 @@ async fn no_more_loads_in_a_second_than_are_declared() {
         loads_max: 64.try_into().unwrap(),
         loads_per_second_max: 20.try_into().ok(),
         critical_reserve: 0.0,
+        ..LoadLimits::default()
     };
     let world = limited(limits, Priority::Normal).await;
     let _readers: Vec<_> = (0..500).map(|key| world.start_get(key)).collect();

@@ -81,7 +81,7 @@ async fn every_read_is_counted_once_as_served_or_failed_and_every_miss_by_its_re
     assert!(world.get_err(3).await); // cold
     world.items.get_many(&[4, 5, 1]).await.unwrap(); // cold, cold, hit
     let counts = world.items.stats().counts();
-    assert_eq!(counts.served.map(|(_, count)| count), [3, 0, 9, 0, 0, 0]);
+    assert_eq!(counts.served.map(|(_, count)| count), [3, 0, 9, 0, 0, 0, 0]);
     assert_eq!(
         counts.misses,
         [("cold", 5), ("evicted", 0), ("expired", 0), ("invalidated", 1), ("unproven", 1), ("bypass", 3)]

@@ -3,12 +3,13 @@
 use serde::Serialize;
 use trueup::{
     catalog::CatalogBuilder,
-    plan::{Plan, Skipped},
+    plan::{Plan, Skipped, WriteBehindSettings},
 };
 use trueup_core::{
     cache::CacheBuilder,
     class::{
-        ClassPlan, ColdStart, Decision, DecisionPlan, Invalidation, Settings, StampedeScope, Strategy, Tags,
+        ClassPlan, ColdStart, Decision, DecisionPlan, Invalidation, Pattern, Settings, StampedeScope,
+        Strategy, Tags,
         units::{show_bytes, show_duration, show_share},
     },
 };
@@ -106,6 +107,9 @@ async fn report(
     let (problems, warnings) = database.preflight().await?;
     let of_source = |(subject, problem)| Finding { subject, problem };
     let mut findings: Vec<Finding> = problems.into_iter().map(of_source).collect();
+    if let Err(failure) = super::serve::can_be_warm(plan) {
+        findings.push(finding("cold start", failure.to_string()));
+    }
     let mut answers = Vec::new();
     let followed = database.followed()?;
     // What is outdated is a finding, not left out on purpose.
@@ -124,7 +128,12 @@ async fn report(
             notes.push(finding("evidence", problem.to_owned()));
         }
     }
-    let cache = CacheBuilder::new(database.source()).start();
+    if let Some(journal) = &plan.write_behind {
+        let (problem, is_finding) = journal_facts(journal);
+        let list = if is_finding { &mut findings } else { &mut notes };
+        list.push(finding("write_behind", problem));
+    }
+    let cache = CacheBuilder::new(database.source()).written_elsewhere().start();
     for class in plan.classes.values() {
         // Opened as the server would open it: what does not hold shows now, not in the night.
         let only = Plan { classes: [(class.name().clone(), class.clone())].into(), ..Plan::default() };
@@ -198,6 +207,30 @@ impl Report {
     }
 }
 
+/// Where accepted writes are kept, as it is now; whether that is a finding. The journal itself is left to whoever serves.
+fn journal_facts(journal: &WriteBehindSettings) -> (String, bool) {
+    let path = journal.journal.display();
+    let files = match std::fs::read_dir(&journal.journal) {
+        Ok(files) => files,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return (format!("the journal in {path} is made when a server starts"), false);
+        }
+        Err(error) => {
+            return (format!("the journal in {path} cannot be read: {error}; check its permissions"), true);
+        }
+    };
+    let sizes = files.flatten().filter_map(|file| Some(file.metadata().ok()?.len() as usize));
+    let bytes: usize = sizes.sum();
+    let (held, most) = (show_bytes(bytes), show_bytes(journal.journal_bytes_max));
+    if bytes * 2 > journal.journal_bytes_max {
+        let problem = format!(
+            "the journal in {path} takes {held} of {most}: the database is behind; look for what keeps it from writing"
+        );
+        return (problem, true);
+    }
+    (format!("the journal in {path} takes {held} of {most}"), false)
+}
+
 /// What is known of the class's hit rate; nothing where no floor is set.
 fn measured(class: &ClassPlan, running: Option<&Running>) -> Option<Verdict> {
     let floor = class.cacheable().ok()?.measurement.hit_rate_floor?;
@@ -220,7 +253,10 @@ fn never(plan: &DecisionPlan, decision: Decision) -> (String, String) {
 fn cached(plan: &Settings, decision: Decision) -> (String, String) {
     let mut evidence = String::new();
     let answer = match decision {
-        Decision::Pattern => plan.pattern.as_str().to_owned(),
+        Decision::Pattern => match &plan.pattern {
+            Pattern::WriteBehind { loss } => format!("write-behind; what may be lost: {loss}"),
+            other => other.as_str().to_owned(),
+        },
         Decision::Invalidation => match &plan.invalidation {
             Invalidation::Feed(Tags::Row) => "the change feed, by row".to_owned(),
             Invalidation::Feed(Tags::Any) => "the change feed, by any row of each table read".to_owned(),
@@ -260,7 +296,9 @@ fn cached(plan: &Settings, decision: Decision) -> (String, String) {
         Decision::ColdStart => {
             let cold = match plan.cold_start {
                 ColdStart::Empty => "serves at once, loads limited".to_owned(),
-                ColdStart::Warm { .. } => "warming, which this version does not do".to_owned(),
+                ColdStart::Warm { keys_max } => {
+                    format!("reads {keys_max} recorded hot keys before it is ready")
+                }
             };
             format!("{cold}; {}", in_trouble(plan))
         }

@@ -37,9 +37,27 @@ pub(super) struct TokenArgs {
 impl Server<'_> {
     /// `GET target`, read as JSON; a refusal is told in the server's own words.
     pub(super) fn get_json<T: DeserializeOwned>(&self, target: &str) -> Result<T, Failure> {
+        self.ask(&Request { method: "GET", target, body: None, patience: PATIENCE })
+    }
+}
+
+impl Server<'_> {
+    /// `POST target` with `body` as JSON, whose answer is JSON; it may take so long.
+    pub(super) fn post_json<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        body: &impl serde::Serialize,
+        patience: Duration,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_string(body)
+            .map_err(|error| Failure::Usage(format!("the request cannot be written as JSON: {error}")))?;
+        self.ask(&Request { method: "POST", target, body: Some(&body), patience })
+    }
+
+    fn ask<T: DeserializeOwned>(&self, request: &Request<'_>) -> Result<T, Failure> {
         let address = self.address;
         let token = self.token.token_file.as_ref().map(|path| setup::token(&SecretFile(path.clone())));
-        let (status, body) = get(address, target, token.transpose()?.as_deref())?;
+        let (status, body) = exchange(address, request, token.transpose()?.as_deref())?;
         if status == 200 {
             return serde_json::from_str(&body)
                 .map_err(|_| Failure::Unreachable(format!("what listens at {address} is another version")));
@@ -50,14 +68,24 @@ impl Server<'_> {
     }
 }
 
+/// One request.
+struct Request<'a> {
+    method: &'static str,
+    target: &'a str,
+    body: Option<&'a str>,
+    /// How long the answer may take.
+    patience: Duration,
+}
+
 /// An address as a browser's line has it is meant as `HOST:PORT`, too.
 fn host_and_port(address: &str) -> &str {
     address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/')
 }
 
-/// `GET target` of the server at `address` (`HOST:PORT`).
-fn get(address: &str, target: &str, token: Option<&str>) -> Result<(u16, String), Failure> {
+/// Asks the server at `address` (`HOST:PORT`).
+fn exchange(address: &str, request: &Request<'_>, token: Option<&str>) -> Result<(u16, String), Failure> {
     let address = host_and_port(address);
+    let Request { method, target, body, patience } = *request;
     let refused = |error: std::io::Error| {
         Failure::Unreachable(format!("{address} does not answer: {error}; does `trueup serve` run there?"))
     };
@@ -65,10 +93,15 @@ fn get(address: &str, target: &str, token: Option<&str>) -> Result<(u16, String)
     let resolved =
         first.ok_or_else(|| Failure::Usage(format!("{address:?} is no address: write HOST:PORT")))?;
     let mut stream = TcpStream::connect_timeout(&resolved, PATIENCE).map_err(refused)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(refused)?;
+    stream.set_read_timeout(Some(patience)).map_err(refused)?;
     let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    let request =
-        format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n");
+    let content = body.map_or_else(String::new, |body| {
+        format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
+    });
+    let body = body.unwrap_or_default();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\n{authorization}{content}Connection: close\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).map_err(refused)?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).map_err(refused)?;

@@ -1,6 +1,6 @@
 //! The database of record, whichever kind it is, as commands use it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use indicatif::ProgressBar;
 use trueup::{
@@ -12,7 +12,7 @@ use trueup::{
     },
     sqlite::{FeedPlan, RemovePlan, Sqlite, SqliteError, SqliteOptions, discover_file},
 };
-use trueup_core::{entry::KeyRing, env::Clock, source::Source};
+use trueup_core::{behind::WriteBehind, entry::KeyRing, env::Clock, key::KeyForm, source::Source};
 
 use super::{
     Failure,
@@ -112,6 +112,35 @@ impl Database {
         match self {
             Self::Sqlite(sqlite) => sqlite::add_classes(builder, sqlite, plan),
             Self::Postgres(postgres) => postgres::add_classes(builder, postgres, plan).await,
+        }
+    }
+
+    /// The normal form of the keys of each class, by its name.
+    pub(super) async fn key_forms(&self, plan: &Plan) -> Result<BTreeMap<String, KeyForm>, Failure> {
+        let mut forms = BTreeMap::new();
+        match self {
+            Self::Sqlite(sqlite) => {
+                let tables = discover_file(sqlite.path())?;
+                for class in plan.classes.values() {
+                    forms.insert(class.name().to_string(), sqlite::open(sqlite, &tables, class)?.form);
+                }
+            }
+            Self::Postgres(postgres) => {
+                let tables = pg::discover(postgres).await?;
+                for class in plan.classes.values() {
+                    let opened = postgres::open(postgres, &tables, class).await?;
+                    forms.insert(class.name().to_string(), opened.form);
+                }
+            }
+        }
+        Ok(forms)
+    }
+
+    /// The journal that the plan names, with what it held brought to the database.
+    pub(super) async fn write_behind(&self, plan: &Plan) -> Result<Option<WriteBehind>, CatalogError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite::write_behind(sqlite, plan).await,
+            Self::Postgres(postgres) => postgres::write_behind(postgres, plan).await,
         }
     }
 

@@ -69,7 +69,7 @@ fn look(args: &Args) -> Result<Explanation, Failure> {
     setup::runtime(None)?.block_on(async {
         let database = Database::open(&plan).await?;
         let skipped = database.complete(&mut plan).await?;
-        let node = Node::new(setup::catalog(&plan, &database).await?);
+        let node = Node::new(setup::catalog(&plan, &database, setup::Writes::Elsewhere).await?);
         let unknown = |error| Failure::Usage(explain_unknown(&error, &args.class, &skipped));
         let class = node.catalog().class(&args.class).map_err(unknown)?;
         let key = class.form().parse(&args.key);

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use trueup::{catalog::CatalogError, plan::ConfigErrors, postgres::PostgresError, sqlite::SqliteError};
 
+use trueup_core::behind::BehindError;
+
 use crate::serve::StartError;
 
 /// Why a command did not do what it was asked.
@@ -86,6 +88,9 @@ impl From<CatalogError> for Failure {
             CatalogError::Source { class, why } => Self::from(*why).of_class(class.as_str()),
             CatalogError::Postgres(error) => (*error).into(),
             CatalogError::InPostgres { class, why } => Self::from(*why).of_class(class.as_str()),
+            CatalogError::WriteBehind(why) if matches!(*why, BehindError::Source { .. }) => {
+                Self::Unreachable(why.to_string())
+            }
             other => Self::Usage(other.to_string()),
         }
     }

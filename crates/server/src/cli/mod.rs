@@ -2,6 +2,7 @@
 //!
 //! Ends with 0 when all is well, 1 with findings, 2 when it was asked wrongly, 3 when something cannot be reached.
 
+mod analyze;
 mod check;
 mod client;
 mod database;
@@ -15,6 +16,7 @@ mod remote;
 mod running;
 mod serve;
 mod setup;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,11 @@ enum Command {
     Check(check::Args),
     /// Tell why a key is, or is not, served from memory
     Explain(explain::Args),
+    /// Have a running server read keys before anybody asks for them
+    Warm(warm::Args),
+    /// Learn from access logs
+    #[command(subcommand)]
+    Analyze(analyze::Command),
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -62,6 +69,8 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Warm(args) => warm::run(&args),
+        Command::Analyze(command) => analyze::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "trueup", &mut std::io::stdout());
             Ok(())

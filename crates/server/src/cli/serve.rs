@@ -5,6 +5,7 @@ use std::{io::Write as _, num::NonZeroUsize, path::PathBuf};
 use clap::ValueHint;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use trueup::plan::{Override, Plan, ServerSettings};
+use trueup_core::class::{ClassPlan, ColdStart};
 
 use super::{
     Failure,
@@ -16,6 +17,7 @@ use crate::{
     node::Node,
     resp,
     serve::{Running, Settings, start},
+    warm,
 };
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +60,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     setup::start_logs("info");
     let mut plan = args.plan()?;
     let settings = settings(&plan.server)?;
+    can_be_warm(&plan)?;
     setup::runtime(args.workers)?.block_on(async {
         // Listened for from here on, so that none is lost while the server starts.
         let mut signals = Signals::new()?;
@@ -79,8 +82,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                  write a `[fleet]` section on each node that is to share entries"
             );
         }
-        let catalog = setup::catalog(&plan, &database).await?;
-        let settings = Settings { fleet: database.fleet(), ..settings };
+        let catalog = setup::catalog(&plan, &database, setup::Writes::Accepted).await?;
+        let warm = warm::Settings::of(&plan.warm, plan.state_dir().map(Into::into));
+        let settings = Settings { fleet: database.fleet(), warm, ..settings };
         let running = start(Node::new(catalog), settings).await?;
         announce(&running)?;
         signals.serve_until_asked(args, &plan, &running).await;
@@ -88,6 +92,21 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         running.stop().await;
         Ok(())
     })
+}
+
+/// A class that starts warm needs a place where its hot keys outlive the process.
+pub(super) fn can_be_warm(plan: &Plan) -> Result<(), Failure> {
+    let starts_warm = |class: &&ClassPlan| {
+        class.cacheable().is_ok_and(|class| matches!(class.cold_start, ColdStart::Warm { .. }))
+    };
+    match plan.classes.values().find(starts_warm) {
+        Some(class) if plan.state_dir().is_none() => Err(Failure::Usage(format!(
+            "class `{}` is to start warm, and there is no place to keep its hot keys over a restart: write `state_dir` under \
+             [warm], or `cold_start = \"empty\"`",
+            class.name()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The server's settings, from the plan's.
@@ -115,6 +134,7 @@ pub(super) fn settings(server: &ServerSettings) -> Result<Settings, Failure> {
         resp_config,
         http_limits,
         fleet: None,
+        warm: warm::Settings::default(),
     };
     Ok(settings.stop_timeout(server.shutdown_timeout))
 }

@@ -74,14 +74,30 @@ pub(super) fn database(plan: &Plan) -> Result<&SourceSettings, Failure> {
     })
 }
 
+/// Whether this process takes part in writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writes {
+    /// It opens the plan's journal, and brings to the database what that holds.
+    Accepted,
+    /// It looks at what others serve, and leaves the journal to them.
+    Elsewhere,
+}
+
 /// A cache in front of the database, with the plan's classes. Call on a runtime.
-pub(super) async fn catalog(plan: &Plan, database: &Database) -> Result<Catalog, Failure> {
+pub(super) async fn catalog(plan: &Plan, database: &Database, writes: Writes) -> Result<Catalog, Failure> {
     let cache = CacheBuilder::new(database.source())
         .buckets(plan.memory.buckets)
         .filter_bytes_max(plan.memory.bloom_max)
         .recent_changes_max(plan.memory.recent_max)
         .load_limits(plan.source.as_ref().map(|source| source.load_limits).unwrap_or_default())
         .online_checks(true);
+    let cache = match writes {
+        Writes::Elsewhere => cache.written_elsewhere(),
+        Writes::Accepted => match database.write_behind(plan).await? {
+            Some(journal) => cache.write_behind(journal),
+            None => cache,
+        },
+    };
     let cache = remote::join(cache, plan, database.sealing_keys().await?)?.start();
     Ok(database.add_classes(CatalogBuilder::new(cache), plan).await?.build())
 }

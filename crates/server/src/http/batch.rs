@@ -1,5 +1,7 @@
 //! `POST /v1/{class}/batch`: several keys of one class.
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
@@ -28,7 +30,7 @@ pub(super) struct Batch {
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum KeyText {
+pub(super) enum KeyText {
     Text(String),
     Number(i64),
 }
@@ -71,11 +73,17 @@ pub(super) async fn batch(
     serde_json::value::to_raw_value(&shown).map(Json).map_err(|_| not_json())
 }
 
+impl KeyText {
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Number(number) => number.to_string().into(),
+        }
+    }
+}
+
 fn key(class: &CatalogClass, scope: Option<&str>, text: &KeyText) -> Result<Key, AskError> {
-    let text = match text {
-        KeyText::Text(text) => fold_scope(scope, text),
-        KeyText::Number(number) => fold_scope(scope, &number.to_string()),
-    };
+    let text = fold_scope(scope, &text.text());
     class.form().parse(&text).map_err(|why| AskError::key(class, why))
 }
 

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use trueup::catalog::CatalogClass;
 use trueup_core::{LeaseId, entry::Raw, error::FillError, read::Leased};
 
 use super::{
@@ -57,19 +58,13 @@ pub(super) async fn lease(State(app): State<App>, uri: Uri, asked: HeaderMap) ->
 }
 
 /// 204 once the value is kept. An empty body says that there is no such thing.
-pub(super) async fn fill(
-    State(app): State<App>,
-    uri: Uri,
-    asked: HeaderMap,
+pub(super) fn fill(
+    class: &CatalogClass,
+    uri: &Uri,
+    asked: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
-    let class = class_of(&app.node, &uri)?;
-    if !class.is_filled() {
-        let detail =
-            "the class loads its values by itself: write to the database of record, and the cache follows";
-        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail));
-    }
-    let key = key_of(class, &uri, &asked)?;
+    let key = key_of(class, uri, asked)?;
     let body =
         body.map_err(|error| Problem::new(error.status(), "bad-body", "the body could not be read"))?;
     let lease = asked.get(LEASE).ok_or_else(|| {

@@ -71,7 +71,7 @@ pub(super) fn evidence(class: &CatalogClass, answer: &Answer, session: Option<To
     set(CACHE_STATUS, cache_status(class, answer));
     let stands_in = answer.served_by() == ServedBy::Fallback;
     set(SERVED_BY, answer.served_by().to_string());
-    if stands_in {
+    if stands_in || answer.served_by() == ServedBy::Pending {
         // Neither a version of the data, nor an age, nor anything to be kept by anyone.
         set(header::CACHE_CONTROL, "no-store".to_owned());
     } else {
@@ -116,6 +116,7 @@ fn cache_status(class: &CatalogClass, answer: &Answer) -> String {
         (ServedBy::Fallback, _) => "trueup; fwd=miss; fwd-status=503; detail=fallback".to_owned(),
         (ServedBy::L2, _) => "trueup; hit; detail=l2".to_owned(),
         (ServedBy::Filter, _) => "trueup; hit; detail=filter".to_owned(),
+        (ServedBy::Pending, _) => "trueup; hit; detail=pending".to_owned(),
         (ServedBy::L1, _) | (ServedBy::Source, None) => "trueup; hit".to_owned(),
         (ServedBy::Source, Some(miss)) => {
             let forward = match miss {

@@ -6,7 +6,9 @@
 //! | `GET /v1/{class}?name=value` | the value of a class of free parameters |
 //! | `POST /v1/{class}/batch` | several values, on demand from one state of the database |
 //! | `POST /v1/lease/{class}/{key}` | the value of a class that its clients fill, or the right to fill it |
-//! | `PUT /v1/{class}/{key}` | fills it, under the lease in the header `Trueup-Lease` |
+//! | `PUT /v1/{class}/{key}` | fills it, under the lease in the header `Trueup-Lease`; or writes a row, through the cache or behind it |
+//! | `DELETE /v1/{class}/{key}` | deletes a row, through the cache or behind it |
+//! | `POST /v1/warm` | reads keys before anybody asks for them |
 //! | `POST /v1/invalidate` | invalidates by way of the source |
 //! | `GET /v1/explain/{class}/{key}` | what memory holds under the key, and why it would or would not be served |
 //! | `GET /v1/status` | how the node is |
@@ -31,6 +33,8 @@ mod page;
 mod problem;
 mod read;
 mod server;
+mod warm;
+mod write;
 
 use std::sync::Arc;
 
@@ -41,6 +45,7 @@ use axum::{
     routing::{get, post},
 };
 
+pub(crate) use self::warm::Outcome as WarmOutcome;
 pub use self::{
     gate::{Bearer, Gate},
     limits::Limits,
@@ -66,10 +71,12 @@ pub fn router(node: Node, gate: Gate, limits: &Limits, fleet: Option<Fleet>) -> 
         .route("/v1/status", get(health::status))
         .route("/v1/invalidate", post(invalidate::invalidate))
         .route("/v1/explain/{class}/{key}", get(explain::explain))
+        // A class may be called so, too.
+        .route("/v1/warm", get(read::read).post(warm::warm))
         .route("/v1/{class}", get(read::read))
         .route("/v1/{class}/batch", get(read::read).post(batch::batch))
         .route("/v1/lease/{class}/{key}", post(fill::lease))
-        .route("/v1/{class}/{key}", get(read::read).put(fill::fill))
+        .route("/v1/{class}/{key}", get(read::read).put(write::put).delete(write::delete))
         .route("/metrics", get(health::metrics))
         .layer(middleware::from_fn_with_state(limits::Guard::new(limits), limits::bound))
         // Not bounded in time nor counted among the requests: a follower stays for as long as it lives.

@@ -47,6 +47,12 @@ impl Problem {
         }
     }
 
+    /// The same, with when it is worth trying again.
+    pub(super) const fn retry_after_ms(mut self, wait_ms: u64) -> Self {
+        self.retry_after_ms = Some(wait_ms);
+        self
+    }
+
     /// A request that says what makes no sense.
     pub(super) fn bad_request(kind: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, kind, detail)
@@ -94,7 +100,7 @@ impl From<AskError> for Problem {
     }
 }
 
-fn of_load(error: &LoadError, detail: String) -> Problem {
+pub(super) fn of_load(error: &LoadError, detail: String) -> Problem {
     let (status, kind) = match error {
         LoadError::Unavailable(_) | LoadError::Lost => {
             (StatusCode::SERVICE_UNAVAILABLE, "source-unavailable")

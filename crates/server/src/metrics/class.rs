@@ -4,7 +4,11 @@ use std::fmt;
 
 use trueup::catalog::{SourceOfAnswers, UncachedCounts};
 use trueup_core::{
-    class::Settings, read::ExpirySpread, receipt::ServedBy, stats::ClassCounts, tier::memory::Departures,
+    class::Settings,
+    read::ExpirySpread,
+    receipt::ServedBy,
+    stats::{ClassCounts, WARMED},
+    tier::memory::Departures,
 };
 
 use super::{absent, writer::Writer};
@@ -194,6 +198,21 @@ fn write_stampede(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
         "refresh_outcomes",
         "The same, by what they came to",
         copy.by("outcome", |c| c.counts.stampede.refreshed.to_vec()),
+    )?;
+    out.gauge(
+        "hot_keys",
+        "Keys in use that are kept warm, or recorded for a warm start",
+        copy.each(|c| c.counts.stampede.hot_keys),
+    )?;
+    out.counter(
+        "warmed",
+        "Keys that were read before anybody asked for them, by where they were found",
+        copy.by("from", |c| WARMED.into_iter().zip(c.counts.warmed.0).collect()),
+    )?;
+    out.counter(
+        "publications",
+        "Rows that writes through the cache have published, by what became of them",
+        copy.by("outcome", |c| c.counts.published.to_vec()),
     )?;
     out.gauge("hot_keys", "Keys in use that are kept warm", copy.each(|c| c.counts.stampede.hot_keys))?;
     out.gauge(

@@ -35,6 +35,11 @@ pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
         "Loads under way, all classes together",
         [(NO_LABELS, u64::from(limiter.in_flight))],
     )?;
+    out.gauge(
+        "ramp_share",
+        "Share of the loads for readers that is let through, critical ones aside; below 1 after a start only",
+        [(NO_LABELS, limiter.ramp_share)],
+    )?;
     let by = |priority: Priority| [("priority", priority.as_str())];
     out.gauge(
         "source_loads_waiting",

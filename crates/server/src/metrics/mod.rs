@@ -1,10 +1,12 @@
 //! `/metrics`: what the node has counted, as Prometheus reads it. Keys never become labels.
 
 mod absent;
+mod behind;
 mod class;
 mod guard;
 mod node;
 mod remote;
+mod warm;
 mod writer;
 
 use std::fmt;
@@ -55,6 +57,8 @@ impl Collector for NodeCollector {
         let mut out = Writer::new(encoder);
         class::write(&self.0, &mut out)?;
         guard::write(&self.0, &mut out)?;
+        warm::write(&self.0, &mut out)?;
+        behind::write(&self.0, &mut out)?;
         node::write(&self.0, &mut out)?;
         remote::write(&self.0, &mut out)
     }

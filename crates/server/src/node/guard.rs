@@ -26,6 +26,8 @@ pub struct GuardStatus {
     pub admitted: BTreeMap<&'static str, u64>,
     /// Loads refused, by reason.
     pub shed: BTreeMap<&'static str, u64>,
+    /// Share, 0 to 1, of the loads for readers that is let through, critical ones aside; below 1 after a start only.
+    pub ramp_share: f64,
     /// Classes whose hit rate is below its floor: what is not critical is limited while there are any.
     pub below_floor: Vec<String>,
 }
@@ -53,6 +55,7 @@ impl Node {
             shed: shed
                 .map(|(at, reason)| (reason.as_str(), limiter.counts.shed.iter().map(|by| by[at]).sum()))
                 .collect(),
+            ramp_share: limiter.ramp_share,
             below_floor: status.below_floor.iter().map(ToString::to_string).collect(),
         }
     }

@@ -24,7 +24,7 @@ pub use self::{
     remote::{RemoteEntryFacts, RemoteFacts, RemoteServerStatus, RemoteStatus},
     status::{ClassStatus, FeedStatus, Status, Totals},
 };
-use crate::resp::Counters;
+use crate::{resp::Counters, warm::WarmState};
 
 /// One serving process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,6 +39,7 @@ struct Inner {
     started: Nanos,
     resp: Arc<Counters>,
     stopping: AtomicBool,
+    warm: WarmState,
 }
 
 impl Node {
@@ -47,8 +48,8 @@ impl Node {
     pub fn new(catalog: Catalog) -> Self {
         let clock = catalog.cache().feed().clock().clone();
         let started = clock.now();
-        let (resp, stopping) = Default::default();
-        Self { inner: Arc::new(Inner { catalog, clock, started, resp, stopping }) }
+        let (resp, stopping, warm) = Default::default();
+        Self { inner: Arc::new(Inner { catalog, clock, started, resp, stopping, warm }) }
     }
 
     /// The classes.
@@ -75,9 +76,21 @@ impl Node {
         self.inner.stopping.store(true, Ordering::Release);
     }
 
+    /// How warm the node is.
+    #[must_use]
+    pub fn warm_state(&self) -> &WarmState {
+        &self.inner.warm
+    }
+
     /// Why the node should not be sent requests; `None` when it should.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
+        self.not_fresh().or_else(|| self.inner.warm.not_ready())
+    }
+
+    /// Why the node can prove nothing at the moment, or should not be asked to.
+    #[must_use]
+    pub fn not_fresh(&self) -> Option<String> {
         let cache = self.catalog().cache();
         if self.inner.stopping.load(Ordering::Acquire) {
             return Some("the node is shutting down".to_owned());

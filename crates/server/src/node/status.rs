@@ -7,6 +7,7 @@ use trueup::catalog::{CatalogClass, SourceOfAnswers};
 use trueup_core::{apply::FeedStats, receipt::ServedBy};
 
 use super::{FilterFacts, GuardStatus, Node, RemoteStatus};
+use crate::warm::WarmStatus;
 
 /// How the node is, at one time. Counters count since the start.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +26,8 @@ pub struct Status {
     pub feed: FeedStatus,
     /// What stands between the classes and the source.
     pub guard: GuardStatus,
+    /// What was read before anybody asked for it, at the start.
+    pub warm: WarmStatus,
     /// All classes together.
     pub totals: Totals,
     /// Each class.
@@ -135,6 +138,7 @@ impl Node {
             problem: not_ready,
             feed: self.feed_status(),
             guard: self.guard_status(),
+            warm: self.warm_state().status(),
             totals,
             classes,
             remote: self.remote_status(),

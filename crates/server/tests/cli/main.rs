@@ -1,6 +1,8 @@
 //! The `trueup` binary, as people and programs run it.
 
 mod bad_input;
+#[cfg(test)]
+mod cold_figure;
 mod configured;
 #[cfg(test)]
 mod demo;
@@ -9,3 +11,7 @@ mod remote;
 mod serve;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod warm;
+#[cfg(test)]
+mod writes;

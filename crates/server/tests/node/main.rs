@@ -15,3 +15,5 @@ mod source;
 mod stop;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod warm;

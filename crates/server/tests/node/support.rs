@@ -9,7 +9,7 @@ use tokio::{
 use trueup::catalog::{Catalog, CatalogBuilder, CatalogEntry, key_form};
 use trueup_core::{
     cache::CacheBuilder,
-    class::{ClassPlan, Fallback, Kind, Parameter},
+    class::{ClassPlan, ColdStart, Fallback, Kind, Parameter},
     key::{Collation, ColumnForm},
     proof::Tag,
 };
@@ -48,7 +48,10 @@ fn plans() -> Vec<ClassPlan> {
     [
         display("user").table("user").key(["id"]).serve_stale(minute * 5),
         display("account").table("account").key(["id"]).scope(["tenant"]),
-        display("pair").table("pair").key(["a", "b"]),
+        display("pair")
+            .table("pair")
+            .key(["a", "b"])
+            .cold_start(ColdStart::Warm { keys_max: 500.try_into().unwrap() }),
         display("search")
             .query("SELECT :q, :page")
             .parameter(Parameter::new("q", Kind::Text))
@@ -110,8 +113,18 @@ impl Server {
     }
 
     pub(crate) async fn start_with(settings: Settings) -> Result<Self, StartError> {
+        Self::try_begin(settings, |_| ()).await
+    }
+
+    /// A node on a database that is as `made` leaves it; it need not have caught up.
+    pub(crate) async fn begin(settings: Settings, made: impl FnOnce(&Database)) -> Self {
+        Self::try_begin(settings, made).await.unwrap()
+    }
+
+    async fn try_begin(settings: Settings, made: impl FnOnce(&Database)) -> Result<Self, StartError> {
         let database = Database::new();
         database.write("user", "42", r#"{"id":42,"name":"Ada"}"#);
+        made(&database);
         let running = start(Node::new(catalog(&database)), settings).await?;
         Ok(Self { database, running })
     }

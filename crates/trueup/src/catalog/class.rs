@@ -6,12 +6,13 @@ use trueup_core::{
     LeaseId,
     class::{ClassName, ClassPlan, Pattern},
     entry::Raw,
-    error::{FillError, ReadError},
+    error::{FillError, PutError, ReadError},
     key::{Key, KeyForm},
     proof::{Tags, Token},
     read::{Class, Leased, tags_of_filled},
     receipt::Cached,
     source::{LoadError, Loader},
+    write::{RowChange, Written},
 };
 
 use super::{
@@ -168,6 +169,17 @@ impl CatalogClass {
             Some(class) => class.fill_canonical(key, lease, value).map(drop),
             // No lease of it was ever given.
             None => Err(FillError::LeaseLost),
+        }
+    }
+
+    /// Writes a row through the cache or behind it, by the class's pattern.
+    ///
+    /// # Errors
+    /// [`PutError`]; of a class that nobody writes here, what to do instead.
+    pub async fn write(&self, key: &Key, change: RowChange) -> Result<Written, PutError> {
+        match self.cached() {
+            Some(class) => class.write_canonical(key, change).await,
+            None => Err(PutError::NotWritten { class: self.name().clone(), pattern: "never cached" }),
         }
     }
 

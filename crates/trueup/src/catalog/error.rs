@@ -72,6 +72,9 @@ pub enum CatalogError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(Box<crate::postgres::PostgresError>),
+    /// The journal of accepted writes cannot be used.
+    #[error("write-behind: {0}")]
+    WriteBehind(Box<trueup_core::behind::BehindError>),
     /// There is one of that name already.
     #[error("class `{class}` is declared twice; give each its own name")]
     Twice {

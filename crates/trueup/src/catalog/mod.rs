@@ -5,6 +5,8 @@
 //! way from one to the other.
 
 mod answer;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod behind;
 mod builder;
 mod class;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

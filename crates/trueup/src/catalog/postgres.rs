@@ -3,27 +3,29 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use trueup_core::{
+    behind::WriteBehind,
     class::{ClassPlan, Origin, Rows},
     entry::Raw,
     env::BoxFuture,
     key::{Collation, ColumnForm, Key, KeyForm},
     proof::Tags,
-    source::{Catalogue, KeySet, LoadError, Loaded, LoadedMany, Loader},
+    source::{Catalogue, KeySet, LoadError, Loaded, LoadedMany, Loader, Outcome, RowWriter},
     write::LockingRead as _,
 };
 
 use super::{
-    CatalogBuilder, CatalogEntry, CatalogError,
+    CatalogBuilder, CatalogEntry, CatalogError, behind,
     common::{check_key, declared_groups, groups_of, left_out, load_bytes_max, only_in_rust, spec},
     key_form,
     outside::{self, Outside},
 };
 use crate::{
     group::GroupSpec,
+    noted::{After, LoadAfter},
     plan::{DiscoveredTable, Plan, Skipped},
     postgres::{
-        FollowedTable, InstallOptions, LOAD_BYTES_MAX, PgTx, Postgres, QueryLoader, QueryOptions, RowLoader,
-        RowOptions, TableInfo, discover, parameter_forms,
+        BehindSink, FollowedTable, InstallOptions, LOAD_BYTES_MAX, PgTx, Postgres, QueryLoader, QueryOptions,
+        RowLoader, RowOptions, TableInfo, discover, parameter_forms,
     },
 };
 
@@ -141,6 +143,15 @@ impl Loader<Key, Raw> for ClassLoader {
         }
     }
 
+    fn writer(&self) -> Result<&dyn RowWriter<Raw>, Cow<'static, str>> {
+        match self {
+            Self::Row(loader) => loader.writer(),
+            Self::Query(_) | Self::Outside(_) => {
+                Err("only a table read by its primary key has rows that can be written".into())
+            }
+        }
+    }
+
     fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {
         match self {
             Self::Row(loader) => loader.key_set(),
@@ -155,6 +166,23 @@ impl Loader<Key, Raw> for ClassLoader {
             Self::Row(loader) => loader.catalogue(),
             Self::Query(loader) => loader.catalogue(),
             Self::Outside(loader) => loader.catalogue(),
+        }
+    }
+}
+
+impl LoadAfter for ClassLoader {
+    fn load_after<'a>(
+        &'a self,
+        after: After<'a>,
+        key: &'a Key,
+        outcome: Outcome,
+    ) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
+        match self {
+            Self::Row(loader) => loader.load_after(after, key, outcome),
+            // A query may need a transaction of its own: it is sent once the commit is known.
+            Self::Query(_) | Self::Outside(_) => Box::pin(async move {
+                if outcome.committed().await { self.load(key).await } else { Err(LoadError::Lost) }
+            }),
         }
     }
 }
@@ -175,6 +203,24 @@ pub async fn add_classes(
         builder = builder.class(CatalogEntry { plan: class.clone(), form, loader, whole })?;
     }
     Ok(builder)
+}
+
+/// The journal that the plan names, with what it held brought to the database; none without one.
+///
+/// # Errors
+/// [`CatalogError`] where the journal cannot be used, or the database does not take what it holds.
+pub async fn write_behind(postgres: &Postgres, plan: &Plan) -> Result<Option<WriteBehind>, CatalogError> {
+    if plan.write_behind.is_none() {
+        return Ok(None);
+    }
+    let tables = discover(postgres).await?;
+    let mut loaders = BTreeMap::new();
+    for class in behind::classes(plan) {
+        if let ClassLoader::Row(loader) = open(postgres, &tables, class).await?.loader {
+            loaders.insert(class.name().clone(), loader);
+        }
+    }
+    behind::open(plan, Arc::new(BehindSink::new(postgres.clone(), loaders))).await
 }
 
 /// One class of a plan; `tables` are those of the database.

@@ -3,26 +3,28 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use trueup_core::{
+    behind::WriteBehind,
     class::{ClassPlan, Origin, Rows},
     entry::Raw,
     env::BoxFuture,
     key::{Affinity, Collation, ColumnForm, Key, KeyForm},
     proof::{Tag, Tags},
-    source::{KeySet, LoadError, Loaded, LoadedMany, Loader},
+    source::{KeySet, LoadError, Loaded, LoadedMany, Loader, Outcome, RowWriter},
     write::LockingRead as _,
 };
 
 use super::{
-    CatalogBuilder, CatalogEntry, CatalogError,
+    CatalogBuilder, CatalogEntry, CatalogError, behind,
     common::{check_key, declared_groups, groups_of, left_out, load_bytes_max, only_in_rust, spec},
     key_form,
     outside::{self, Outside},
 };
 use crate::{
+    noted::{After, LoadAfter},
     plan::{DiscoveredTable, Plan, Skipped},
     sqlite::{
-        ColumnInfo, FollowedTable, GroupSpec, InstallOptions, LOAD_BYTES_MAX, QueryLoader, QueryOptions,
-        RowLoader, RowOptions, Sqlite, SqliteTx, TableInfo, discover_file,
+        BehindSink, ColumnInfo, FollowedTable, GroupSpec, InstallOptions, LOAD_BYTES_MAX, QueryLoader,
+        QueryOptions, RowLoader, RowOptions, Sqlite, SqliteTx, TableInfo, discover_file,
     },
 };
 
@@ -120,12 +122,37 @@ impl Loader<Key, Raw> for ClassLoader {
         }
     }
 
+    fn writer(&self) -> Result<&dyn RowWriter<Raw>, Cow<'static, str>> {
+        match self {
+            Self::Row(loader) => loader.writer(),
+            Self::Query(_) | Self::Outside(_) => {
+                Err("only a table read by its primary key has rows that can be written".into())
+            }
+        }
+    }
+
     fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {
         match self {
             Self::Row(loader) => loader.key_set(),
             Self::Query(_) | Self::Outside(_) => {
                 Err("only a table read by its primary key has keys that are all known".into())
             }
+        }
+    }
+}
+
+impl LoadAfter for ClassLoader {
+    fn load_after<'a>(
+        &'a self,
+        after: After<'a>,
+        key: &'a Key,
+        outcome: Outcome,
+    ) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
+        match self {
+            Self::Row(loader) => loader.load_after(after, key, outcome),
+            Self::Query(_) | Self::Outside(_) => Box::pin(async move {
+                if outcome.committed().await { self.load(key).await } else { Err(LoadError::Lost) }
+            }),
         }
     }
 }
@@ -146,6 +173,24 @@ pub fn add_classes(
         builder = builder.class(CatalogEntry { plan: class.clone(), form, loader, whole })?;
     }
     Ok(builder)
+}
+
+/// The journal that the plan names, with what it held brought to the database; none without one.
+///
+/// # Errors
+/// [`CatalogError`] where the journal cannot be used, or the database does not take what it holds.
+pub async fn write_behind(sqlite: &Sqlite, plan: &Plan) -> Result<Option<WriteBehind>, CatalogError> {
+    if plan.write_behind.is_none() {
+        return Ok(None);
+    }
+    let tables = discover_file(sqlite.path())?;
+    let mut loaders = BTreeMap::new();
+    for class in behind::classes(plan) {
+        if let ClassLoader::Row(loader) = open(sqlite, &tables, class)?.loader {
+            loaders.insert(class.name().clone(), loader);
+        }
+    }
+    behind::open(plan, Arc::new(BehindSink::new(sqlite.clone(), loaders))).await
 }
 
 /// One class of a plan; `tables` are those of the database.

@@ -2,9 +2,17 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use trueup_core::{entry::CacheValue, error::ReadError, key::CacheKey, read, write::Authoritative};
+use trueup_core::{
+    class::Pattern,
+    entry::CacheValue,
+    error::{PutError, ReadError},
+    key::CacheKey,
+    read,
+    source::LoadError,
+    write::Authoritative,
+};
 
-use super::rows::{Located, Rows, Transaction};
+use super::rows::{Located, Note, Rows, Transaction};
 
 /// A class of values, keyed by `K`: everything that the [engine's class](read::Class) does, and reads in a transaction.
 /// Cheap to clone; all clones share entries and counters.
@@ -39,7 +47,7 @@ where
     V: CacheValue,
 {
     /// The value as `transaction` reads it, locked until the transaction ends: the only kind on which a decision may
-    /// rest.
+    /// rest. A class that is written behind has none: what was accepted may not be in the database yet.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -48,8 +56,27 @@ where
         transaction: &'tx T,
         key: &K,
     ) -> Result<Authoritative<'tx, V>, ReadError> {
+        if matches!(self.plan().pattern, Pattern::WriteBehind { .. }) {
+            let why = "the class is written behind, so the database may lack what was accepted: no decision may rest on it";
+            return Err(LoadError::Refused(why.into()).into());
+        }
         let transaction: &'tx (dyn Transaction + 'tx) = transaction;
         Authoritative::read(transaction, &Located { rows: &self.rows, key }).await
+    }
+
+    /// Has the row under `key` put into the tiers as `transaction` leaves it, right after its commit: write-through. What
+    /// becomes of it [`Trueup::write_through`](crate::Trueup::write_through) tells; it never fails the write.
+    ///
+    /// # Errors
+    /// [`PutError`] for a key that is none of the class, and for a class of another pattern.
+    pub fn publish(&self, transaction: &impl Transaction, key: &K) -> Result<(), PutError> {
+        if !self.is_written_through() {
+            let (class, pattern) = (self.plan().name.clone(), self.plan().pattern.as_str());
+            return Err(PutError::NotWritten { class, pattern });
+        }
+        let key = self.rows.key(key)?;
+        transaction.note(Arc::new(Note { class: self.class.clone(), rows: Arc::clone(&self.rows), key }));
+        Ok(())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use trueup_core::{class::ClassName, entry::KeyRing, env::BoxFuture, key::KeyForm, source::Source};
+use trueup_core::{
+    behind::WriteBehind, class::ClassName, entry::KeyRing, env::BoxFuture, key::KeyForm, source::Source,
+};
 
 use super::{TrueupError, rows::Lockable};
 use crate::{
@@ -32,7 +34,10 @@ pub struct OpenedClass {
 }
 
 pub(super) mod sealed {
-    use super::{Arc, BTreeMap, BoxFuture, CatalogError, ClassName, KeyRing, OpenedClass, Plan, TrueupError};
+    use super::{
+        Arc, BTreeMap, BoxFuture, CatalogError, ClassName, KeyRing, OpenedClass, Plan, TrueupError,
+        WriteBehind,
+    };
 
     /// Opens the classes of a plan.
     pub trait Opens {
@@ -43,6 +48,12 @@ pub(super) mod sealed {
             &'a self,
             plan: &'a mut Plan,
         ) -> BoxFuture<'a, Result<BTreeMap<ClassName, Result<OpenedClass, Arc<CatalogError>>>, TrueupError>>;
+
+        /// The journal of accepted writes, if the plan names one.
+        fn write_behind<'a>(
+            &'a self,
+            plan: &'a Plan,
+        ) -> BoxFuture<'a, Result<Option<WriteBehind>, CatalogError>>;
 
         /// The keys that nodes get from the database, where they do.
         fn sealing_keys(&self) -> BoxFuture<'_, Result<Option<KeyRing>, TrueupError>> {
@@ -65,6 +76,13 @@ impl sealed::Opens for Sqlite {
             Ok(plan.classes.iter().map(|(name, class)| (name.clone(), one(class))).collect())
         })
     }
+
+    fn write_behind<'a>(
+        &'a self,
+        plan: &'a Plan,
+    ) -> BoxFuture<'a, Result<Option<WriteBehind>, CatalogError>> {
+        Box::pin(sqlite::write_behind(self, plan))
+    }
 }
 
 impl sealed::Opens for Postgres {
@@ -83,6 +101,13 @@ impl sealed::Opens for Postgres {
             }
             Ok(opened)
         })
+    }
+
+    fn write_behind<'a>(
+        &'a self,
+        plan: &'a Plan,
+    ) -> BoxFuture<'a, Result<Option<WriteBehind>, CatalogError>> {
+        Box::pin(postgres::write_behind(self, plan))
     }
 
     fn sealing_keys(&self) -> BoxFuture<'_, Result<Option<KeyRing>, TrueupError>> {

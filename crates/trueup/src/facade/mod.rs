@@ -27,6 +27,7 @@ use self::{
     rows::Rows,
 };
 use crate::{
+    noted::Committed,
     plan::Plan,
     postgres::{self, PgTx, Postgres},
     sqlite::{Sqlite, SqliteTx, WriteError},
@@ -153,6 +154,18 @@ impl Trueup<Sqlite> {
     ) -> Result<(T, Token), WriteError<E>> {
         self.database.write(work).await
     }
+
+    /// [`Trueup::write`], and tells what became of the rows that the work has had published
+    /// ([`Class::publish`]).
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn write_through<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&SqliteTx<'_>) -> Result<T, E>,
+    ) -> Result<Committed<T>, WriteError<E>> {
+        self.database.write_and_publish(work, None).await
+    }
 }
 
 impl Trueup<Postgres> {
@@ -166,6 +179,18 @@ impl Trueup<Postgres> {
         work: impl AsyncFnOnce(&PgTx) -> Result<T, E>,
     ) -> Result<(T, Token), postgres::WriteError<E>> {
         self.database.write(work).await
+    }
+
+    /// [`Trueup::write`], and tells what became of the rows that the work has had published
+    /// ([`Class::publish`]). They are loaded behind the COMMIT, in the same round trip.
+    ///
+    /// # Errors
+    /// [`postgres::WriteError`].
+    pub async fn write_through<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&PgTx) -> Result<T, E>,
+    ) -> Result<Committed<T>, postgres::WriteError<E>> {
+        self.database.write_and_publish(work, None).await
     }
 }
 
@@ -225,12 +250,18 @@ impl<D: Database> Builder<D> {
         let of_plan = plan.source.as_ref().map(|source| source.load_limits);
         let load_limits = self.load_limits.or(of_plan).unwrap_or_default();
         let opened = database.open_all(&mut plan).await?;
+        // Before anything is served: what was accepted belongs into the database.
+        let journal = database.write_behind(&plan).await.map_err(Arc::new)?;
         let cache = CacheBuilder::new(Arc::new(database.clone()))
             .buckets(plan.memory.buckets)
             .filter_bytes_max(plan.memory.bloom_max)
             .recent_changes_max(plan.memory.recent_max)
             .load_limits(load_limits)
             .online_checks(online_checks);
+        let cache = match journal {
+            Some(journal) => cache.write_behind(journal),
+            None => cache,
+        };
         #[cfg(feature = "redis")]
         let cache = match self.l2 {
             Some(tier) => with_remote(cache, tier, database.sealing_keys().await?).await?,

@@ -7,13 +7,18 @@ use trueup_core::{
     entry::{CacheValue, Raw},
     env::BoxFuture,
     key::{CacheKey, Key, KeyForm},
-    proof::{TableTags, Tag},
-    source::{Catalogue, KeyPage, KeySet, LoadError, Loaded, LoadedMany, Loader, PageEnd},
-    write::LockingRead,
+    proof::{TableTags, Tag, Token},
+    read,
+    source::{
+        AfterCommit, Catalogue, KeyPage, KeySet, LoadError, Loaded, LoadedMany, Loader, Outcome, PageEnd,
+        RowWriter,
+    },
+    write::{LockingRead, Publication, RowChange},
 };
 
 use crate::{
     catalog::{postgres, sqlite},
+    noted::{After, LoadAfter, Noted},
     postgres::PgTx,
     sqlite::SqliteTx,
 };
@@ -28,8 +33,12 @@ impl Transaction for PgTx {}
 pub(super) mod sealed {
     use super::{BoxFuture, Key, LoadError, Lockable, Raw};
 
-    /// Reads and locks what a loader loads.
+    /// Reads and locks what a loader loads, and notes what is to be published.
     pub trait Reads {
+        /// Has a row published after the commit.
+        #[expect(private_interfaces, reason = "only this crate calls it")]
+        fn note(&self, row: std::sync::Arc<dyn crate::noted::Noted>);
+
         /// The row under `key`, locked until the transaction ends.
         fn read<'a>(
             &'a self,
@@ -54,6 +63,11 @@ fn foreign() -> LoadError {
 }
 
 impl sealed::Reads for SqliteTx<'_> {
+    #[expect(private_interfaces, reason = "only this crate calls it")]
+    fn note(&self, row: Arc<dyn Noted>) {
+        Self::note(self, row);
+    }
+
     fn read<'a>(&'a self, rows: &'a Lockable, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
         Box::pin(async move {
             match rows {
@@ -65,6 +79,11 @@ impl sealed::Reads for SqliteTx<'_> {
 }
 
 impl sealed::Reads for PgTx {
+    #[expect(private_interfaces, reason = "only this crate calls it")]
+    fn note(&self, row: Arc<dyn Noted>) {
+        Self::note(self, row);
+    }
+
     fn read<'a>(&'a self, rows: &'a Lockable, key: &'a Key) -> BoxFuture<'a, Result<Option<Raw>, LoadError>> {
         Box::pin(async move {
             match rows {
@@ -72,6 +91,21 @@ impl sealed::Reads for PgTx {
                 Lockable::Sqlite(_) => Err(foreign()),
             }
         })
+    }
+}
+
+impl LoadAfter for Lockable {
+    fn load_after<'a>(
+        &'a self,
+        after: After<'a>,
+        key: &'a Key,
+        outcome: Outcome,
+    ) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
+        match (self, after) {
+            (Self::Sqlite(loader), After::Sqlite) => loader.load_after(after, key, outcome),
+            (Self::Postgres(loader), After::Postgres(_)) => loader.load_after(after, key, outcome),
+            _ => Box::pin(async { Err(foreign()) }),
+        }
     }
 }
 
@@ -103,7 +137,7 @@ impl<K, V> Rows<K, V> {
 }
 
 impl<K: CacheKey, V: CacheValue> Rows<K, V> {
-    fn key(&self, key: &K) -> Result<Key, LoadError> {
+    pub(super) fn key(&self, key: &K) -> Result<Key, LoadError> {
         self.form.key(key).map_err(|error| LoadError::Refused(error.to_string().into()))
     }
 
@@ -156,9 +190,80 @@ where
         self.rows.loader().catalogue()
     }
 
+    fn writer(&self) -> Result<&dyn RowWriter<V>, Cow<'static, str>> {
+        self.rows.loader().writer().map(|_| self as &dyn RowWriter<V>)
+    }
+
     fn key_set(&self) -> Result<Arc<dyn KeySet<K>>, Cow<'static, str>> {
         let keys = self.rows.loader().key_set()?;
         Ok(Arc::new(TypedKeys { form: self.form.clone(), keys }))
+    }
+}
+
+impl<K, V> RowWriter<V> for Rows<K, V>
+where
+    K: CacheKey + Send + Sync + 'static,
+    V: CacheValue,
+{
+    fn check(&self, key: &Key, change: RowChange) -> Result<(RowChange, bool), String> {
+        self.rows.loader().writer()?.check(key, change)
+    }
+
+    fn write<'a>(
+        &'a self,
+        key: &'a Key,
+        change: &'a RowChange,
+        after: &'a dyn AfterCommit<V>,
+    ) -> BoxFuture<'a, Result<Token, LoadError>> {
+        Box::pin(async move {
+            let writer = self.rows.loader().writer();
+            let writer = writer.map_err(|why| LoadError::Refused(why.as_ref().into()))?;
+            writer.write(key, change, &Decoded { rows: self, after }).await
+        })
+    }
+}
+
+/// Publishes a row as a value of the class's type.
+struct Decoded<'a, K, V> {
+    rows: &'a Rows<K, V>,
+    after: &'a dyn AfterCommit<V>,
+}
+
+impl<K: CacheKey + Send + Sync, V: CacheValue> AfterCommit<Raw> for Decoded<'_, K, V> {
+    fn publish<'a>(
+        &'a self,
+        load: BoxFuture<'a, Result<Loaded<Raw>, LoadError>>,
+        outcome: Outcome,
+    ) -> BoxFuture<'a, ()> {
+        let load = async move {
+            let Loaded { value, tags, seen } = load.await?;
+            Ok(Loaded { value: self.rows.value(value)?, tags, seen })
+        };
+        self.after.publish(Box::pin(load), outcome)
+    }
+}
+
+/// A row of a class that a transaction has noted.
+pub(super) struct Note<K, V: CacheValue> {
+    pub(super) class: read::Class<K, V>,
+    pub(super) rows: Arc<Rows<K, V>>,
+    pub(super) key: Key,
+}
+
+impl<K, V> Noted for Note<K, V>
+where
+    K: CacheKey + Clone + Send + Sync + 'static,
+    V: CacheValue,
+{
+    fn publish<'a>(&'a self, after: After<'a>, outcome: Outcome) -> BoxFuture<'a, Option<Publication>> {
+        Box::pin(async move {
+            let load = async {
+                let loaded = self.rows.rows.load_after(after, &self.key, outcome.clone()).await;
+                let Loaded { value, tags, seen } = loaded?;
+                Ok(Loaded { value: self.rows.value(value)?, tags, seen })
+            };
+            Some(self.class.publish_after(&self.key, load, outcome.clone()).await)
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use trueup_core::class::{
     Case, ClassPlan, ClassPlanBuilder, Group, Invalidation, Kind, Parameter, Pattern, PlanError, Purpose,
-    Repeated, Rows, Tags, Unicode, Unknown,
+    Repeated, Rows, SECOND_DELETE_AFTER_DEFAULT, Tags, Unicode, Unknown,
 };
 
 use super::{
@@ -92,13 +92,21 @@ fn origin(section: &Section<'_>, class: ClassPlanBuilder) -> ClassPlanBuilder {
 }
 
 fn pattern(section: &Section<'_>, class: ClassPlanBuilder) -> ClassPlanBuilder {
-    let names = ["read-through", "cache-aside", "write-through", "write-behind"];
+    let names = ["read-through", "cache-aside", "write-through", "write-behind", "delete-update-delete"];
     let chosen = section.choice("pattern", &names.map(|name| (name, name)));
     let loss = section.text("loss");
     if loss.is_some() && chosen != Some("write-behind") {
         section.conflict("loss", "only write-behind can lose what it acknowledged", "remove `loss`");
     }
+    let pause = section.duration("second_delete_after");
+    if pause.is_some() && chosen != Some("delete-update-delete") {
+        let fix = "remove `second_delete_after`";
+        section.conflict("second_delete_after", "only delete-update-delete deletes twice", fix);
+    }
     match chosen {
+        Some("delete-update-delete") => {
+            class.pattern(Pattern::DeleteUpdateDelete { pause: pause.unwrap_or(SECOND_DELETE_AFTER_DEFAULT) })
+        }
         Some("cache-aside") => class.pattern(Pattern::CacheAside),
         Some("write-through") => class.pattern(Pattern::WriteThrough),
         Some("write-behind") => class.pattern(Pattern::WriteBehind { loss: loss.unwrap_or_default() }),

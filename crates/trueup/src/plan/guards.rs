@@ -29,7 +29,15 @@ pub(super) fn load_limits(section: &Section<'_>) -> LoadLimits {
         let fix = "write at most \"90%\"";
         section.conflict("critical_reserve", "it leaves nothing to loads that are not critical", fix);
     }
+    let ramp = section.or_off("ramp", Section::duration).flatten().unwrap_or(standard.ramp);
+    let ramp_floor = section.share("ramp_floor");
+    if ramp_floor.is_some() && ramp.is_zero() {
+        let fix = "write how long it lasts, such as `ramp = \"30s\"`";
+        section.conflict("ramp_floor", "it begins a ramp, and none is declared", fix);
+    }
     LoadLimits {
+        ramp,
+        ramp_floor: ramp_floor.unwrap_or(standard.ramp_floor),
         loads_max: count(section, "loads_max").unwrap_or(standard.loads_max),
         loads_per_second_max: section.or_off("loads_per_second_max", count).flatten(),
         critical_reserve,

@@ -4,6 +4,7 @@
 //! with its line and what to do. Keys, types, units and defaults stand in `docs/guide/plan.md`.
 
 mod absent;
+mod behind;
 mod class;
 mod discover;
 mod error;
@@ -18,12 +19,15 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod tunables;
+mod warm;
 
 use std::{collections::BTreeMap, path::Path};
 
 use trueup_core::class::{ClassName, ClassPlan, ClassPlanBuilder, Purpose};
 
+pub(crate) use self::behind::is_written_behind;
 pub use self::{
+    behind::WriteBehindSettings,
     discover::{DiscoveredTable, Skipped},
     error::{ConfigError, ConfigErrors, Place, Problem},
     l2::{AddressError, RemoteAddress, RemoteNode},
@@ -34,6 +38,7 @@ pub use self::{
         FleetSettings, L2Settings, MemorySettings, SecretFile, ServerSettings, SourceSettings, SourceUrl,
     },
     tunables::Tunables,
+    warm::WarmSettings,
 };
 use self::{
     error::nearest,
@@ -54,6 +59,10 @@ pub struct Plan {
     pub memory: MemorySettings,
     /// The remote tier.
     pub l2: Option<L2Settings>,
+    /// What is read before anybody asks for it.
+    pub warm: WarmSettings,
+    /// The journal of accepted writes.
+    pub write_behind: Option<WriteBehindSettings>,
     /// What classes take unless they say otherwise.
     pub defaults: Tunables,
     /// The classes.
@@ -113,9 +122,13 @@ impl Plan {
         let fleet = FleetSettings::read(root.section("fleet"));
         let server = ServerSettings::read(root.section("server"));
         let memory = MemorySettings::read(root.section("memory"));
+        let warm = WarmSettings::read(root.section("warm"));
         let l2_section = root.section("l2");
         let has_l2 = l2_section.is_present();
         let l2 = L2Settings::read(l2_section);
+        let write_behind_section = root.section("write_behind");
+        let has_journal = write_behind_section.is_present();
+        let write_behind = WriteBehindSettings::read(write_behind_section);
         let defaults_section = root.section("defaults");
         let mut defaults = Tunables::read(&defaults_section);
         // Whoever names a remote tier means it to be used.
@@ -125,6 +138,7 @@ impl Plan {
         let memory_place = root.section("memory").place_of("capacity");
         for (name, section) in root.section("class").named() {
             let place = (section.place.clone(), section.path.clone());
+            let journal_place = place.clone();
             let has_capacity = section.place_of("l1_capacity").is_some() || defaults.l1_capacity.is_some();
             let Some(plan) = class::read(name, section, &defaults, &defaults_section) else { continue };
             if !has_capacity {
@@ -135,11 +149,17 @@ impl Plan {
                 let fix = "name one (`--l2 URL`, or `[l2]` with `urls`), or write `l2 = false`".to_owned();
                 root.report_at(place.0, place.1, Problem::Conflict { problem, fix });
             }
+            if !has_journal && is_written_behind(&plan) {
+                let problem = "the class is written behind, and no journal is named".to_owned();
+                let fix = "write a section `[write_behind]` with `journal = \"/var/lib/trueup/journal\"`"
+                    .to_owned();
+                root.report_at(journal_place.0, journal_place.1, Problem::Conflict { problem, fix });
+            }
             classes.insert(plan.name().clone(), plan);
         }
         defaults_section.finish("key");
         root.finish("section");
-        let mut plan = Self { source, fleet, server, memory, l2, defaults, classes };
+        let mut plan = Self { source, fleet, server, memory, l2, warm, write_behind, defaults, classes };
         if let Err(problem) = plan.share_memory(&sharing) {
             let path = "memory.capacity".to_owned();
             findings.errors.borrow_mut().push(ConfigError {
@@ -157,6 +177,13 @@ impl Plan {
     /// [`UnknownClass`] with the nearest name.
     pub fn class(&self, name: &str) -> Result<&ClassPlan, UnknownClass> {
         self.classes.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    /// Where the node keeps what it knows over a restart: its own folder for hot keys, or else that of its ledger.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<&Path> {
+        let of_fleet = || self.fleet.as_ref().and_then(|fleet| fleet.state_dir.as_deref());
+        self.warm.state_dir.as_deref().or_else(of_fleet)
     }
 
     /// What to say of a class that is not there.

@@ -13,7 +13,7 @@ use trueup_core::{
 
 use super::{
     FleetSettings, L2Settings, MemorySettings, Plan, SecretFile, ServerSettings, Skipped, SourceSettings,
-    SourceUrl, Tunables,
+    SourceUrl, Tunables, WarmSettings,
 };
 
 /// Writes `plan` as a file that reads back as the same plan, with a note on each table that was left out.
@@ -39,6 +39,15 @@ pub fn render(plan: &Plan, skipped: &[Skipped]) -> String {
     }
     if let Some(l2) = &plan.l2 {
         out.l2(l2);
+    }
+    if plan.warm != WarmSettings::default() {
+        out.warm(&plan.warm);
+    }
+    if let Some(behind) = &plan.write_behind {
+        out.line("\n[write_behind]");
+        out.text("journal", &behind.journal.to_string_lossy());
+        out.text("journal_bytes_max", &show_bytes(behind.journal_bytes_max));
+        out.text("flush_every", &show_duration(behind.flush_every));
     }
     if plan.defaults != Tunables::default() {
         out.line("\n# What classes take unless they say otherwise.\n[defaults]");
@@ -129,6 +138,10 @@ impl Writer {
             self.bare("loads_max", limits.loads_max);
             self.number("loads_per_second_max", limits.loads_per_second_max);
             self.share("critical_reserve", Some(limits.critical_reserve));
+            if !limits.ramp.is_zero() {
+                self.text("ramp", &show_duration(limits.ramp));
+                self.share("ramp_floor", Some(limits.ramp_floor));
+            }
         }
         match source.url {
             SourceUrl::Sqlite(_) => self.text("busy_timeout", &show_duration(source.busy_timeout)),
@@ -162,6 +175,29 @@ impl Writer {
         self.text("idle_timeout", &show_duration(server.idle_timeout));
         self.text("write_timeout", &show_duration(server.write_timeout));
         self.text("shutdown_timeout", &show_duration(server.shutdown_timeout));
+    }
+
+    fn warm(&mut self, warm: &WarmSettings) {
+        self.line("\n# What is read before anybody asks for it.\n[warm]");
+        let mut path = |key: &str, path: &Option<std::path::PathBuf>| {
+            if let Some(path) = path {
+                self.text(key, &path.to_string_lossy());
+            }
+        };
+        path("state_dir", &warm.state_dir);
+        path("preheat_file", &warm.preheat_file);
+        self.text("save_every", &show_duration(warm.save_every));
+        self.text("within", &show_duration(warm.within));
+        self.bare("loads_at_once", warm.loads_at_once);
+        self.number("keys_per_second_max", warm.keys_per_second_max);
+        let texts = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>();
+        if !warm.routes.0.is_empty() {
+            self.bare("routes", list(&texts(&mut warm.routes.0.iter().map(ToString::to_string))));
+        }
+        if !warm.preheat_at.is_empty() {
+            self.bare("preheat_at", list(&texts(&mut warm.preheat_at.iter().map(ToString::to_string))));
+        }
+        self.text("preheat_window", &show_duration(warm.preheat_window));
     }
 
     fn l2(&mut self, l2: &L2Settings) {
@@ -204,6 +240,9 @@ impl Writer {
                 self.text("pattern", plan.pattern.as_str());
                 if let Pattern::WriteBehind { loss } = &plan.pattern {
                     self.text("loss", loss);
+                }
+                if let Pattern::DeleteUpdateDelete { pause } = plan.pattern {
+                    self.text("second_delete_after", &show_duration(pause));
                 }
                 if plan.format != 0 {
                     self.bare("format", plan.format);

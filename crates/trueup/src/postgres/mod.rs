@@ -2,6 +2,7 @@
 
 mod address;
 mod ask;
+mod behind;
 mod canonical;
 mod connect;
 mod depend;
@@ -20,6 +21,7 @@ mod names;
 mod options;
 mod params;
 mod preflight;
+mod put;
 mod query;
 mod registry;
 mod remove;
@@ -34,6 +36,7 @@ mod watch;
 mod write;
 
 pub use crate::group::GroupSpec;
+pub use behind::BehindSink;
 pub use canonical::KeyColumn;
 pub use depend::Dependencies;
 pub use discover::{ColumnInfo, Identity, TableInfo, TableKind, discover, discover_table};

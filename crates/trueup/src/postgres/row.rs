@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use deadpool_postgres::Object;
 use parking_lot::Mutex;
 use tokio_postgres::Row;
 use trueup_core::{
@@ -10,7 +11,7 @@ use trueup_core::{
     env::BoxFuture,
     key::{Key, KeyBody, KeyForm, OwnedSqlValue},
     proof::{Tag, Tags},
-    source::{Catalogue, KeySet, LoadError, Loaded, LoadedMany, Loader},
+    source::{Catalogue, KeySet, LoadError, Loaded, LoadedMany, Loader, Outcome, RowWriter},
 };
 
 use super::{
@@ -20,13 +21,17 @@ use super::{
     error::PostgresError,
     handle::{Postgres, Shared},
     keys::{Pages, key_set},
-    load::{Reads, Request, SAW, SAW_COLUMNS, VALUE, as_json, bytes_of_rows, one_as_json, one_value, value},
+    load::{
+        Reads, Request, SAW, SAW_COLUMNS, VALUE, as_json, bytes_of_rows, one_as_json, one_value, run, value,
+    },
     names::{identifier, qualified},
+    put::Target,
     registry::Registry,
     replica::{Replica, STANDBY_SAW, STANDBY_SAW_COLUMNS, STANDBY_VALUE},
     value::AsText,
     watch::Watcher,
 };
+use crate::noted::{After, LoadAfter};
 
 /// How the rows of a table are loaded.
 #[derive(Clone, Debug)]
@@ -73,6 +78,8 @@ struct Shape {
     wide: Tag,
     /// How all keys are read, or why they cannot be.
     pages: Result<Pages, &'static str>,
+    /// How rows are written.
+    target: Arc<Target>,
 }
 
 impl RowLoader {
@@ -132,6 +139,54 @@ impl RowLoader {
     }
 }
 
+impl RowLoader {
+    pub(super) fn postgres(&self) -> &Postgres {
+        &self.inner.postgres
+    }
+
+    /// How rows are written, and the values of `key`.
+    pub(super) fn target(&self, key: &Key) -> Result<(Arc<Target>, Vec<OwnedSqlValue>), LoadError> {
+        let shape = self.inner.shape.load();
+        Ok((Arc::clone(&self.inner.ready(&shape)?.target), self.inner.values(key)?))
+    }
+}
+
+impl Inner {
+    /// Loads a row on a connection whose last statement before is a COMMIT.
+    async fn load_behind(&self, client: &Object, key: &Key) -> Result<Loaded<Raw>, LoadError> {
+        let values = self.values(key)?;
+        let params: Vec<AsText> = values.iter().map(AsText::of).collect();
+        let shape = self.shape.load();
+        let shape = self.ready(&shape)?;
+        let (limit, bytes_max) = (self.options.limit, bytes_of_rows(self.options.value_bytes_max, 1));
+        let request = Request { sql: &shape.one, params: &params, limit, bytes_max };
+        let shared = &self.postgres.shared;
+        let rows = run(client, &request, shared.at("loading what was committed")).await?;
+        let seen = shared.seen(&rows)?;
+        let value = one_value(rows.first().ok_or(LoadError::Lost)?, self.options.value_bytes_max)?;
+        Ok(Loaded { value, tags: shape.tags(&values), seen })
+    }
+}
+
+impl LoadAfter for RowLoader {
+    fn load_after<'a>(
+        &'a self,
+        after: After<'a>,
+        key: &'a Key,
+        outcome: Outcome,
+    ) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
+        Box::pin(async move {
+            match after {
+                After::Postgres(client) => self.inner.load_behind(client, key).await,
+                #[cfg(feature = "sqlite")]
+                After::Sqlite if outcome.committed().await => self.load(key).await,
+                #[cfg(feature = "sqlite")]
+                After::Sqlite => Err(LoadError::Lost),
+            }
+        })
+    }
+}
+
 impl Shape {
     fn of(
         table: &TableInfo,
@@ -157,7 +212,8 @@ impl Shape {
         }
         let left_out: BTreeSet<&str> = options.leave_out.iter().map(String::as_str).collect();
         let columns = table.columns.iter().filter(|column| !left_out.contains(column.name.as_str()));
-        let columns: Vec<String> = columns.map(|column| identifier(&column.name)).collect();
+        let names: Vec<String> = columns.map(|column| column.name.clone()).collect();
+        let columns: Vec<String> = names.iter().map(|name| identifier(name)).collect();
         // The alias keeps a column from being taken for something of ours.
         let from =
             format!("SELECT {} FROM {} r WHERE", columns.join(", "), qualified(&table.schema, &table.table));
@@ -172,7 +228,7 @@ impl Shape {
         let bytes_max = options.value_bytes_max;
         let arrays =
             table.key.iter().enumerate().map(|(i, column)| format!("${}::{}[]", i + 1, column.parameter));
-        let names = (0..table.key.len()).map(|i| format!("k{i}"));
+        let places = (0..table.key.len()).map(|i| format!("k{i}"));
         Ok(Self {
             table: table.name.clone(),
             one: one_as_json(&format!("{from} {by_parameter}"), bytes_max),
@@ -180,7 +236,7 @@ impl Shape {
                 "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value, k.place FROM {SAW} CROSS JOIN unnest({}) \
                  WITH ORDINALITY k ({}, place) LEFT JOIN LATERAL ({}) q ON true",
                 arrays.collect::<Vec<_>>().join(", "),
-                names.collect::<Vec<_>>().join(", "),
+                places.collect::<Vec<_>>().join(", "),
                 as_json(&format!("{from} {by_element}"), bytes_max, None)
             ),
             locked: as_json(&format!("{from} {by_parameter} FOR UPDATE"), bytes_max, None),
@@ -191,6 +247,7 @@ impl Shape {
             key: table.key.clone(),
             wide: Tag::wide(&table.name),
             pages: Pages::of(table),
+            target: Arc::new(Target::of(table, names)),
         })
     }
 
@@ -356,6 +413,10 @@ impl Loader<Key, Raw> for RowLoader {
 
     fn catalogue(&self) -> Arc<Catalogue> {
         Arc::clone(&self.inner.catalogue)
+    }
+
+    fn writer(&self) -> Result<&dyn RowWriter<Raw>, Cow<'static, str>> {
+        Ok(self)
     }
 
     fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {

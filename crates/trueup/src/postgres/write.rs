@@ -1,18 +1,27 @@
 //! Transactions on the database of record, with a token for what they wrote.
 
+use std::sync::Arc;
+
 use deadpool_postgres::Object;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio_postgres::{
     Client, Row,
     error::SqlState,
     types::{PgLsn, ToSql},
 };
-use trueup_core::proof::{Position, Token};
+use trueup_core::{
+    proof::{Position, Token},
+    source::Outcome,
+    write::Publication,
+};
 
 use super::{
     error::{At, PostgresError},
     handle::{Postgres, Shared, lease},
     load::timeline,
 };
+use crate::noted::{After, Committed, Noted};
 
 /// Where the log is, asked after COMMIT. Not `pg_current_wal_lsn()`: under asynchronous commit that can be behind one's own
 /// commit.
@@ -23,10 +32,13 @@ const TOKEN: &str =
 /// PostgreSQL ends the statement's time limit before it commits, so that the wait for a synchronous standby is never cut short
 /// and called success.
 const COMMIT: &str = "SAVEPOINT trueup_end; COMMIT";
+/// What a caller may have set for the session must not change how a row is written that others are going to read.
+const RESET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL";
 
 /// A transaction on the primary. Rows that it reads with a lock cannot change until it ends.
 pub struct PgTx {
     client: Open,
+    notes: Mutex<Vec<Arc<dyn Noted>>>,
 }
 
 /// A connection with an open transaction. If it is dropped before the end, the connection goes too, and the server rolls
@@ -92,6 +104,12 @@ impl PgTx {
         self.object()
     }
 
+    /// Has a row published once the transaction has committed.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn note(&self, row: Arc<dyn Noted>) {
+        self.notes.lock().push(row);
+    }
+
     pub(super) fn object(&self) -> &Object {
         #[expect(
             clippy::expect_used,
@@ -126,10 +144,20 @@ impl Postgres {
         &self,
         work: impl AsyncFnOnce(&PgTx) -> Result<T, E>,
     ) -> Result<(T, Token), WriteError<E>> {
+        let Committed { value, token, .. } = self.write_and_publish(work, None).await?;
+        Ok((value, token))
+    }
+
+    /// The same; what the work has noted, and `row`, are published behind the COMMIT.
+    pub(crate) async fn write_and_publish<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&PgTx) -> Result<T, E>,
+        row: Option<&dyn Noted>,
+    ) -> Result<Committed<T>, WriteError<E>> {
         let shared = &*self.shared;
         let at = shared.writing();
         let client = lease(&shared.writers, at, at.patience).await?;
-        let tx = PgTx { client: Open(Some(client)) };
+        let tx = PgTx { client: Open(Some(client)), notes: Mutex::default() };
         tx.client().batch_execute("BEGIN").await.map_err(|e| at.error(&e))?;
         let value = match work(&tx).await {
             Ok(value) => value,
@@ -140,9 +168,9 @@ impl Postgres {
                 return Err(WriteError::Work(error));
             }
         };
-        let token = shared.commit(&tx, at).await?;
+        let (token, published) = shared.commit(&tx, row, at).await?;
         drop(tx.client.close());
-        Ok((value, token))
+        Ok(Committed { value, token, published })
     }
 }
 
@@ -151,14 +179,30 @@ impl Shared {
         At { patience: self.options.write_lock_wait, ..self.at("writing") }
     }
 
-    /// Commits, and asks where the log is, in one round trip on the connection that made the commit.
-    async fn commit(&self, tx: &PgTx, at: At<'_>) -> Result<Token, PostgresError> {
+    /// Commits, and asks where the log is, in one round trip on the connection that made the commit. In the same round trip
+    /// the rows to be published are loaded.
+    async fn commit(
+        &self,
+        tx: &PgTx,
+        row: Option<&dyn Noted>,
+        at: At<'_>,
+    ) -> Result<(Token, Vec<Publication>), PostgresError> {
         let client = tx.object();
         let ask = client.prepare_cached(TOKEN).await.map_err(|e| ended(at, &e))?;
-        let (committed, row) =
-            tokio::join!(biased; client.batch_execute(COMMIT), client.query_one(&ask, &[]));
+        let notes = std::mem::take(&mut *tx.notes.lock());
+        let rows: Vec<&dyn Noted> = notes.iter().map(|note| &**note).chain(row).collect();
+        let (end, outcome) = Outcome::open();
+        let commit = async {
+            let reset = async { if rows.is_empty() { Ok(()) } else { client.batch_execute(RESET).await } };
+            let (committed, reset) = tokio::join!(biased; client.batch_execute(COMMIT), reset);
+            end.tell(committed.is_ok() && reset.is_ok());
+            committed
+        };
+        let publish = join_all(rows.iter().map(|row| row.publish(After::Postgres(client), outcome.clone())));
+        let (committed, row, published) = tokio::join!(biased; commit, client.query_one(&ask, &[]), publish);
         committed.map_err(|e| ended(at, &e))?;
-        self.token_of(&row.map_err(|e| at.error(&e))?, at)
+        let token = self.token_of(&row.map_err(|e| at.error(&e))?, at)?;
+        Ok((token, published.into_iter().flatten().collect()))
     }
 
     fn token_of(&self, row: &Row, at: At<'_>) -> Result<Token, PostgresError> {

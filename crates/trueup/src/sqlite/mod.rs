@@ -1,5 +1,6 @@
 //! SQLite as a database of record.
 
+mod behind;
 mod canonical;
 mod connection;
 mod depend;
@@ -19,6 +20,7 @@ mod membership;
 mod names;
 mod pool;
 mod predicate;
+mod put;
 mod query;
 mod registry;
 mod remove;
@@ -33,6 +35,7 @@ mod typed;
 mod watched;
 mod write;
 
+pub use behind::BehindSink;
 pub use canonical::KeyColumn;
 pub use depend::Dependencies;
 pub use discover::{ColumnInfo, TableInfo, discover, discover_file, discover_table};

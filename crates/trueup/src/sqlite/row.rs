@@ -10,7 +10,7 @@ use trueup_core::{
     env::BoxFuture,
     key::{Key, KeyBody, KeyForm, OwnedSqlValue, Part},
     proof::{Tag, Tags},
-    source::{KeySet, LoadError, Loaded, LoadedMany, Loader},
+    source::{KeySet, LoadError, Loaded, LoadedMany, Loader, RowWriter},
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     keys::{Pages, SharedKeys, TableKeys},
     load::{Fault, LoadNow, dispatch},
     names::{identifier, same_name},
+    put::Target,
     state::State,
 };
 
@@ -65,6 +66,8 @@ struct Shape {
     wide: Tag,
     /// How all keys are read; none where they cannot be.
     pages: Option<Pages>,
+    /// How rows are written.
+    target: Arc<Target>,
 }
 
 impl RowLoader {
@@ -107,6 +110,30 @@ impl RowLoader {
             shape.load(conn, &inner.values(key)?, inner.options.value_bytes_max)
         };
         read().map_err(|fault| shared.load_error(fault, inner.options.limit))
+    }
+}
+
+impl RowLoader {
+    pub(super) fn sqlite(&self) -> &Sqlite {
+        &self.inner.sqlite
+    }
+
+    /// How rows are written, by the shape that the table had when it was last looked at.
+    pub(super) fn last_target(&self) -> Arc<Target> {
+        Arc::clone(&self.inner.shape.lock().target)
+    }
+
+    /// How rows are written, as `conn` sees the table in its transaction.
+    pub(super) fn target_on(&self, conn: &Connection) -> Result<Arc<Target>, LoadError> {
+        let (inner, shared) = (&*self.inner, &self.inner.sqlite.shared);
+        let read = || -> Result<_, Fault> { Ok(inner.shape(conn, schema_version(conn)?)?) };
+        let shape = read().map_err(|fault| shared.load_error(fault, inner.options.limit))?;
+        Ok(Arc::clone(&shape.target))
+    }
+
+    /// The values of a key.
+    pub(super) fn values(&self, key: &Key) -> Result<Vec<OwnedSqlValue>, LoadError> {
+        self.inner.values(key)
     }
 }
 
@@ -188,6 +215,7 @@ impl Shape {
             columns: Columns::new(names.iter().copied()),
             wide: Tag::wide(&followed.name),
             pages: Pages::of(info),
+            target: Arc::new(Target::of(info, &names)),
         })
     }
 
@@ -266,6 +294,10 @@ impl Loader<Key, Raw> for RowLoader {
 
     fn load_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {
         dispatch(self.inner.sqlite.options().load_mode, &self.inner, keys)
+    }
+
+    fn writer(&self) -> Result<&dyn RowWriter<Raw>, Cow<'static, str>> {
+        Ok(self)
     }
 
     fn key_set(&self) -> Result<Arc<dyn KeySet<Key>>, Cow<'static, str>> {

@@ -1,10 +1,11 @@
 //! Transactions on the database of record, with a token for what they wrote.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, Params, Row};
-use trueup_core::proof::Token;
+use trueup_core::{proof::Token, source::Outcome};
 
 use super::{
     error::{At, SqliteError},
@@ -12,6 +13,7 @@ use super::{
     pool::Lease,
     state::State,
 };
+use crate::noted::{After, Committed, Noted};
 
 /// Pause between two attempts to begin a transaction while another program holds the lock.
 const WRITE_RETRY_PAUSE: Duration = Duration::from_millis(2);
@@ -19,6 +21,7 @@ const WRITE_RETRY_PAUSE: Duration = Duration::from_millis(2);
 /// A transaction that holds the database's only write lock: what it reads cannot change until it ends.
 pub struct SqliteTx<'a> {
     conn: Mutex<Lease<'a>>,
+    notes: Mutex<Vec<Arc<dyn Noted>>>,
 }
 
 impl SqliteTx<'_> {
@@ -61,6 +64,12 @@ impl SqliteTx<'_> {
         statement.query_map(params, read)?.collect()
     }
 
+    /// Has a row published once the transaction has committed.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn note(&self, row: Arc<dyn Noted>) {
+        self.notes.lock().push(row);
+    }
+
     /// Runs `work` on the connection itself. It must not end the transaction.
     pub fn with<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
         work(&self.conn.lock())
@@ -89,11 +98,21 @@ impl Sqlite {
         &self,
         work: impl AsyncFnOnce(&SqliteTx<'_>) -> Result<T, E>,
     ) -> Result<(T, Token), WriteError<E>> {
+        let Committed { value, token, .. } = self.write_and_publish(work, None).await?;
+        Ok((value, token))
+    }
+
+    /// The same; what the work has noted, and `row`, are published after the COMMIT.
+    pub(crate) async fn write_and_publish<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&SqliteTx<'_>) -> Result<T, E>,
+        row: Option<&dyn Noted>,
+    ) -> Result<Committed<T>, WriteError<E>> {
         let shared = &*self.shared;
         let at = shared.writing();
         let gate = tokio::time::timeout(at.patience, shared.write_gate.lock()).await;
-        let _turn = gate.map_err(|_| shared.locked())?;
-        let tx = SqliteTx { conn: Mutex::new(shared.writers.lease(None)?) };
+        let turn = gate.map_err(|_| shared.locked())?;
+        let tx = SqliteTx { conn: Mutex::new(shared.writers.lease(None)?), notes: Mutex::default() };
         shared.retry(&tx, "BEGIN IMMEDIATE").await?;
         let value = work(&tx).await.map_err(WriteError::Work)?;
         if tx.with(Connection::is_autocommit) {
@@ -102,17 +121,32 @@ impl Sqlite {
         }
         shared.retry(&tx, "COMMIT").await?;
         // Asked after the commit, on the connection that made it: at or after everything that was written.
-        let conn = tx.conn.into_inner();
-        let after = conn.unchecked_transaction().map_err(|e| at.error(e))?;
-        let state = State::read(&after).map_err(|e| at.error(e))?;
-        after.commit().map_err(|e| at.error(e))?;
-        Ok((value, Token { epoch: shared.epoch(&state), position: state.position() }))
+        let SqliteTx { conn, notes } = tx;
+        let conn = conn.into_inner();
+        let token = shared.token_on(&conn)?;
+        // The next writer need not wait for what follows.
+        drop((conn, turn));
+        let notes = notes.into_inner();
+        let (end, outcome) = Outcome::open();
+        end.tell(true);
+        let rows = notes.iter().map(|note| &**note).chain(row);
+        let published = join_all(rows.map(|row| row.publish(After::Sqlite, outcome.clone()))).await;
+        Ok(Committed { value, token, published: published.into_iter().flatten().collect() })
     }
 }
 
 impl Shared {
     fn writing(&self) -> At<'_> {
         At { path: &self.path, doing: "writing", patience: self.options.write_lock_wait }
+    }
+
+    /// A token at or after everything that was committed on `conn`.
+    fn token_on(&self, conn: &Connection) -> Result<Token, SqliteError> {
+        let at = self.writing();
+        let after = conn.unchecked_transaction().map_err(|e| at.error(e))?;
+        let state = State::read(&after).map_err(|e| at.error(e))?;
+        after.commit().map_err(|e| at.error(e))?;
+        Ok(Token { epoch: self.epoch(&state), position: state.position() })
     }
 
     fn locked(&self) -> SqliteError {

@@ -43,7 +43,7 @@ impl Fate {
             Ok(answer) => match answer.receipt().served_by {
                 ServedBy::L1 | ServedBy::L2 | ServedBy::Filter => Self::Cached,
                 ServedBy::Source => Self::Source,
-                ServedBy::Stale | ServedBy::Fallback => Self::StoodIn,
+                ServedBy::Stale | ServedBy::Fallback | ServedBy::Pending => Self::StoodIn,
             },
             Err(ReadError::Load(
                 LoadError::Shed { retry_after_ms, .. } | LoadError::LeftAlone { retry_after_ms },

@@ -13,11 +13,36 @@ pub(super) fn check_pattern(plan: &Settings, findings: &mut Findings) {
             "write-behind acknowledges before the source knows: write what you accept to lose, such as \
              `loss = \"up to one second of view counts\"`, or choose `pattern = \"write-through\"`",
         ),
+        Pattern::WriteBehind { .. } if plan.purpose == Purpose::DisplayBalance => findings.conflict(
+            Decision::Pattern,
+            "pattern",
+            "an amount of money is never acknowledged before the source has it",
+            "choose `pattern = \"write-through\"`, or write to the database of record",
+        ),
+        Pattern::WriteBehind { .. } if !external && !matches!(plan.origin, Origin::Table(_) | Origin::Loader) => findings
+            .conflict(
+                Decision::Pattern,
+                "pattern",
+                "only a row can be written behind, and the answer of a query is none",
+                "name a `table`, or choose `pattern = \"write-through\"` and write to the tables that the query reads",
+            ),
         Pattern::WriteBehind { .. } if proven => findings.conflict(
             Decision::Pattern,
             "pattern",
             "write-behind values are ahead of the source, so its feed cannot prove them",
             "write `invalidation = { owner = \"...\", reason = \"...\" }`, or choose `pattern = \"write-through\"`",
+        ),
+        Pattern::DeleteUpdateDelete { .. } if proven => findings.conflict(
+            Decision::Pattern,
+            "pattern",
+            "the feed ends the class's entries, on every node, and nobody need delete them",
+            "choose `pattern = \"read-through\"`, or, to compare, write `invalidation = { owner = \"...\", reason = \"...\" }`",
+        ),
+        Pattern::DeleteUpdateDelete { .. } if plan.l2.is_some() => findings.conflict(
+            Decision::Pattern,
+            "pattern",
+            "delete-update-delete deletes from this node's memory alone",
+            "write `l2 = false`, or choose `pattern = \"read-through\"`",
         ),
         Pattern::CacheAside if proven => findings.conflict(
             Decision::Pattern,

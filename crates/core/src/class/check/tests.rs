@@ -163,7 +163,25 @@ fn patterns_keep_to_what_can_be_proven() {
     );
     let behind = Pattern::WriteBehind { loss: "a second of counts".into() };
     assert!(refusal(user().pattern(behind.clone())).contains("its feed cannot prove them"));
-    assert!(user().pattern(behind).age_bounded("me", "counts").life(secs(9)).build().is_ok());
+    let aged_user = || user().age_bounded("me", "counts").life(secs(9));
+    assert!(aged_user().pattern(behind.clone()).build().is_ok());
+    let balance = ClassPlan::of(Purpose::DisplayBalance, "account").table("account").key(["id"]);
+    let money = balance.age_bounded("me", "shown").life(secs(9)).pattern(behind.clone());
+    assert!(refusal(money).contains("an amount of money is never acknowledged before the source has it"));
+    let query = ClassPlan::display("shelf")
+        .query("SELECT 1 FROM p, q WHERE p.id = :id")
+        .key(["id"])
+        .same_for_everyone();
+    assert!(
+        refusal(query.age_bounded("me", "shown").life(secs(9)).pattern(behind)).contains("only a row can be")
+    );
+    let twice = Pattern::DeleteUpdateDelete { pause: secs(1) };
+    assert!(refusal(user().pattern(twice.clone())).contains("nobody need delete them"));
+    assert!(
+        refusal(aged_user().pattern(twice.clone()).l2_life(secs(9)))
+            .contains("from this node's memory alone")
+    );
+    assert!(aged_user().pattern(twice).build().is_ok());
     assert!(refusal(user().pattern(Pattern::CacheAside)).contains("no feed can prove them"));
     assert!(refusal(aged().pattern(Pattern::ReadThrough)).contains("needs a source that Trueup can load"));
     assert!(refusal(user().age_bounded("", "why").life(secs(9))).contains("`owner` must be decided"));

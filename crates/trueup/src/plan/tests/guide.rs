@@ -42,6 +42,9 @@ fn file(row: &Row, value: Option<&str>) -> String {
             format!("[source]\n{}", if line.is_empty() { "url = \"sqlite:x\"" } else { &line })
         }
         "[source]" if row.key == "replicas" => format!("[source]\nurl = \"postgres://h/d\"\n{line}\n"),
+        "[source]" if row.key == "ramp_floor" => {
+            format!("[source]\nurl = \"sqlite:x\"\nramp = \"9s\"\n{line}\n")
+        }
         "[source]" => format!("[source]\nurl = \"sqlite:x\"\n{line}\n"),
         "[fleet]" if row.key == "advertise" => {
             format!("[fleet]\n{}", if line.is_empty() { "advertise = \"http://h:1\"" } else { &line })
@@ -51,6 +54,18 @@ fn file(row: &Row, value: Option<&str>) -> String {
             format!("[l2]\n{}", if line.is_empty() { "urls = \"redis://h:1\"" } else { &line })
         }
         "[l2]" => format!("{remote}{line}\n"),
+        "[warm]" => {
+            let with = match row.key.as_str() {
+                "preheat_file" if !line.is_empty() => "preheat_at = \"08:00\"",
+                "preheat_at" if !line.is_empty() => "preheat_file = \"log\"",
+                _ => "",
+            };
+            format!("[warm]\n{with}\n{line}\n")
+        }
+        "[write_behind]" if row.key == "journal" => {
+            format!("[write_behind]\n{}", if line.is_empty() { "journal = \"j\"" } else { &line })
+        }
+        "[write_behind]" => format!("[write_behind]\njournal = \"j\"\n{line}\n"),
         "[server]" | "[memory]" => format!("{}\n{line}\n", row.heading),
         "[defaults] and [class.NAME]" => {
             // The lives of the tiers are compared where there is a remote one.
@@ -148,7 +163,9 @@ fn the_guide_lists_exactly_the_keys_of_the_parser() {
         ("fleet", &["[fleet]"]),
         ("server", &["[server]"]),
         ("memory", &["[memory]"]),
+        ("warm", &["[warm]"]),
         ("l2", &["[l2]"]),
+        ("write_behind", &["[write_behind]"]),
         ("defaults", &["[defaults] and [class.NAME]"]),
         ("class.c", &["[defaults] and [class.NAME]", "[class.NAME] only"]),
         ("class.c.key", &["The table `key`"]),

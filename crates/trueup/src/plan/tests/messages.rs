@@ -25,7 +25,7 @@ fn unknown_keys_are_suggested() {
     assert_eq!(
         refusal("[sever]\n"),
         "trueup.toml:1:2: sever: unknown section, did you mean \"server\"?; known: class, defaults, fleet, l2, \
-         memory, server, source"
+         memory, server, source, write_behind"
     );
     assert!(user("max_stalenes = \"1s\"").contains("unknown key, did you mean \"max_staleness\"?"));
     assert!(user("colour = 1").starts_with("trueup.toml:4:1: class.user.colour: unknown key; known: "));
@@ -76,6 +76,19 @@ fn wrong_types_and_values_are_named() {
         ),
         ("invalidation = \"rows\"", "\"rows\" is none of its values, did you mean \"row\"?"),
         ("loss = \"all\"", "only write-behind can lose what it acknowledged; remove `loss`"),
+        (
+            "second_delete_after = \"1s\"",
+            "only delete-update-delete deletes twice; remove `second_delete_after`",
+        ),
+        ("pattern = \"delete-update-delete\"", "the feed ends the class's entries, on every node"),
+        (
+            "pattern = \"write-behind\"\nloss = \"a second\"\nlife = \"9s\"\ninvalidation = { owner = \"me\", reason = \"shown\" }",
+            "the class is written behind, and no journal is named; write a section `[write_behind]`",
+        ),
+        (
+            "pattern = \"write-behind\"\nloss = \"a second\"\npurpose = \"display-balance\"",
+            "an amount of money is never acknowledged before the source has it",
+        ),
         ("beta = 1", "it weighs early refresh, which is not chosen; write `refresh = \"early\"`"),
         (
             "refresh = \"background\"",
@@ -91,6 +104,14 @@ fn wrong_types_and_values_are_named() {
     ] {
         assert!(user(lines).contains(message), "{}", user(lines));
     }
+    assert!(
+        refusal("[write_behind]\nflush_every = \"1s\"")
+            .contains("accepted writes need a folder to be kept in")
+    );
+    assert!(
+        refusal("[write_behind]\njournal = \"j\"\njournal_bytes_max = \"1KiB\"")
+            .contains("a journal has 1 MiB at least")
+    );
     assert!(refusal("class = 1").contains("class: 1 is not a table; write `[section]`"));
     assert!(
         refusal("[class.User]\ntable = \"u\"\nkey = \"id\"").contains("class name \"User\" is not valid")
@@ -220,4 +241,38 @@ fn an_unknown_class_is_suggested() {
         "unknown class \"usr\", did you mean \"user\"?; known: fee, user"
     );
     assert_eq!(plan.class("fee").unwrap().name().as_str(), "fee");
+}
+
+#[test]
+fn what_cannot_be_warmed_is_refused_with_what_to_write() {
+    for (lines, message) in [
+        (
+            "[warm]\npreheat_at = \"8:30\"",
+            "warm.preheat_at: \"8:30\": it is no time of the day; write hour and minute, UTC, such as",
+        ),
+        (
+            "[warm]\npreheat_at = \"08:30\"",
+            "warm.preheat_at: nobody knows what is to be read; name an access log",
+        ),
+        (
+            "[warm]\npreheat_file = \"log\"",
+            "warm.preheat_file: nobody knows when its keys are to be read; write the times",
+        ),
+        (
+            "[warm]\npreheat_window = \"13h\"",
+            "warm.preheat_window: it is longer than half a day; write \"12h\" at most",
+        ),
+        (
+            "[warm]\nroutes = [\"product\"]",
+            "warm.routes: \"product\": it is no route; write \"CLASS=/path/{key}\", or",
+        ),
+        ("[warm]\nsave_every = \"0s\"", "warm.save_every: nothing can be saved all the time"),
+        ("[warm]\nwithn = \"9s\"", "did you mean \"within\"?"),
+        (
+            "[source]\nurl = \"sqlite:x\"\nramp_floor = \"5%\"",
+            "source.ramp_floor: it begins a ramp, and none is declared; write how long",
+        ),
+    ] {
+        assert!(refusal(lines).contains(message), "{}", refusal(lines));
+    }
 }

@@ -58,15 +58,20 @@ fn discovered_tables_are_written_with_the_ten_decisions() {
 fn the_rest_of_a_plan_reads_back_too() {
     let text = "[source]\nurl = \"postgres://me@h/d\"\npassword_file = \"p\"\ninstall_feed = true\n\
          replicas = [\"postgres://me@i/d\"]\npool_max = 3\n\
-         loads_max = 9\nloads_per_second_max = 300\ncritical_reserve = \"33%\"\n\
+         loads_max = 9\nloads_per_second_max = 300\ncritical_reserve = \"33%\"\nramp = \"40s\"\nramp_floor = \"5%\"\n\
          [fleet]\nslot = \"shop\"\nadvertise = \"http://h:7380\"\nstate_dir = \"/s\"\nsave_every = \"5s\"\n\
          [server]\nresp = \"off\"\nhttp = \"[::1]:9\"\npassword_file = \"q\"\nclients_max = 7\nidle_timeout = \"90s\"\n\
          [memory]\nbuckets = 2048\ncapacity = \"1GiB\"\n[l2]\nurls = [\"redis://h:1\"]\nsecret_file = \"s\"\n\
+         [warm]\nstate_dir = \"s\"\nwithin = \"9s\"\nkeys_per_second_max = 70\nroutes = [\"w=/w/{key}\"]\npreheat_file = \"log\"\n\
+         preheat_at = [\"08:30\", \"23:59\"]\npreheat_window = \"1h\"\n\
          [defaults]\nlife = \"2h\"\nnegative_life = \"off\"\njitter = \"33.3%\"\nrefresh = \"early\"\nl2 = true\n\
          hit_rate_floor = \"80%\"\nhit_rate_window = \"20s\"\npriority = \"critical\"\nfallback = \"last-known-good\"\ncold_start = \"warm\"\n\
          [class.d]\npurpose = \"otp\"\ntable = \"otp\"\nkey = \"id\"\n\
          [class.w]\norigin = \"loader\"\nscope = [\"tenant\"]\nkey = \"id\"\nlife = \"9s\"\npattern = \"write-behind\"\n\
          loss = \"a \\\"second\\\"\"\nformat = 3\ninvalidation = { owner = \"me\", reason = \"no\\nfeed\" }\n\
+         [write_behind]\njournal = \"/j\"\njournal_bytes_max = \"2MiB\"\nflush_every = \"1s\"\n\
+         [class.t]\ntable = \"t\"\nkey = \"id\"\nl2 = false\nlife = \"9s\"\npattern = \"delete-update-delete\"\n\
+         second_delete_after = \"2s\"\ninvalidation = { owner = \"me\", reason = \"to compare\" }\n\
          [class.v]\npurpose = \"versioned-text\"\ntable = \"v\"\nkey = [\"id\", \"v\"]\nversioned_by = \"v\"\n\
          fallback = { value = { a = [1, \"\\u0007\"] } }\nmemory_weight = 2.5\nfallback_age_max = \"3h\"\n";
     let plan = read(text);

@@ -1,21 +1,14 @@
 //! What a node knows, on disk.
 
-use std::{
-    collections::VecDeque,
-    fs::{self, File},
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{collections::VecDeque, io, path::Path};
 
 use parking_lot::Mutex;
 use trueup_core::proof::{BadSave, Position, SavedLedger};
 
-use crate::postgres::identity::Instance;
+use crate::{postgres::identity::Instance, state_file};
 
 /// The file in the state folder.
 const FILE: &str = "ledger";
-/// It is written under this name first.
-const FILE_NEW: &str = "ledger.new";
 /// Begins the file; the digit is the version.
 const MAGIC: &[u8; 8] = b"trueupS2";
 /// Most ends of records that are remembered; beyond, every second one is forgotten.
@@ -51,25 +44,13 @@ impl Saved {
 
     /// Writes it so that either the old or the new one is there whatever happens. Blocks.
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let new = folder.join(FILE_NEW);
-        let mut file = File::create(&new)?;
-        file.write_all(&self.encode())?;
-        file.sync_all()?;
-        fs::rename(&new, folder.join(FILE))?;
-        // The name too.
-        File::open(folder)?.sync_all()
+        state_file::write(folder, FILE, &self.encode())
     }
 
     /// What was written last, if it can be read. Blocks.
     pub(super) fn read(folder: &Path) -> io::Result<Option<Self>> {
-        match fs::read(folder.join(FILE)) {
-            Ok(bytes) => {
-                Self::decode(&bytes).map(Some).map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let Some(bytes) = state_file::read(folder, FILE)? else { return Ok(None) };
+        Self::decode(&bytes).map(Some).map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))
     }
 }
 
