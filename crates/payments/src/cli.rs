@@ -41,7 +41,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serves.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Runs the settlement of a date, or goes on with it; does nothing where it has been run.
     Settle {
         /// The date that it is about, such as 2026-11-26.

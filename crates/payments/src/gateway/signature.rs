@@ -26,7 +26,7 @@ impl WebhookKey {
     #[must_use]
     pub fn verifies(&self, body: &[u8], signature: &str) -> bool {
         let bytes = signature.as_bytes();
-        if bytes.len() % 2 != 0 {
+        if !bytes.len().is_multiple_of(2) {
             return false;
         }
         let digit = |byte: u8| char::from(byte).to_digit(16);

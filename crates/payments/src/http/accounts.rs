@@ -249,7 +249,7 @@ pub(super) async fn change(
         Ok(_) => return Problem::new(Kind::UnknownAccount, "there is no such wallet").into_response(),
         Err(error) => return failure(&app, error),
     };
-    if let Err(answer) = precondition(&app, &headers, seen) {
+    if let Some(answer) = precondition(&app, &headers, seen) {
         return answer;
     }
     let asked = Arc::new((session, body));

@@ -167,7 +167,9 @@ fn state(is_finished: bool, version: i64, view: impl Serialize, unfinished: Stat
     response
 }
 
-/// Checks `If-Match` against the current version before the claim: 428, or 412 with the version that there is.
-pub(super) fn precondition(app: &App, headers: &axum::http::HeaderMap, current: i64) -> Result<(), Response> {
-    once::http::if_match(headers, current, app.gate.docs()).map_err(|problem| problem.into_response())
+/// Checks `If-Match` against the current version before the claim; the answer where it does not hold: 428, or 412 with the version that
+/// there is.
+pub(super) fn precondition(app: &App, headers: &axum::http::HeaderMap, current: i64) -> Option<Response> {
+    let checked = once::http::if_match(headers, current, app.gate.docs());
+    checked.err().map(|problem| problem.into_response())
 }

@@ -112,7 +112,7 @@ pub(super) async fn set(
         Ok(None) => return Problem::new(Kind::NotFound, "there is no such fee").into_response(),
         Err(error) => return failure(&app, error),
     };
-    if let Err(answer) = precondition(&app, &headers, seen.version) {
+    if let Some(answer) = precondition(&app, &headers, seen.version) {
         return answer;
     }
     let fee = Fee { fixed_minor: body.fixed, rate_ppm: body.rate_ppm, ..seen };

@@ -136,7 +136,7 @@ pub(super) async fn set_kyc(
         Ok(None) => return Problem::new(Kind::NotFound, "there is no such person").into_response(),
         Err(error) => return failure(&app, error),
     };
-    if let Err(answer) = precondition(&app, &headers, seen) {
+    if let Some(answer) = precondition(&app, &headers, seen) {
         return answer;
     }
     let asked = Arc::new((session, body));

@@ -73,7 +73,6 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 /// All routes.
-#[must_use]
 pub fn router(app: &App) -> Router {
     let (gated, _) = gated().split_for_parts();
     let (open, _) = open().split_for_parts();

@@ -161,8 +161,10 @@ async fn seen_version(
     let Some(row) = row.filter(|row| allowed(session, Action::See, row.owner)) else {
         return Err(Problem::new(Kind::UnknownAccount, "there is no account `from`").into_response());
     };
-    precondition(app, headers, row.version)?;
-    Ok(Some(row.version))
+    match precondition(app, headers, row.version) {
+        Some(answer) => Err(answer),
+        None => Ok(Some(row.version)),
+    }
 }
 
 /// A transfer that was made.
