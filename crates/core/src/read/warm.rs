@@ -17,6 +17,7 @@ use crate::{
     env,
     error::ReadError,
     fill::{Ending, Filled, Lead, Role},
+    guard::Admission,
     key::{CacheKey, Key},
     policy::RecordedKey,
     receipt::ServedBy,
@@ -227,29 +228,39 @@ where
         }
     }
 
-    /// Loads keys together, in the last place among loads. An error of several keys that is none of the source's is counted
-    /// for none of them.
+    /// Loads keys together, in the last place among loads; a source in trouble is asked again while there is time. An error of
+    /// several keys that is none of the source's is counted for none of them.
     async fn load_last(
         self: &Arc<Self>,
         rest: &[(K, Key)],
         deadline: Instant,
         warmed: &mut Warmed,
     ) -> Result<(), LoadError> {
-        let admission = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.gate.admit_last(left.min(PLACE_WAIT_MAX)).await {
-                Ok(admission) => break admission,
-                Err(error) => {
-                    let pause = Duration::from_millis(error.retry_after_ms().unwrap_or_default())
-                        .clamp(REFUSED_PAUSE.start, REFUSED_PAUSE.end);
-                    if Instant::now() + pause >= deadline {
-                        warmed.count(WarmedFrom::Refused, rest.len());
-                        return Err(error);
-                    }
-                    sleep(pause).await;
+        loop {
+            let error = match self.attempt(rest, deadline).await {
+                Ok(part) => {
+                    warmed.add(&part);
+                    return Ok(());
                 }
+                Err(error) => error,
+            };
+            let was_asked = error.retry_after_ms().is_none();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if was_asked && error.is_outage() && !left.is_zero() {
+                sleep(REFUSED_PAUSE.end.min(left)).await;
+                continue;
             }
-        };
+            if error.is_outage() || rest.len() == 1 {
+                warmed.count(if was_asked { WarmedFrom::Failed } else { WarmedFrom::Refused }, rest.len());
+            }
+            return Err(error);
+        }
+    }
+
+    /// One load, once there is a place for it.
+    async fn attempt(self: &Arc<Self>, rest: &[(K, Key)], deadline: Instant) -> Result<Warmed, LoadError> {
+        let mut warmed = Warmed::default();
+        let admission = self.place(deadline).await?;
         let (mut keys, mut leads): (Vec<K>, Vec<Lead<V>>) = Default::default();
         for (key, name) in rest {
             match self.flights.join(name) {
@@ -265,7 +276,7 @@ where
             }
         }
         if keys.is_empty() {
-            return Ok(());
+            return Ok(warmed);
         }
         let names: Vec<Key> = leads.iter().map(|lead| lead.key().clone()).collect();
         let sending = |now| leads.iter().for_each(|lead| lead.sending(now));
@@ -275,15 +286,29 @@ where
                 leads.into_iter().zip(entries).for_each(|(lead, entry)| {
                     lead.end(Ending::Filled(Filled { entry, from: ServedBy::Source, at_once: true }));
                 });
-                Ok(())
+                Ok(warmed)
             }
             Err(error) => {
-                if error.is_outage() || rest.len() == 1 {
-                    warmed.count(WarmedFrom::Failed, leads.len());
-                }
                 leads.into_iter().for_each(|lead| lead.end(Ending::Failed(error.clone())));
                 Err(error)
             }
+        }
+    }
+
+    /// A place among the loads, behind all others.
+    async fn place(&self, deadline: Instant) -> Result<Admission<'_>, LoadError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match self.gate.admit_last(left.min(PLACE_WAIT_MAX)).await {
+                Ok(admission) => return Ok(admission),
+                Err(error) => error,
+            };
+            let pause = Duration::from_millis(error.retry_after_ms().unwrap_or_default())
+                .clamp(REFUSED_PAUSE.start, REFUSED_PAUSE.end);
+            if Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            sleep(pause).await;
         }
     }
 

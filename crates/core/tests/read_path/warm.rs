@@ -210,6 +210,24 @@ async fn a_source_in_trouble_is_not_asked_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_recovers_in_time_is_asked_again() {
+    let world = World::new(Kind::Sequence, warming(1_000)).await;
+    world.write(1, "a");
+    world.database.go_down();
+    let items = world.items.clone();
+    let warming = start(async move { items.warm(&[1], &WarmRules::within(secs(30)), |_| ()).await.unwrap() });
+    for _ in 0..10 {
+        world.pass_healthily(ms(100)).await;
+    }
+    world.database.come_back();
+    for _ in 0..50 {
+        world.pass_healthily(ms(100)).await;
+    }
+    let warmed = warming.end().await;
+    assert_eq!((warmed.of(WarmedFrom::Source), warmed.total()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_spreads_the_keys_over_time() {
     let world = World::new(Kind::Sequence, warming(1_000)).await;
     let keys: Vec<i64> = (0..4 * WARM_BATCH as i64).collect();

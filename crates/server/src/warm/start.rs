@@ -56,7 +56,8 @@ fn warm_class(class: &CatalogClass) -> Option<(Class<Key, Raw>, usize)> {
 async fn read_all(node: &Node, rules: &WarmRules, jobs: Vec<(Class<Key, Raw>, Vec<Key>)>) {
     let total: u64 = jobs.iter().map(|(_, keys)| keys.len() as u64).sum();
     let clock = node.clock();
-    node.warm_state().begins(clock.now(), total);
+    let began = clock.now();
+    node.warm_state().begins(began, total);
     if total == 0 {
         node.warm_state().ends(clock.now(), WarmEnd::Nothing, Warmed::default());
         tracing::info!("there are no recorded hot keys yet: the node starts cold");
@@ -78,7 +79,9 @@ async fn read_all(node: &Node, rules: &WarmRules, jobs: Vec<(Class<Key, Raw>, Ve
     });
     let mut warmed = Warmed::default();
     join_all(read).await.iter().for_each(|class| warmed.add(class));
-    let end = if warmed.of(WarmedFrom::Refused) > 0 { WarmEnd::TimeUp } else { WarmEnd::Warm };
+    // A source that fails is asked again until the time is over.
+    let is_late = clock.now().since(began) >= rules.within && warmed.of(WarmedFrom::Failed) > 0;
+    let end = if warmed.of(WarmedFrom::Refused) > 0 || is_late { WarmEnd::TimeUp } else { WarmEnd::Warm };
     node.warm_state().ends(clock.now(), end, warmed);
     let took_s = node.warm_state().status().took_s;
     let (l2, source) = (warmed.of(WarmedFrom::Remote), warmed.of(WarmedFrom::Source));

@@ -50,10 +50,10 @@ async fn every_name_is_there_and_no_key_is() {
         r#"trueup_hot_keys{class="user"} 0"#,
         r#"trueup_warmed_total{class="user",from="source"} 0"#,
         r#"trueup_warm_start{outcome="nothing"} 1"#,
-        "trueup_warm_start_keys 0",
+        "trueup_warm_start_keys{} 0",
         "trueup_warm_start_seconds",
         r#"trueup_preheats_total{outcome="warm"} 0"#,
-        "trueup_ramp_share 1",
+        "trueup_ramp_share{} 1",
         r#"trueup_expiry_next_minute_entries{class="user"} 0"#,
         r#"trueup_expiry_busiest_second_entries{class="user"} 0"#,
     ] {

@@ -25,7 +25,7 @@ fn unknown_keys_are_suggested() {
     assert_eq!(
         refusal("[sever]\n"),
         "trueup.toml:1:2: sever: unknown section, did you mean \"server\"?; known: class, defaults, fleet, l2, \
-         memory, server, source, write_behind"
+         memory, server, source, warm, write_behind"
     );
     assert!(user("max_stalenes = \"1s\"").contains("unknown key, did you mean \"max_staleness\"?"));
     assert!(user("colour = 1").starts_with("trueup.toml:4:1: class.user.colour: unknown key; known: "));
