@@ -19,11 +19,20 @@ const ACCOUNTS_DEFAULT: usize = 12;
 /// Accounts that are replayed at once; each in its own order.
 const AT_ONCE: usize = 8;
 
+#[derive(Clone)]
 struct Line {
+    date: String,
     comes_in: bool,
     is_cash: bool,
     minor: i64,
     balance_minor: i64,
+}
+
+impl Line {
+    /// What the balance gains or loses by it.
+    fn moved(&self) -> i64 {
+        if self.comes_in { self.minor } else { -self.minor }
+    }
 }
 
 /// Minor units of `1234.50`, or of a negative balance.
@@ -45,6 +54,7 @@ fn lines() -> BTreeMap<u32, Vec<Line>> {
     for line in text.lines().skip(1) {
         let parts: Vec<&str> = line.split(';').map(|part| part.trim_matches('"')).collect();
         let line = Line {
+            date: parts[2].to_owned(),
             comes_in: parts[3] == "PRIJEM",
             is_cash: parts[4] == "VKLAD",
             minor: minor(parts[5]),
@@ -52,7 +62,21 @@ fn lines() -> BTreeMap<u32, Vec<Line>> {
         };
         accounts.entry(parts[1].parse().unwrap()).or_default().push(line);
     }
-    accounts
+    accounts.into_iter().map(|(account, lines)| (account, in_order(lines))).collect()
+}
+
+/// The file has an account's rows of one day in no order: each time the one is taken whose balance follows from the last.
+fn in_order(mut left: Vec<Line>) -> Vec<Line> {
+    let (mut sorted, mut balance) = (Vec::with_capacity(left.len()), 0);
+    while let Some(first) = left.first() {
+        let follows = |line: &Line| (line.balance_minor - balance - line.moved()).abs() <= ROUNDING_MAX;
+        let mut today = left.iter().take_while(|line| line.date == first.date);
+        let next = today.position(follows).unwrap_or(0);
+        let line = left.remove(next);
+        balance = line.balance_minor;
+        sorted.push(line);
+    }
+    sorted
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +139,7 @@ async fn replay_account(world: &World, outside: String, lines: &[Line]) -> Repla
     let mut replayed = Replayed::default();
     let mut balance = 0;
     for line in lines {
-        let moved = if line.comes_in { line.minor } else { -line.minor };
+        let moved = line.moved();
         if line.comes_in && line.is_cash && moved > 0 {
             let body = json!({"id": id(), "account": wallet, "amount": moved, "currency": "CZK", "card": "tok_cash"});
             let answer = world.post("olga", "/payments", &body).await;
