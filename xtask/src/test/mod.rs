@@ -79,6 +79,7 @@ const STEPS: &[Step] = &[
     slow("determinism", "what is simulated ends the same when run again", determinism::run),
     slow("examples", "every example runs", examples::run),
     slow("clients", "redis-cli, redis-py and ioredis work unchanged", debug_clients),
+    slow("crashes", "payments that are killed at every point keep their books", crashes),
     slow("faults", "answers stay true while nodes and databases break", faults::run),
     slow("page", "the dashboard works in a browser", page::run),
     slow("fuzz-check", "the fuzz targets compile", fuzz_check),
@@ -169,6 +170,21 @@ fn published() -> Result<()> {
         return Ok(());
     }
     sh::run(&mut sh::cargo(&["test", "--locked", "-p", "trueup-core", "--test", "keys", "--", "--ignored"]))
+}
+
+/// The points at which the service is killed are compiled in for this alone.
+fn crashes() -> Result<()> {
+    packages::ensure_postgres()?;
+    sh::run(&mut sh::cargo(&[
+        "test",
+        "--locked",
+        "--package",
+        "payments",
+        "--features",
+        "crash-points",
+        "--test",
+        "crash",
+    ]))
 }
 
 fn doctest() -> Result<()> {

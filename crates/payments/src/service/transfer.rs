@@ -1,0 +1,204 @@
+//! Transfers: one transaction.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use once::{StoredResponse, http::Admitted, outbox::NewMessage};
+use trueup::Authoritative;
+
+use super::{App, Undone, allowed, identity_is_known, in_one_transaction, session_holds};
+use crate::{
+    crash,
+    domain::{Account, AccountKind, Action, Id, Money, Permit, PostingKind, Refused, Session},
+    http::{Kind, Problem, TransferView, created},
+    store::{self, DatabaseTx, Effect, Locked, OwnLeg, Transfer, WalletOf},
+};
+
+/// A transfer that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewTransfer {
+    /// The client's id.
+    pub id: Id,
+    /// Who pays.
+    pub from: Id,
+    /// Who is paid.
+    pub to: Id,
+    /// How much.
+    pub money: Money,
+    /// What the payer wrote.
+    pub note: Option<String>,
+    /// The version of the paying account that the client has seen, if that is to be the one.
+    pub from_version: Option<i64>,
+    /// The answer to a challenge, checked already: it is used up with the transfer.
+    pub challenge: Option<Id>,
+}
+
+/// The answer to a challenge.
+#[derive(Clone)]
+pub struct OtpAnswer {
+    /// The challenge.
+    pub challenge: Id,
+    /// The code.
+    pub code: zeroize::Zeroizing<String>,
+}
+
+impl std::fmt::Debug for OtpAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OtpAnswer").field("challenge", &self.challenge).finish_non_exhaustive()
+    }
+}
+
+/// Makes a transfer, or declines it for good.
+///
+/// Safe to repeat: under its key it is made once, and under another key its id is known.
+pub(crate) async fn transfer(
+    app: &App,
+    session: &Session,
+    admitted: &Admitted,
+    new: &NewTransfer,
+) -> Response {
+    crash::reach("before-t1");
+    // Attempts outlive no borrow, because the engine may make several.
+    let asked = Arc::new((app.clone(), session.clone(), new.clone()));
+    let response = in_one_transaction(app, admitted, |tx| {
+        let asked = Arc::clone(&asked);
+        Box::pin(async move { attempt(&asked.0, &asked.1, &asked.2, tx).await })
+    })
+    .await;
+    crash::reach("before-response");
+    response
+}
+
+async fn attempt(
+    app: &App,
+    session: &Session,
+    new: &NewTransfer,
+    tx: &DatabaseTx,
+) -> Result<StoredResponse, Undone> {
+    let locked = Locked::new(tx);
+    session_holds(&locked, tx, session).await?;
+    if let Err(declined) = identity_is_known(&locked, session).await? {
+        return Ok(declined.stored()?);
+    }
+    if let Some(from) = store::otp_from(tx, &session.tenant).await?
+        && new.money.minor() >= from
+        && session.role == crate::domain::Role::Customer
+    {
+        let used = match new.challenge {
+            Some(challenge) => store::use_code(tx, challenge).await?,
+            None => false,
+        };
+        if !used {
+            return Err(Problem::new(
+                Kind::OtpRequired,
+                "this amount needs a one-time password that was not used yet",
+            )
+            .into());
+        }
+    }
+    let tenant: Arc<str> = session.tenant.as_str().into();
+    // Always in the order of the ids, so that two transfers never wait for each other in a circle.
+    let key = |id| WalletOf { id, tenant: Arc::clone(&tenant) };
+    let (from, to) = if new.from < new.to {
+        let from = locked.read(&key(new.from)).await?;
+        (from, locked.read(&key(new.to)).await?)
+    } else {
+        let to = locked.read(&key(new.to)).await?;
+        (locked.read(&key(new.from)).await?, to)
+    };
+    if let Some(seen) = new.from_version
+        && let Some(row) = from.value()
+        && row.version != seen
+    {
+        let problem =
+            Problem::new(Kind::Conflict, "the account changed while this was asked; look at it again");
+        return Err(problem.version(row.version).into());
+    }
+    let effect = match decide(session, new, &from, &to) {
+        Ok(effect) => effect,
+        Err(declined) => return Ok(declined.stored()?),
+    };
+    store::post(tx, &session.tenant, new.id, effect).await?;
+    let row = Transfer {
+        id: new.id,
+        tenant: session.tenant.clone(),
+        from: new.from,
+        to: new.to,
+        minor: new.money.minor(),
+        currency: new.money.currency,
+        note: new.note.clone(),
+        created_ms: 0,
+    };
+    let row = store::record_transfer(tx, &row).await?;
+    let view = TransferView::of(&row);
+    let body = view.json()?;
+    // One of the two is a wallet, whose row is locked here: the order of its messages is that of its postings.
+    let wallet = if is_wallet(&from) { new.from } else { new.to };
+    let (aggregate, id) = (format!("account/{wallet}"), new.id.text());
+    app.once.outbox().put(tx, &NewMessage::new(&aggregate, "transfer.posted", &id, &body)).await?;
+    crash::reach("inside-t2");
+    Ok(created(&format!("/transfers/{id}"), body)?)
+}
+
+fn is_wallet(account: &Authoritative<'_, Account>) -> bool {
+    account.value().is_some_and(|row| row.kind == AccountKind::Wallet)
+}
+
+/// What the transfer does to the two accounts, if it may.
+fn decide<'tx>(
+    session: &Session,
+    new: &NewTransfer,
+    from: &Authoritative<'tx, Account>,
+    to: &Authoritative<'tx, Account>,
+) -> Result<Effect<'tx>, Problem> {
+    let unknown = |which: &str| Problem::new(Kind::UnknownAccount, format!("there is no account `{which}`"));
+    let payer = from.value().ok_or_else(|| unknown("from"))?;
+    let payee = to.value().ok_or_else(|| unknown("to"))?;
+    // An account of somebody else is, to a customer who would pay from it, not there.
+    if !allowed(session, Action::Pay, payer.owner) {
+        return Err(unknown("from"));
+    }
+    let mut effect = Effect {
+        kind: PostingKind::Transfer,
+        reference: new.id.text(),
+        currency: new.money.currency,
+        permits: Vec::new(),
+        own: Vec::new(),
+    };
+    for (row, account, gains) in [(payer, from, false), (payee, to, true)] {
+        match row.kind {
+            AccountKind::Wallet => {
+                let permit = if gains {
+                    Permit::credit(account, new.money)
+                } else {
+                    Permit::debit(account, new.money)
+                };
+                effect.permits.push(permit.map_err(declined)?);
+            }
+            AccountKind::Outside if allowed(session, Action::KeepAccounts, None) => {
+                if row.currency != new.money.currency {
+                    return Err(declined(Refused::Currency));
+                }
+                let minor = if gains { new.money.minor() } else { -new.money.minor() };
+                effect.own.push(OwnLeg { kind: AccountKind::Outside, minor });
+            }
+            _ => return Err(unknown(if gains { "to" } else { "from" })),
+        }
+    }
+    if effect.permits.is_empty() {
+        return Err(Problem::new(Kind::UnknownAccount, "one of the accounts is to be a wallet"));
+    }
+    Ok(effect)
+}
+
+/// The answer to what the books do not allow.
+pub(crate) fn declined(why: Refused) -> Problem {
+    let kind = match why {
+        Refused::Unknown => Kind::UnknownAccount,
+        Refused::Currency => Kind::Currency,
+        Refused::Frozen | Refused::Closed => Kind::AccountNotOpen,
+        Refused::Funds => Kind::InsufficientFunds,
+        Refused::Hold | Refused::Range => Kind::Range,
+    };
+    Problem::new(kind, why.to_string())
+}
