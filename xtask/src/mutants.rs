@@ -51,8 +51,8 @@ struct Round {
 /// Unit tests stand alone: whatever else is built with them builds the core a second time.
 const ROUNDS: [Round; 6] = [
     Round { of: Some(Area::Proof), tests: &["--test=proof_cases", "--test=proof_properties"] },
-    Round { of: Some(Area::Key), tests: &["--lib"] },
     Round { of: Some(Area::Key), tests: &["--test=keys"] },
+    Round { of: Some(Area::Key), tests: &["--lib"] },
     Round { of: Some(Area::Read), tests: &["--test=read_path"] },
     Round {
         of: None,
