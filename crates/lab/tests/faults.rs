@@ -52,11 +52,30 @@ mod faults {
     }
 
     #[test]
-    fn every_fault_is_listed_with_what_it_needs() {
+    fn every_incident_and_every_fault_is_listed() {
         let output = lab(&["list", "--format", "json"]);
-        let list: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
-        assert!(list.len() > 40);
-        assert!(list.iter().all(|fault| fault["what"].as_str().is_some_and(|what| !what.is_empty())));
-        assert!(text(&lab(&["list"]).stdout).contains("ghost-standby"));
+        let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told = |of: &str, by: &str| {
+            let list = listed[of].as_array().unwrap();
+            assert!(list.iter().all(|one| one[by].as_str().is_some_and(|text| !text.is_empty())), "{list:?}");
+            list.len()
+        };
+        assert!(told("faults", "what") > 40);
+        assert!(told("incidents", "story") >= 14);
+        let table = text(&lab(&["list"]).stdout);
+        assert!(table.contains("ghost-standby") && table.contains("stale-fill"));
+    }
+
+    #[test]
+    fn an_incident_is_shown_as_told_and_one_that_is_unknown_is_answered_with_the_names() {
+        let shown = lab(&["run", "wrong-user", "--quick", "--without-protection", "--format", "json"]);
+        assert_eq!(shown.status.code(), Some(0), "{}", text(&shown.stderr));
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let holds =
+            ["naive", "protected", "unprotected"].map(|way| shown[0][way]["holds"].as_bool().unwrap());
+        assert_eq!(holds, [false, true, false]);
+        let unknown = lab(&["run", "wrong-usr"]);
+        assert_eq!(unknown.status.code(), Some(2));
+        assert!(text(&unknown.stderr).contains("wrong-user"), "{}", text(&unknown.stderr));
     }
 }
