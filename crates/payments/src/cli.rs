@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::{fs, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs, io::Write as _, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::PathBuf, process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use once::{Once, Options, jobs::BusinessDate, lease::owner_name};
@@ -164,7 +167,8 @@ impl Place {
     fn make_folder(&self) -> Result<(), StartError> {
         let system =
             |why| StartError::System { what: format!("the data folder {}", self.data.display()), why };
-        fs::create_dir_all(&self.data).map_err(system)
+        // The database in it is the owner's alone to read.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.data).map_err(system)
     }
 }
 
