@@ -50,7 +50,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             let failed = |why: &dyn std::fmt::Display| LabError::failed("asking for a user", why);
             let filter = "bloom = { entries = 100_000, error = \"0.01%\" }\n";
             let plan = format!(
-                "[class.user]\ntable = \"user\"\nkey = [\"id\"]\n{}",
+                "[class.user]\ntable = \"user\"\nkey = [\"id\"]\nmax_staleness = \"10s\"\n{}",
                 if way == Way::Protected { filter } else { "" }
             );
             let node = shop.trueup(&plan).await?;
