@@ -36,8 +36,12 @@ pub(super) fn unknown(error: &tokio_postgres::Error) -> StoreError {
 }
 
 pub(super) fn pool_failed(error: &PoolError) -> StoreError {
-    let reason = format!("no connection to PostgreSQL: {error}; is it up, and is the pool large enough?");
-    StoreError::new(StoreErrorKind::Unavailable, reason)
+    let (why, fix) = match error {
+        PoolError::Backend(error) => (with_source(error), "check that it is up, and its address and role"),
+        PoolError::Timeout(_) => (error.to_string(), "is the pool large enough?"),
+        _ => (error.to_string(), "is it up?"),
+    };
+    StoreError::new(StoreErrorKind::Unavailable, format!("no connection to PostgreSQL: {why}; {fix}"))
 }
 
 fn kind(code: &SqlState) -> StoreErrorKind {
