@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod ask;
 mod support;
 
 use support::{Crashed, Place, World};
@@ -110,6 +111,17 @@ fn a_settlement_that_was_killed_is_gone_on_with() {
         for point in ["settlement-chunk", "settlement-saved"] {
             let world = World::start(place.again());
             world.settle_killed_at(point);
+        }
+    }
+}
+
+/// So are the standing orders of a day.
+#[test]
+fn standing_orders_that_were_killed_are_gone_on_with() {
+    for place in [Place::sqlite(), Place::postgres()] {
+        for point in ["standing-chunk", "standing-saved"] {
+            let world = World::start(place.again());
+            world.standing_orders_killed_at(point);
         }
     }
 }

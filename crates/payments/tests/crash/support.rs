@@ -1,8 +1,7 @@
 //! Processes to kill: the service and its gateway, each of its own.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
     process::{Child, Command, Stdio},
     sync::{
@@ -15,6 +14,8 @@ use std::{
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use trueup_testbed::free_port;
+
+use crate::ask::{Answer, ask};
 
 const ANN: &str = "0197b1f0-0000-7000-8000-00000000000a";
 const BEN: &str = "0197b1f0-0000-7000-8000-00000000000b";
@@ -273,10 +274,20 @@ impl World {
     /// Kills a settlement at a point, and runs it again.
     pub(crate) fn settle_killed_at(mut self, point: &str) {
         self.up(None);
-        let settle = |at: Option<&str>| {
+        self.job_killed_at("settle", point);
+        assert_eq!(self.count_of_postings("settlement"), 1, "{point}");
+        assert_eq!(self.balance(), OPENING + 5);
+        self.rest();
+    }
+}
+
+impl World {
+    /// Kills a job at a point, and runs it until it has come to its end.
+    fn job_killed_at(&self, job: &str, point: &str) {
+        let run = |at: Option<&str>| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
             command
-                .args(["settle", "--date", "2026-11-26", "--database", &self.database])
+                .args([job, "--date", "2026-11-26", "--database", &self.database])
                 .arg("--data")
                 .arg(self.folder.path());
             if let Some(point) = at {
@@ -284,14 +295,26 @@ impl World {
             }
             command.output().unwrap()
         };
-        assert_eq!(settle(Some(point)).status.signal(), Some(SIGKILL));
+        assert_eq!(run(Some(point)).status.signal(), Some(SIGKILL));
         // The lease of the killed run ends by itself.
-        eventually("the settlement to be taken over", || {
-            let out = settle(None);
+        eventually("the job to be taken over", || {
+            let out = run(None);
             if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stdout).into_owned()) }
         });
-        assert_eq!(self.count_of_postings("settlement"), 1, "{point}");
-        assert_eq!(self.balance(), OPENING + 5);
+    }
+
+    /// Kills a run of the standing orders at a point, and runs it again: two chunks of them.
+    pub(crate) fn standing_orders_killed_at(mut self, point: &str) {
+        const ORDERS: i64 = 60;
+        self.up(None);
+        for _ in 0..ORDERS {
+            let order = json!({"id": id(), "from": ANN, "to": BEN, "amount": 10, "currency": "EUR", "day": 26, "first_month": "2026-01"});
+            let answer = self.ask("ann", "POST", "/standing-orders", &id(), Some(&order)).unwrap();
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+        self.job_killed_at("standing-orders", point);
+        assert_eq!(self.count_of_postings("standing-order") as i64, ORDERS, "{point}");
+        assert_eq!(self.balance(), OPENING - ORDERS * 10);
         self.rest();
     }
 }
@@ -474,37 +497,4 @@ impl<'w> Crashed<'w> {
         }
         world.rest();
     }
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-}
-
-/// One request; none where no whole answer came.
-fn ask(
-    to: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Option<&Json>,
-) -> Option<Answer> {
-    let mut stream = TcpStream::connect(to).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    let body = body.map(Json::to_string).unwrap_or_default();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n");
-    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if method != "GET" {
-        head.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
-    }
-    stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).ok()?;
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let status = std::str::from_utf8(&bytes[..end]).ok()?.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { status, body: bytes[end + 4..].to_vec() })
 }
