@@ -125,3 +125,11 @@ fn standing_orders_that_were_killed_are_gone_on_with() {
         }
     }
 }
+
+/// A job that was stopped past its lease, and wakes after another instance has gone on with it, is told so and changes nothing. On PostgreSQL, as above.
+#[test]
+fn a_job_that_wakes_late_changes_nothing() {
+    for (job, point) in [("settle", "settlement-saved"), ("standing-orders", "standing-saved")] {
+        World::start(Place::postgres()).job_stopped_and_woken(job, point);
+    }
+}

@@ -119,7 +119,9 @@ impl Fleet {
             let log = std::fs::File::create(fleet.folder.path().join(format!("log-{number}"))).unwrap();
             let process = Command::new(env!("CARGO_BIN_EXE_payments"))
                 .args(["serve", "--demo", "--database", &fleet.url, "--http", &http.to_string()])
-                .args(["--l2", &nodes, "--events", &nodes, "--nightly", "00:00"])
+                .args(["--l2", &nodes, "--events", &nodes])
+                // The first makes the wallets, before anybody settles.
+                .args(if number == 0 { &[][..] } else { &["--nightly", "00:00"] })
                 .args(["--gateway", &gateway_at.to_string(), "--gateway-timeout-ms", "300"])
                 .args(["--key-window-ms", "60000", "--margin-ms", "1000"])
                 .args(["--lease-ms", "1000", "--relay-ttl-ms", "1000"])

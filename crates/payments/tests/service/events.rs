@@ -47,8 +47,12 @@ async fn messages_leave_for_the_stream_and_are_consumed_from_it_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_instances_one_runs_the_jobs_of_the_day() {
     let nightly = "00:00".parse().unwrap();
-    let one = World::postgres_with(|settings| settings.nightly = Some(nightly)).await;
-    let other = one.beside(|settings| settings.nightly = Some(nightly)).await;
+    // The first makes the wallets, before anybody settles.
+    let world = World::postgres().await;
+    let (one, other) = tokio::join!(
+        world.beside(|settings| settings.nightly = Some(nightly)),
+        world.beside(|settings| settings.nightly = Some(nightly))
+    );
     let runs = "SELECT COUNT(*) FROM once_job_runs WHERE finished_ms IS NOT NULL";
     eventually("the day's jobs", async || one.count(runs).await == 2).await;
     // By whichever came first, and by nobody twice: 50 millionths of each wallet.
@@ -57,8 +61,9 @@ async fn of_two_instances_one_runs_the_jobs_of_the_day() {
     assert_eq!(one.balance(crate::support::ANN).await, OPENING + 5);
     let fences = "SELECT CAST(MAX(fence) AS BIGINT) FROM once_leases WHERE name = 'job/settlement'";
     assert_eq!(one.count(fences).await, 1, "one instance had the lease");
-    other.end().await;
-    one.end().await;
+    for instance in [other, one, world] {
+        instance.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

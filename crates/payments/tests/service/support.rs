@@ -103,16 +103,9 @@ impl World {
         Self::open_with(folder, source, PLAN.to_owned(), Vec::new(), change).await
     }
 
-    /// The same on PostgreSQL.
-    pub(crate) async fn postgres_with(change: impl FnOnce(&mut Settings)) -> Self {
-        let url = tokio::task::spawn_blocking(postgres).await.unwrap();
-        Self::postgres_at(url, change).await
-    }
-
-    /// The same on this database.
-    pub(crate) async fn postgres_at(url: String, change: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self::open_with(folder, Source::Postgres(url), PLAN.to_owned(), Vec::new(), change).await
+    /// On the PostgreSQL at this URL.
+    pub(crate) async fn postgres_at(url: String) -> Self {
+        Self::open(tempfile::tempdir().unwrap(), Source::Postgres(url), PLAN.to_owned(), Vec::new()).await
     }
 
     /// Another instance on the same database.

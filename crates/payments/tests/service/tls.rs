@@ -46,7 +46,7 @@ fn url(server: &trueup_testbed::Postgres, settings: &str) -> String {
 async fn each_connection_to_postgres_is_encrypted_as_its_url_says() {
     let server = tokio::task::spawn_blocking(encrypted_server).await.unwrap();
     let verified = format!("sslmode=verify-full&sslrootcert={}", certificate("ca.crt").display());
-    let world = World::postgres_at(url(&server, &verified), |_| ()).await;
+    let world = World::postgres_at(url(&server, &verified)).await;
     assert_eq!(world.post("ann", "/transfers", &transfer_of(1)).await.status, 201);
     let clear = "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) \
                  WHERE NOT s.ssl AND a.application_name IN ('payments', 'trueup')";
