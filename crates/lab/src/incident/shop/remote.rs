@@ -79,7 +79,7 @@ impl Remote {
 
     pub(super) async fn trueup(&self, plan: Plan) -> Result<Node, LabError> {
         let postgres = self.source(&plan, None).await?;
-        Ok(Node::Postgres(self.build(postgres, plan).await?, None))
+        Ok(Node::Postgres { node: self.build(postgres, plan).await?, _telling: None })
     }
 
     /// A node of a fleet, which tells others over HTTP what it knows.
@@ -93,7 +93,7 @@ impl Remote {
         };
         let postgres = self.source(&plan, Some(fleet)).await?;
         let telling = postgres.fleet().map(|fleet| door.tell(fleet));
-        Ok(Node::Postgres(self.build(postgres, plan).await?, telling))
+        Ok(Node::Postgres { node: self.build(postgres, plan).await?, _telling: telling })
     }
 
     /// The database as a source, with the feed installed as `trueup init --apply` does.
