@@ -96,7 +96,7 @@ impl Shop {
     pub(super) async fn trueup(&self, plan: &str) -> Result<Node, LabError> {
         match &self.place {
             Place::Embedded(file) => file.trueup(parsed(plan)?).await,
-            Place::Remote(database) => database.trueup(shared(plan)?).await,
+            Place::Remote(database) => database.trueup(parsed(&database.shared(plan))?).await,
         }
     }
 
@@ -106,16 +106,11 @@ impl Shop {
         for _ in 0..size {
             nodes.push(match &self.place {
                 Place::Embedded(file) => file.trueup(parsed(plan)?).await?,
-                Place::Remote(database) => database.member(shared(plan)?).await?,
+                Place::Remote(database) => database.member(parsed(&database.shared(plan))?).await?,
             });
         }
         Ok(nodes)
     }
-}
-
-/// Entries are shared unless the class says otherwise.
-fn shared(plan: &str) -> Result<Plan, LabError> {
-    parsed(&format!("[defaults]\nl2 = true\n{plan}"))
 }
 
 fn parsed(plan: &str) -> Result<Plan, LabError> {

@@ -77,6 +77,12 @@ impl Remote {
         self.pool.get().await.map_err(|why| LabError::failed("a connection of the application's pool", why))
     }
 
+    /// The plan with the cluster as the remote tier: entries are shared unless the class says otherwise.
+    pub(super) fn shared(&self, plan: &str) -> String {
+        let nodes = self.servers.cache_addresses().join(",");
+        format!("[defaults]\nl2 = true\n[l2]\nurls = [\"redis-cluster://{nodes}\"]\n{plan}")
+    }
+
     pub(super) async fn trueup(&self, plan: Plan) -> Result<Node, LabError> {
         let postgres = self.source(&plan, None).await?;
         Ok(Node::Postgres { node: self.build(postgres, plan).await?, _telling: None })
