@@ -10,32 +10,42 @@ mod crowd;
 mod double_spend;
 mod keys;
 mod lost_update;
+mod member;
+mod network;
+mod node;
 mod own_write;
 mod penetration;
 mod race;
 mod search;
+mod servers;
 mod shelf;
 mod shop;
+mod sql;
 mod stampede;
 mod stories;
 #[cfg(test)]
 mod tests;
 mod wrong_user;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use serde::Serialize;
 
-pub(crate) use self::stories::INCIDENTS;
+pub(crate) use self::{
+    servers::{Ground, Servers},
+    stories::INCIDENTS,
+};
 use crate::world::LabError;
 
 /// How an incident is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Setup {
     /// Chooses keys, waits and who comes when.
     pub(crate) seed: u64,
     /// A quarter of the load.
     pub(crate) quick: bool,
+    /// The servers to run on; none: a SQLite file and a map of this process.
+    pub(crate) full: Option<Arc<Servers>>,
 }
 
 impl Setup {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-const QUICK: Setup = Setup { seed: 1, quick: true };
+const QUICK: Setup = Setup { seed: 1, quick: true, full: None };
 
 fn incident(name: &str) -> &'static Incident {
     INCIDENTS.iter().find(|incident| incident.name == name).unwrap()
