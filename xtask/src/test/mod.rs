@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    clients, clock, packages, paths,
+    clients, clock, compare, packages, paths,
     server::{Profile, Trueup},
     sh,
 };
@@ -24,8 +24,8 @@ pub(crate) struct Options {
     /// Leaves out the slow steps: for the loop of editing and trying
     #[arg(long)]
     quick: bool,
-    /// Runs the remote tier's tests against Valkey, too, and the fault harness at length: every source with every remote tier, and
-    /// twenty seeds of a fleet; about an hour and a half
+    /// Runs the remote tier's tests against Valkey, too, a short comparison with other caches, and the fault harness at length:
+    /// every source with every remote tier, and twenty seeds of a fleet; about an hour and a half
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Runs only the steps of these names
@@ -84,6 +84,7 @@ const STEPS: &[Step] = &[
     slow("page", "the dashboard works in a browser", page::run),
     slow("fuzz-check", "the fuzz targets compile", fuzz_check),
     full("valkey", "the remote tier's tests against Valkey in Redis' place", valkey::run),
+    full("compare", "the comparison with other caches runs from end to end", compare::smoke),
     full("faults-full", "the same at length: every source and tier, twenty seeds of a fleet", full::run),
 ];
 
@@ -137,7 +138,7 @@ fn format() -> Result<()> {
     if paths::root().join(FUZZ_MANIFEST).is_file() {
         sh::run(&mut sh::cargo(&["fmt", "--manifest-path", FUZZ_MANIFEST, "--check"]))?;
     }
-    Ok(())
+    sh::run(&mut sh::cargo(&["fmt", "--manifest-path", compare::MANIFEST, "--check"]))
 }
 
 fn lock() -> Result<()> {
