@@ -3,6 +3,9 @@
 Set up as "Redis" and "client-side cache" of its documentation: Redis with `client_side=True`, which keeps a copy in memory and
 drops it on Redis' own invalidation messages; reads by a `@cache` function, whose calls of one key are joined in a process
 (`protected`, the default); writes followed by `cache.delete`. The copy in memory has room for all keys, as every rival's.
+
+`protocol=2` is not in its documentation. redis-py 8, which its packages ask for, speaks RESP3 unless told otherwise, and then the
+invalidation messages never arrive: a row that another node has deleted stays in memory until its life ends.
 """
 
 import array
@@ -56,7 +59,7 @@ class Node:
 
     async def open(self, postgres, redis, life_s, entries, connections, **_):
         self.pool = await asyncpg.create_pool(postgres, min_size=1, max_size=connections)
-        cache.setup(redis, client_side=True, local_cache=Memory(size=entries))
+        cache.setup(redis, client_side=True, local_cache=Memory(size=entries), protocol=2)
         await cache.init()
         pool = self.pool
 

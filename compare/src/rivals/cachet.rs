@@ -3,11 +3,15 @@
 //!
 //! It has no messages between nodes: `invalidate` reaches this node's memory and Redis.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use anyhow::{Result, anyhow};
 use cachet::{Cache, CacheEntry, CacheTier, Error, InsertOutcome};
 use redis::{AsyncCommands as _, aio::ConnectionManager};
+use serde::{Deserialize, Serialize};
 use tick::Clock;
 
 use super::{Rival, name};
@@ -21,6 +25,11 @@ pub(crate) struct Cachet {
     database: Database,
 }
 
+/// What stands in Redis: milliseconds since 1970 at which it was put there, without which cachet takes an entry for expired,
+/// and the row.
+#[derive(Serialize, Deserialize)]
+struct Held(u64, Arc<Item>);
+
 /// Redis as a tier: values as JSON, with a life.
 struct Remote {
     redis: ConnectionManager,
@@ -30,12 +39,18 @@ struct Remote {
 impl CacheTier<i64, Arc<Item>> for Remote {
     async fn get(&self, key: &i64) -> Result<Option<CacheEntry<Arc<Item>>>, Error> {
         let held: Option<Vec<u8>> = self.redis.clone().get(name(*key)).await.map_err(Error::from_source)?;
-        let item = held.map(|held| serde_json::from_slice(&held)).transpose().map_err(Error::from_source)?;
-        Ok(item.map(|item: Item| CacheEntry::new(Arc::new(item))))
+        let held = held.map(|held| serde_json::from_slice::<Held>(&held)).transpose();
+        Ok(held.map_err(Error::from_source)?.map(|Held(since, item)| {
+            let mut entry = CacheEntry::new(item);
+            entry.ensure_cached_at(UNIX_EPOCH + Duration::from_millis(since));
+            entry
+        }))
     }
 
     async fn insert(&self, key: i64, entry: CacheEntry<Arc<Item>>) -> Result<InsertOutcome, Error> {
-        let value = serde_json::to_vec(&**entry.value()).map_err(Error::from_source)?;
+        let since = entry.cached_at().and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+        let since = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+        let value = serde_json::to_vec(&Held(since, entry.into_value())).map_err(Error::from_source)?;
         let () =
             self.redis.clone().set_ex(name(key), value, self.life_s).await.map_err(Error::from_source)?;
         Ok(InsertOutcome::Accepted)
