@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    clients, clock, packages, paths,
+    clients, clock, compare, packages, paths,
     server::{Profile, Trueup},
     sh,
 };
@@ -25,8 +25,8 @@ pub(crate) struct Options {
     /// Leaves out the slow steps: for the loop of editing and trying
     #[arg(long)]
     quick: bool,
-    /// Runs the remote tier's tests against Valkey, too, every incident on real servers with five seeds, and the fault harness at
-    /// length: every source with every remote tier, and twenty seeds of a fleet; about two hours
+    /// Runs the remote tier's tests against Valkey, too, every incident on real servers with five seeds, a short comparison with
+    /// other caches, and the fault harness at length: every source with every remote tier, and twenty seeds of a fleet; about two hours
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Runs only the steps of these names
@@ -90,6 +90,7 @@ const STEPS: &[Step] = &[
         "every incident goes as told on PostgreSQL and a Redis Cluster, with five seeds",
         incidents::run,
     ),
+    full("compare", "the comparison with other caches runs from end to end", compare::smoke),
     full("faults-full", "the same at length: every source and tier, twenty seeds of a fleet", full::run),
 ];
 
@@ -143,7 +144,7 @@ fn format() -> Result<()> {
     if paths::root().join(FUZZ_MANIFEST).is_file() {
         sh::run(&mut sh::cargo(&["fmt", "--manifest-path", FUZZ_MANIFEST, "--check"]))?;
     }
-    Ok(())
+    sh::run(&mut sh::cargo(&["fmt", "--manifest-path", compare::MANIFEST, "--check"]))
 }
 
 fn lock() -> Result<()> {
