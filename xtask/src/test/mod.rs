@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything a change must pass, in the order in which a mistake shows soonest.
 
 mod determinism;
+mod evidence;
 mod examples;
 mod faults;
 mod full;
@@ -69,7 +70,7 @@ const STEPS: &[Step] = &[
     step("lock", "Cargo.lock names what the manifests ask for", lock),
     step(
         "prose",
-        "links in the documents lead somewhere, and nothing names a machine it was written on",
+        "links in the documents lead somewhere, tests they name are there, and nothing names a machine it was written on",
         prose::run,
     ),
     step("lint", "clippy has nothing to say", lint),
