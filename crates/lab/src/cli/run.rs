@@ -8,7 +8,7 @@ use trueup_core::env::Clock;
 
 use super::{print, print_json, runtime};
 use crate::{
-    incident::{Figure, INCIDENTS, Incident, Outcome, Setup, Way},
+    incident::{Beside, INCIDENTS, Incident, Outcome, Setup, Way},
     report::{aligned, page},
     world::LabError,
 };
@@ -61,6 +61,8 @@ pub(crate) struct Shown {
     pub(crate) seconds: f64,
     pub(crate) naive: Outcome,
     pub(crate) protected: Outcome,
+    /// What those who told the story measured, beside what was measured here.
+    pub(crate) account: Vec<Beside>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unprotected: Option<Outcome>,
 }
@@ -130,6 +132,7 @@ async fn show(incident: &'static Incident, args: &Args) -> Result<Shown, LabErro
     let (naive, protected) = (way(Way::Naive).await?, way(Way::Protected).await?);
     let unprotected = if args.without_protection { Some(way(Way::Unprotected).await?) } else { None };
     let quick = if args.quick { " --quick" } else { "" };
+    let account = incident.account.iter().filter_map(|told| told.beside(&naive, &protected)).collect();
     Ok(Shown {
         name: incident.name,
         story: incident.story,
@@ -140,21 +143,22 @@ async fn show(incident: &'static Incident, args: &Args) -> Result<Shown, LabErro
         seconds: clock.now().since(began).as_secs_f64(),
         naive,
         protected,
+        account,
         unprotected,
     })
 }
 
 fn table(shown: &[Shown]) -> String {
-    let mut rows = Vec::new();
+    let (mut rows, mut accounts) = (Vec::new(), Vec::new());
     for one in shown {
         for (index, figure) in one.naive.figures.iter().enumerate() {
-            let beside = |outcome: &Outcome| outcome.figures.get(index).map(number).unwrap_or_default();
+            let beside = |outcome: &Outcome| outcome.figures.get(index).map(ToString::to_string).unwrap_or_default();
             let name = if index == 0 { one.name } else { "" };
             let without = one.unprotected.as_ref().map(beside).unwrap_or_default();
             rows.push([
                 name.to_owned(),
                 figure.what.to_owned(),
-                number(figure),
+                figure.to_string(),
                 beside(&one.protected),
                 without,
             ]);
@@ -163,19 +167,20 @@ fn table(shown: &[Shown]) -> String {
         let verdict = if one.as_told() { "as told" } else { "NOT AS TOLD" };
         let without = one.unprotected.as_ref().map(holds).unwrap_or_default();
         rows.push([String::new(), verdict.to_owned(), holds(&one.naive), holds(&one.protected), without]);
+        accounts.extend(one.account.iter().map(|beside| row_of(one.name, beside)));
     }
     let as_told = shown.iter().filter(|one| one.as_told()).count();
     let seconds: f64 = shown.iter().map(|one| one.seconds).sum();
-    format!(
-        "{}\n{as_told} of {} as told, in {seconds:.0} s\n",
-        aligned(["incident", "", "naive", "Trueup", "unprotected"], &rows),
-        shown.len()
-    )
+    let figures = aligned(["incident", "", "naive", "Trueup", "unprotected"], &rows);
+    let beside = match accounts.is_empty() {
+        true => String::new(),
+        false => aligned(["incident", "figure", "as it was told", "here", ""], &accounts) + "\n",
+    };
+    format!("{figures}\n{beside}{as_told} of {} as told, in {seconds:.0} s\n", shown.len())
 }
 
-/// A figure with its unit.
-pub(crate) fn number(figure: &Figure) -> String {
-    let whole = figure.value >= 100.0 || (figure.value.fract() == 0.0 && figure.unit.is_empty());
-    let value = format!("{:.*}", if whole { 0 } else { 2 }, figure.value);
-    if figure.unit.is_empty() { value } else { format!("{value} {}", figure.unit) }
+fn row_of(incident: &str, beside: &Beside) -> [String; 5] {
+    let short = if beside.short.is_empty() { String::new() } else { format!(": {}", beside.short) };
+    let reached = if beside.reached { "reached".to_owned() } else { format!("FALLS SHORT{short}") };
+    [incident.to_owned(), beside.figure.to_owned(), beside.told.to_owned(), beside.here.clone(), reached]
 }

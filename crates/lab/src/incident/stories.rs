@@ -13,6 +13,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Two programs add to a balance that each has read from the cache. 1,200 and 850 were paid in; one of the two is gone, and a customer saw the balance go back.",
         naive: "reads the cached balance, adds, writes the sum to the database and to the cache",
         protection: "the sum is made of a balance that is read and locked in the transaction; what is shown carries the write's token",
+        account: &[],
         run: |setup, way| Box::pin(lost_update::run(setup, way)),
     },
     Incident {
@@ -20,6 +21,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Many payments are authorised at once against one cached balance that covers half of them.",
         naive: "checks the cached balance, debits the database, deletes the entry",
         protection: "an Authoritative value, which only a transaction gives, decides; a Cached one does not fit",
+        account: &[],
         run: |setup, way| Box::pin(double_spend::run(setup, way)),
     },
     Incident {
@@ -27,6 +29,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A job adjusts balances at night by plain SQL. Nobody told it of the cache, and customers see yesterday's balance until the entries end.",
         naive: "deletes on each write that the service itself makes",
         protection: "the database's own change log is read: whoever wrote, the entry is no longer proven",
+        account: &[],
         run: |setup, way| Box::pin(race::run(setup, way, Habit::JobBeside)),
     },
     Incident {
@@ -34,6 +37,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A reader misses and reads the old row; a writer changes the row and deletes the entry; the reader stores what it read. The old value stays for its whole life.",
         naive: "cache-aside with delete on write",
         protection: "an entry carries the snapshot that its reader saw, and is served only if nothing it depends on has changed since",
+        account: &[],
         run: |setup, way| Box::pin(race::run(setup, way, Habit::DeleteOnWrite)),
     },
     Incident {
@@ -41,6 +45,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Two writers change a row one after the other, and the cache the other way round: shipped after delivered.",
         naive: "writes the new value into the cache after each commit",
         protection: "nobody writes into the cache: what is loaded is ordered by the database's own positions",
+        account: &[],
         run: |setup, way| Box::pin(race::run(setup, way, Habit::SetOnWrite)),
     },
     Incident {
@@ -48,6 +53,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "The advice for the race between fill and write: delete, update, delete again after a while. A read that takes longer than the while stores the old value all the same.",
         naive: "deletes, writes, waits 5 ms and deletes again",
         protection: "no wait has to be guessed: the proof knows what the fill saw",
+        account: &[],
         run: |setup, way| Box::pin(race::run(setup, way, Habit::DeleteTwice)),
     },
     Incident {
@@ -55,6 +61,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A user changes a nickname, is sent to another machine, and sees the old one.",
         naive: "a map on each machine; a write deletes from its own",
         protection: "the write gives a token; a read that carries it reflects the write, on any node",
+        account: &[],
         run: |setup, way| Box::pin(own_write::run(setup, way)),
     },
     Incident {
@@ -62,6 +69,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "The most read key ends, and a thousand requests compute it at once.",
         naive: "each reader who misses asks the database",
         protection: "one load per key, and everybody has its answer",
+        account: &[],
         run: |setup, way| Box::pin(stampede::run(setup, way)),
     },
     Incident {
@@ -69,6 +77,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Entries that were written together in the morning end in the same second, and their readers meet at the database.",
         naive: "one life for all entries",
         protection: "a proven entry at the end of its life is renewed without a load",
+        account: &[],
         run: |setup, way| Box::pin(avalanche::run(setup, way)),
     },
     Incident {
@@ -76,6 +85,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A crawler asks for ids that do not exist. No cache holds what is not there, so each of them reaches the database.",
         naive: "keeps what was found",
         protection: "a filter of the keys there are, kept true by the change log: what is not in it is absent, proven",
+        account: &[],
         run: |setup, way| Box::pin(penetration::run(setup, way)),
     },
     Incident {
@@ -83,6 +93,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "One product was cached under 47 keys: other order, other letter case, True and 1, a campaign's parameter.",
         naive: "the query string is the key",
         protection: "each class declares one normal form of its keys",
+        account: &[],
         run: |setup, way| Box::pin(keys::run(setup, way)),
     },
     Incident {
@@ -90,6 +101,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "The key was written before there were tenants. One customer is shown the statement of another.",
         naive: "the query names the tenant, the key does not",
         protection: "the class declares its scope: a read without it does not compile, and a class opened without it is refused",
+        account: &[],
         run: |setup, way| Box::pin(wrong_user::run(setup, way)),
     },
     Incident {
@@ -97,6 +109,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A cached order shows the nickname of its buyer. The nickname changes; the order's entry does not.",
         naive: "whoever renames a user deletes the user's entry",
         protection: "a query's tables are found by the database itself, and a change of any of them ends its entries",
+        account: &[],
         run: |setup, way| Box::pin(composite::run(setup, way)),
     },
     Incident {
@@ -104,6 +117,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A search page has more combinations of filters than there will ever be visitors. Each result is kept once and never asked for again, in the place of one that is.",
         naive: "keeps every result, drops what was used longest ago",
         protection: "only what is asked for again is kept, and no more than so many keys",
+        account: &[],
         run: |setup, way| Box::pin(search::run(setup, way)),
     },
 ];
