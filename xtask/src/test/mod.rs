@@ -4,6 +4,7 @@ mod determinism;
 mod examples;
 mod faults;
 mod full;
+mod incidents;
 mod page;
 mod prose;
 mod valkey;
@@ -24,8 +25,8 @@ pub(crate) struct Options {
     /// Leaves out the slow steps: for the loop of editing and trying
     #[arg(long)]
     quick: bool,
-    /// Runs the remote tier's tests against Valkey, too, and the fault harness at length: every source with every remote tier, and
-    /// twenty seeds of a fleet; about an hour and a half
+    /// Runs the remote tier's tests against Valkey, too, every incident on real servers with five seeds, and the fault harness at
+    /// length: every source with every remote tier, and twenty seeds of a fleet; about two hours
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Runs only the steps of these names
@@ -84,6 +85,11 @@ const STEPS: &[Step] = &[
     slow("page", "the dashboard works in a browser", page::run),
     slow("fuzz-check", "the fuzz targets compile", fuzz_check),
     full("valkey", "the remote tier's tests against Valkey in Redis' place", valkey::run),
+    full(
+        "incidents-full",
+        "every incident goes as told on PostgreSQL and a Redis Cluster, with five seeds",
+        incidents::run,
+    ),
     full("faults-full", "the same at length: every source and tier, twenty seeds of a fleet", full::run),
 ];
 

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use trueup::{Class, Trueup};
+use trueup::Class;
 use trueup_core::env::{Clock, spawn};
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, shelf::Shelf, shop::Shop};
+use super::{Figure, Outcome, Setup, Way, crowd::together, node::Node, shelf::Shelf, shop::Shop};
 use crate::world::LabError;
 
 const KEYS: usize = 2_000;
@@ -26,19 +26,19 @@ struct Product {
 
 enum Cache {
     Naive(Shelf<i64>),
-    Trueup { node: Trueup, products: Class<i64, Product> },
+    Trueup { node: Node, products: Class<i64, Product> },
 }
 
 pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let keys = setup.scaled(KEYS) as i64;
     let rows: Vec<String> = (0..keys).map(|id| format!("({id}, {id})")).collect();
     let schema = format!(
-        "CREATE TABLE product (id INTEGER PRIMARY KEY, price INTEGER NOT NULL); INSERT INTO product VALUES {}",
+        "CREATE TABLE product (id BIGINT NOT NULL PRIMARY KEY, price BIGINT NOT NULL); INSERT INTO product VALUES {}",
         rows.join(", ")
     );
-    let shop = Shop::open(setup.seed, &schema)?;
+    let shop = Shop::open(&setup, &schema).await?;
     let cache = if way == Way::Naive {
-        Cache::Naive(Shelf::new(setup.seed))
+        Cache::Naive(Shelf::open(&setup).await?)
     } else {
         let life = LIFE.as_millis();
         let mut plan = format!("[class.product]\ntable = \"product\"\nkey = [\"id\"]\nlife = \"{life}ms\"\n");
@@ -51,7 +51,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             );
         }
         let node = shop.trueup(&plan).await?;
-        let products = node.class("product").map_err(|why| LabError::failed("the class", why))?;
+        let products = node.class("product")?;
         Cache::Trueup { node, products }
     };
     let world = Arc::new((shop, cache));
@@ -136,9 +136,9 @@ impl Cache {
         match self {
             Self::Naive(shelf) => {
                 let key = id.to_string();
-                if shelf.get(&key).await.is_none() {
-                    let price = shop.query(SELECT, [id], |row| row.get(0)).await?;
-                    shelf.set(&key, price.unwrap_or(0), LIFE).await;
+                if shelf.get(&key).await?.is_none() {
+                    let price = shop.query(SELECT, [id]).await?;
+                    shelf.set(&key, price.unwrap_or(0), LIFE).await?;
                 }
                 Ok(())
             }

@@ -6,26 +6,45 @@
 
 mod account;
 mod avalanche;
+mod avalanche_redis;
+mod booking;
+mod books;
+mod cold_start;
 mod composite;
+mod counted;
 mod crowd;
+mod double_charge;
 mod double_spend;
+mod flash_sale;
+mod gateway;
+mod job;
 mod keys;
+mod local_tier;
+mod lost_edit;
+mod lost_message;
 mod lost_update;
+mod member;
+mod network;
+mod node;
 mod outcome;
+mod own_redis;
 mod own_write;
 mod penetration;
 mod race;
+mod redelivery;
 mod search;
 mod series;
+mod servers;
 mod shelf;
 mod shop;
+mod sql;
 mod stampede;
 mod stories;
 #[cfg(test)]
 mod tests;
 mod wrong_user;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use serde::Serialize;
 
@@ -33,17 +52,20 @@ pub(crate) use self::{
     account::{Account, Beside},
     outcome::{Figure, Outcome, grouped},
     series::{Along, Mark, Series},
+    servers::{Ground, Servers},
     stories::INCIDENTS,
 };
 use crate::world::LabError;
 
 /// How an incident is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Setup {
     /// Chooses keys, waits and who comes when.
     pub(crate) seed: u64,
     /// A quarter of the load.
     pub(crate) quick: bool,
+    /// The servers to run on; none: a SQLite file and a map of this process.
+    pub(crate) full: Option<Arc<Servers>>,
 }
 
 impl Setup {

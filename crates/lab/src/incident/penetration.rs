@@ -13,34 +13,34 @@ const ROWS: i64 = 5_000;
 const STRANGERS: usize = 20_000;
 /// Ids among those asked for that come to exist meanwhile.
 const BORN: usize = 40;
-/// The naive side pays a call over the network for each: a part of them shows it.
-const NAIVE_STRANGERS: usize = 400;
+/// Where each of them is paid for by a call over the network, a part shows it.
+const PAID_STRANGERS: usize = 400;
 const LIFE: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Serialize, Deserialize)]
-struct User {
+struct Member {
     name: String,
 }
 
 pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let rows: Vec<String> = (1..=ROWS).map(|id| format!("({id}, 'user {id}')")).collect();
     let schema = format!(
-        "CREATE TABLE user (id INTEGER PRIMARY KEY, name TEXT NOT NULL); INSERT INTO user VALUES {}",
+        "CREATE TABLE member (id BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL); INSERT INTO member VALUES {}",
         rows.join(", ")
     );
-    let shop = Shop::open(setup.seed, &schema)?;
+    let shop = Shop::open(&setup, &schema).await?;
     let mut dice = StdRng::seed_from_u64(setup.seed);
     let mut stranger = || dice.random_range(ROWS + 1..i64::MAX);
     match way {
         Way::Naive => {
-            let (shelf, asked) = (Shelf::new(setup.seed), setup.scaled(NAIVE_STRANGERS));
+            let (shelf, asked) = (Shelf::<String>::open(&setup).await?, setup.scaled(PAID_STRANGERS));
             for _ in 0..asked {
                 let id = stranger();
-                if shelf.get(&id.to_string()).await.is_none() {
-                    let name = shop.query(SELECT, [id], |row| row.get::<_, String>(0)).await?;
+                if shelf.get(&id.to_string()).await?.is_none() {
+                    let name = shop.query(SELECT, [id]).await?;
                     // What is not there cannot be kept.
                     if let Some(name) = name {
-                        shelf.set(&id.to_string(), name, LIFE).await;
+                        shelf.set(&id.to_string(), name, LIFE).await?;
                     }
                 }
             }
@@ -50,11 +50,11 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             let failed = |why: &dyn std::fmt::Display| LabError::failed("asking for a user", why);
             let filter = "bloom = { entries = 100_000, error = \"0.01%\" }\n";
             let plan = format!(
-                "[class.user]\ntable = \"user\"\nkey = [\"id\"]\nmax_staleness = \"10s\"\n{}",
+                "[class.member]\ntable = \"member\"\nkey = [\"id\"]\nmax_staleness = \"10s\"\n{}",
                 if way == Way::Protected { filter } else { "" }
             );
             let node = shop.trueup(&plan).await?;
-            let users = node.class::<i64, User>("user").map_err(|why| failed(&why))?;
+            let users = node.class::<i64, Member>("member")?;
             // Of a table that is read for the first time nothing is known: complete within moments.
             while way == Way::Protected
                 && users.get(&stranger()).await.map_err(|why| failed(&why))?.receipt().served_by
@@ -62,15 +62,16 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            let (asked, mut reached, mut missed) = (setup.scaled(STRANGERS), 0, 0);
+            let strangers =
+                if way == Way::Unprotected && setup.full.is_some() { PAID_STRANGERS } else { STRANGERS };
+            let (asked, mut reached, mut missed) = (setup.scaled(strangers), 0, 0);
             for number in 0..asked {
                 let id = stranger();
                 let answer = users.get(&id).await.map_err(|why| failed(&why))?;
                 reached += u64::from(answer.receipt().served_by == ServedBy::Source);
                 if number % (asked / BORN).max(1) == 0 {
-                    let insert = "INSERT INTO user VALUES (?1, 'born')";
-                    let (_, token) =
-                        node.write(async |tx| tx.execute(insert, [id])).await.map_err(|why| failed(&why))?;
+                    let insert = "INSERT INTO member VALUES (?1, 'born')";
+                    let (_, token) = node.write(async |tx| tx.execute(insert, [id]).await).await?;
                     let found = users.read(&id).token(token).run().await.map_err(|why| failed(&why))?;
                     missed += u64::from(found.is_absent());
                 }
@@ -81,7 +82,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     }
 }
 
-const SELECT: &str = "SELECT name FROM user WHERE id = ?1";
+const SELECT: &str = "SELECT name FROM member WHERE id = ?1";
 
 fn outcome(asked: u64, reached: u64, missed: u64) -> Outcome {
     Outcome::new(

@@ -14,10 +14,10 @@ use std::{
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-use trueup::{Class, Trueup};
+use trueup::Class;
 use trueup_core::env::{Clock, Nanos};
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, shelf::Shelf, shop::Shop};
+use super::{Figure, Outcome, Setup, Way, crowd::together, node::Node, shelf::Shelf, shop::Shop};
 use crate::world::LabError;
 
 /// Rows; few enough that a write meets a read all the time.
@@ -59,7 +59,7 @@ struct Account {
 /// One side: a cache in front of the shop.
 enum Cache {
     Naive { shelf: Shelf<i64>, habit: Habit },
-    Trueup { node: Trueup, accounts: Class<i64, Account>, proven: bool },
+    Trueup { node: Node, accounts: Class<i64, Account>, proven: bool },
 }
 
 struct Race {
@@ -77,15 +77,15 @@ struct Race {
 pub(super) async fn run(setup: Setup, way: Way, habit: Habit) -> Result<Outcome, LabError> {
     let rows: Vec<String> = (0..ROWS).map(|id| format!("({id}, 0)")).collect();
     let schema = format!(
-        "CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL); INSERT INTO account VALUES {}",
+        "CREATE TABLE account (id BIGINT NOT NULL PRIMARY KEY, balance BIGINT NOT NULL); INSERT INTO account VALUES {}",
         rows.join(", ")
     );
-    let shop = Shop::open(setup.seed, &schema)?;
+    let shop = Shop::open(&setup, &schema).await?;
     let cache = match way {
-        Way::Naive => Cache::Naive { shelf: Shelf::new(setup.seed), habit },
+        Way::Naive => Cache::Naive { shelf: Shelf::open(&setup).await?, habit },
         Way::Protected | Way::Unprotected => {
             let node = shop.trueup(&plan(way)).await?;
-            let accounts = node.class("account").map_err(|why| LabError::failed("the class", why))?;
+            let accounts = node.class("account")?;
             Cache::Trueup { node, accounts, proven: way == Way::Protected }
         }
     };
@@ -158,18 +158,18 @@ impl Race {
         const UPDATE: &str = "UPDATE account SET balance = balance + 1 WHERE id = ?1 RETURNING balance";
         let row = id.to_string();
         if let Cache::Naive { shelf, habit: Habit::DeleteTwice } = &self.cache {
-            shelf.delete(&row).await;
+            shelf.delete(&row).await?;
         }
-        let balance = self.shop.query(UPDATE, [id], |row| row.get(0)).await?.unwrap_or(0);
+        let balance = self.shop.query(UPDATE, [id]).await?.unwrap_or(0);
         self.written[id as usize].lock().push((self.clock.now(), balance));
         // Trueup is told nothing: it reads the database's change log.
         if let Cache::Naive { shelf, habit } = &self.cache {
             match habit {
-                Habit::DeleteOnWrite | Habit::JobBeside => shelf.delete(&row).await,
-                Habit::SetOnWrite => shelf.set(&row, balance, LIFE).await,
+                Habit::DeleteOnWrite | Habit::JobBeside => shelf.delete(&row).await?,
+                Habit::SetOnWrite => shelf.set(&row, balance, LIFE).await?,
                 Habit::DeleteTwice => {
                     tokio::time::sleep(SECOND_DELETE_AFTER).await;
-                    shelf.delete(&row).await;
+                    shelf.delete(&row).await?;
                 }
             }
         }
@@ -207,11 +207,11 @@ impl Race {
         match &self.cache {
             Cache::Naive { shelf, .. } => {
                 let row = id.to_string();
-                if let Some(found) = shelf.get(&row).await {
+                if let Some(found) = shelf.get(&row).await? {
                     return Ok(found);
                 }
                 let balance = self.balance_over_network(id).await?;
-                shelf.set(&row, balance, LIFE).await;
+                shelf.set(&row, balance, LIFE).await?;
                 Ok(balance)
             }
             Cache::Trueup { accounts, proven: true, .. } => {
@@ -230,7 +230,7 @@ impl Race {
     }
 
     async fn balance_over_network(&self, id: i64) -> Result<i64, LabError> {
-        let found = self.shop.query(BALANCE, [id], |row| row.get(0)).await?;
+        let found = self.shop.query(BALANCE, [id]).await?;
         Ok(found.unwrap_or(0))
     }
 
@@ -238,7 +238,7 @@ impl Race {
     async fn at_rest(&self) -> Result<Outcome, LabError> {
         let mut wrong = 0_u64;
         for id in 0..ROWS {
-            let truth: i64 = self.shop.now(BALANCE, [id], |row| row.get(0))?.unwrap_or(0);
+            let truth: i64 = self.shop.now(BALANCE, [id]).await?.unwrap_or(0);
             wrong += u64::from(self.read(id).await? != truth);
         }
         let (reads, late) = (self.reads.load(Ordering::Relaxed), self.late.load(Ordering::Relaxed));

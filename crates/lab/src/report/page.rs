@@ -145,6 +145,7 @@ mod tests {
             protection: "that",
             seed: 7,
             command: "trueup-lab run some-incident --seed 7".to_owned(),
+            ground: crate::incident::Ground::embedded(),
             seconds: 1.0,
             naive: outcome(false, 50.0),
             protected: outcome(true, 25.0),

@@ -267,6 +267,10 @@ impl<D: Database> Builder<D> {
             Some(tier) => with_remote(cache, tier, database.sealing_keys().await?).await?,
             None => cache,
         };
+        let bounds = plan.classes.values().filter_map(|class| Some(class.cacheable().ok()?.max_staleness));
+        if let Some(bound) = bounds.min() {
+            database.keep_within(bound);
+        }
         let cache = cache.start();
         if tokio::time::timeout(READY_WAIT_MAX, cache.ready()).await.is_err() {
             let problem = cache.feed_stats().problem();
