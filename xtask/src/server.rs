@@ -35,11 +35,16 @@ pub(crate) struct Trueup {
 impl Trueup {
     /// Builds the binary and returns its path.
     pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
-        let mut cargo = sh::cargo(&["build", "--locked", "--package", "trueup-server", "--bin", "trueup"]);
-        if profile == Profile::Release {
-            cargo.arg("--release");
+        match profile {
+            // With everything whose features the tests are built with, or half of it would be built a second time.
+            Profile::Debug => {
+                sh::run(&mut sh::cargo(&["build", "--locked", "--workspace", "--bins", "--examples"]))?;
+            }
+            Profile::Release => {
+                let what = ["--release", "--package", "trueup-server", "--bin", "trueup"];
+                sh::run(sh::cargo(&["build", "--locked"]).args(what))?;
+            }
         }
-        sh::run(&mut cargo)?;
         let folder = if profile == Profile::Release { "release" } else { "debug" };
         Ok(paths::target().join(folder).join("trueup"))
     }

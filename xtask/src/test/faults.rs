@@ -50,8 +50,7 @@ pub(super) fn run() -> Result<()> {
     packages::ensure(&[packages::REDIS_SERVER, packages::REDIS_TOOLS])?;
     packages::ensure_postgres()?;
     let server = Trueup::build(Profile::Debug)?;
-    sh::run(&mut sh::cargo(&["build", "--locked", "--package", "trueup-lab"]))?;
-    let lab = paths::target().join("debug").join("trueup-lab");
+    let lab = server.with_file_name("trueup-lab");
     for arguments in RUNS {
         let mut command = sh::command(&lab);
         command.args(["faults", "--seed", SEED, "--server"]).arg(&server).args(*arguments);

@@ -175,22 +175,15 @@ fn published() -> Result<()> {
         eprintln!("no data beside the repository: comparisons with published data are left out");
         return Ok(());
     }
-    sh::run(&mut sh::cargo(&["test", "--locked", "-p", "trueup-core", "--test", "keys", "--", "--ignored"]))
+    sh::run(&mut sh::cargo(&["test", "--locked", "--workspace", "--test", "keys", "--", "--ignored"]))
 }
 
 /// The points at which the service is killed are compiled in for this alone.
 fn crashes() -> Result<()> {
     packages::ensure_postgres()?;
-    sh::run(&mut sh::cargo(&[
-        "test",
-        "--locked",
-        "--package",
-        "payments",
-        "--features",
-        "crash-points",
-        "--test",
-        "crash",
-    ]))
+    // Of the whole workspace: of one package alone, what it depends on would be built again with fewer features.
+    let what = ["--workspace", "--features", "payments/crash-points", "--test", "crash"];
+    sh::run(sh::cargo(&["test", "--locked"]).args(what))
 }
 
 fn doctest() -> Result<()> {
@@ -216,7 +209,9 @@ fn fuzz_check() -> Result<()> {
         ensure!(manifest.contains(&path), "{FUZZ_MANIFEST} has no [[bin]] with path = {path}");
     }
     packages::ensure(&[packages::CPLUSPLUS])?;
-    sh::run(&mut sh::cargo(&["check", "--locked", "--manifest-path", FUZZ_MANIFEST]))
+    // In the folder of everything else, where most of what they depend on has been checked.
+    let mut cargo = sh::cargo(&["check", "--locked", "--manifest-path", FUZZ_MANIFEST]);
+    sh::run(cargo.arg("--target-dir").arg(paths::target()))
 }
 
 #[cfg(test)]

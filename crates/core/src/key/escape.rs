@@ -72,13 +72,12 @@ fn is_invisible(c: char) -> bool {
 
 /// Decodes `%XX`; refuses a `%` without two hexadecimal digits, and bytes that are not UTF-8.
 pub(super) fn decode(text: &str) -> Result<Cow<'_, str>, KeyError> {
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
-        let digits = rest.get(at + 1..at + 3).ok_or(KeyError::BadEncoding)?;
+    let after_percents = text.as_bytes().split(|byte| *byte == b'%').skip(1);
+    for after in after_percents {
+        let digits = after.get(..2).ok_or(KeyError::BadEncoding)?;
         if !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err(KeyError::BadEncoding);
         }
-        rest = &rest[at + 3..];
     }
     percent_encoding::percent_decode_str(text).decode_utf8().map_err(|_| KeyError::BadEncoding)
 }

@@ -7,6 +7,9 @@
     reason = "helpers of tests fail their test"
 )]
 
+mod calendar;
+mod columns;
+mod declared;
 mod laws;
 mod scope;
 mod shared_data;

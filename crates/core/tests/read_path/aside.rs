@@ -9,7 +9,7 @@ use trueup_core::{
     error::{FillError, ReadError},
     proof::Tag,
     read::{Lease, Leased},
-    receipt::ServedBy,
+    receipt::{Miss, ServedBy},
     source::LoadError,
     tier::testing::RemoteDouble,
 };
@@ -220,6 +220,23 @@ async fn another_node_finds_what_was_filled_here() {
     let answer = two.get(1).await;
     assert_eq!((text(&answer), by(&answer)), (Some("a"), ServedBy::L2));
     assert!(!answer.receipt().proven);
+}
+
+/// Who wants to fill a key and finds that another node has done so is told where the value comes from, and why it was not here.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_answered_by_what_another_node_filled() {
+    let clock = Clock::stepped();
+    let remote = Arc::new(RemoteDouble::new(clock.clone(), 1));
+    let database = Database::new(Kind::Xids, clock.clone());
+    let plan = || rates().l2();
+    let one = World::on(Arc::clone(&database), clock.clone(), plan(), Some(Arc::clone(&remote) as _)).await;
+    let two = World::on(database, clock, plan(), Some(remote as _)).await;
+    let lease = granted(&one, 1).await;
+    fill(&one, 1, lease.id, "a").unwrap();
+    one.turns().await;
+    let Leased::Found(answer) = two.items.lease(&1).await.unwrap() else { panic!("nothing was found") };
+    assert_eq!(text(&answer), Some("a"));
+    assert_eq!((answer.receipt().served_by, answer.receipt().miss), (ServedBy::L2, Some(Miss::Cold)));
 }
 
 /// What a loader brings after its lease has lapsed is its own answer; neither tier takes it: what was invalidated meanwhile is

@@ -1,6 +1,10 @@
 //! What a receipt says is true, and what is counted is what happened.
 
-use trueup_core::{proof::Position, receipt::ServedBy, source::LoadError};
+use trueup_core::{
+    proof::Position,
+    receipt::{Miss, ServedBy},
+    source::LoadError,
+};
 
 use super::{
     source::{Act, Kind},
@@ -26,6 +30,7 @@ async fn a_reader_who_joined_a_load_gets_the_age_of_the_load_and_not_of_its_own_
     let late = late.end().await.unwrap();
     assert_eq!(text(&late), Some("old"), "within its bound");
     assert_eq!(late.receipt().age, ms(200), "a commit of 150 ms ago is not reflected");
+    assert_eq!((late.receipt().served_by, late.receipt().miss), (ServedBy::Source, Some(Miss::Cold)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,9 +53,7 @@ pub(super) fn as_json(query: &str, limit: usize, rows_max: Option<usize>) -> Str
 /// that comes, and no more. A row of NULLs has a text, an absent row has none.
 pub(super) fn one_as_json(query: &str, limit: usize) -> String {
     let bytes = i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX);
-    format!(
-        "SELECT {SEES}, substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) FROM (SELECT 1) one LEFT JOIN ({query}\n) l ON true"
-    )
+    format!("SELECT {SEES}, (SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) FROM ({query}\n) l LIMIT 1)")
 }
 
 /// The value of a row of [`one_as_json`].

@@ -9,6 +9,7 @@
     reason = "helpers of tests fail their test, and figures are printed"
 )]
 
+mod expiry;
 mod naive;
 mod one_key;
 mod support;

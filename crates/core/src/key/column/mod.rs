@@ -245,7 +245,7 @@ fn from_hex(digits: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
     }
-    digits.chunks_exact(2).map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?)).collect()
+    digits.chunks_exact(2).map(|pair| Some(value(pair[0])? * 16 + value(pair[1])?)).collect()
 }
 
 fn write_marked_blob(bytes: &[u8], out: &mut impl Write) -> Result<(), MalformedValue> {

@@ -16,9 +16,9 @@ const NOT_NUMERIC: MalformedValue = MalformedValue::type_error("a decimal number
 const NOT_BOOLEAN: MalformedValue = MalformedValue::type_error("a boolean, such as `true` or `false`");
 const NOT_UUID: MalformedValue = MalformedValue::type_error("a UUID of 32 hexadecimal digits");
 
+/// A value that is no [`SqlValue::Int`]: one that is has been written before anything was asked.
 pub(super) fn write_integer(value: SqlValue<'_>, out: &mut impl Write) -> Result<(), MalformedValue> {
     let int = match value {
-        SqlValue::Int(int) => Some(int),
         SqlValue::Uint(int) => i64::try_from(int).ok(),
         SqlValue::Real(real) => integral(real),
         SqlValue::Text(text) => Decimal::parse(trim(text)).and_then(Decimal::to_i64),
@@ -145,7 +145,7 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
             continue;
         }
         let byte = bytes.get_mut(count / 2)?;
-        *byte = *byte << 4 | u8::try_from(c.to_digit(16)?).ok()?;
+        *byte = *byte * 16 + u8::try_from(c.to_digit(16)?).ok()?;
         count += 1;
         after_hyphen = false;
     }

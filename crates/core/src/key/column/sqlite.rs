@@ -95,7 +95,7 @@ fn write_float(real: f64, out: &mut impl Write) -> Result<(), MalformedValue> {
     if real.is_finite() {
         return write_finite(out, real);
     }
-    if real < 0.0 {
+    if real.is_sign_negative() {
         out.write_char('-')?;
     }
     Ok(out.write_str(INFINITY)?)
