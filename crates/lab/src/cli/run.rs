@@ -8,7 +8,7 @@ use trueup_core::env::Clock;
 
 use super::{print, print_json, runtime};
 use crate::{
-    incident::{Beside, Ground, INCIDENTS, Incident, Outcome, Servers, Setup, Way},
+    incident::{Beside, Ground, INCIDENTS, Incident, NEED_REDIS, Outcome, Servers, Setup, Way},
     report::{aligned, page},
     world::LabError,
 };
@@ -83,7 +83,13 @@ impl Shown {
 
 /// True when every incident went as its story says.
 pub(super) fn run(args: &Args) -> Result<bool, LabError> {
-    let wanted = wanted(&args.names)?;
+    let mut wanted = wanted(&args.names)?;
+    let needs = |incident: &&Incident| NEED_REDIS.contains(&incident.name);
+    if wanted.len() > NEED_REDIS.len() && wanted.iter().any(needs) && !is_installed(REDIS) {
+        let left_out = NEED_REDIS.join(", ");
+        eprintln!("left out, because there is no {REDIS} here (the package has the same name): {left_out}");
+        wanted.retain(|incident| !needs(incident));
+    }
     let runtime = runtime()?;
     let bar = ProgressBar::new(wanted.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})") {
@@ -120,6 +126,15 @@ pub(super) fn run(args: &Args) -> Result<bool, LabError> {
         None => print(&report),
     }
     Ok(shown.iter().all(Shown::as_told))
+}
+
+/// The program, and the package that brings it.
+const REDIS: &str = "redis-server";
+
+/// Whether a program is on the path.
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// The incidents of these names, in the order in which they are listed.

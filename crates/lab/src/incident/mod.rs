@@ -53,7 +53,7 @@ pub(crate) use self::{
     outcome::{Figure, Outcome, grouped},
     series::{Along, Mark, Series},
     servers::{Ground, Servers},
-    stories::INCIDENTS,
+    stories::{INCIDENTS, NEED_REDIS},
 };
 use crate::world::LabError;
 

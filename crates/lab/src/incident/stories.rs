@@ -7,6 +7,9 @@ use super::{
     redelivery, search, stampede, wrong_user,
 };
 
+/// Incidents that start a Redis server of their own, also where everything else is embedded.
+pub(crate) const NEED_REDIS: [&str; 2] = ["avalanche-redis", "local-tier"];
+
 /// Every incident.
 pub(crate) const INCIDENTS: &[Incident] = &[
     Incident {
