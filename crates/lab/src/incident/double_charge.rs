@@ -59,7 +59,7 @@ struct World {
 
 pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let shop = Shop::open(&setup, SCHEMA).await?;
-    let books = shop.books().await?;
+    let books = shop.books()?;
     let world = Arc::new(World {
         shop,
         gateway: Gateway::open(setup.seed),

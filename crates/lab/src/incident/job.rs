@@ -57,7 +57,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         rows.join(", ")
     );
     let shop = Shop::open(&setup, &schema).await?;
-    let books = shop.books().await?;
+    let books = shop.books()?;
     let world = Arc::new(World {
         shop,
         dice: Mutex::new(StdRng::seed_from_u64(setup.seed)),

@@ -51,7 +51,7 @@ use serde::Serialize;
 pub(crate) use self::{
     account::{Account, Beside},
     outcome::{Figure, Outcome, grouped},
-    series::{Along, Mark, Series},
+    series::{Along, Series},
     servers::{Ground, Servers},
     stories::{INCIDENTS, NEED_REDIS},
 };

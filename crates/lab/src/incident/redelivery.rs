@@ -88,7 +88,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         rows("0")
     );
     let shop = Shop::open(&setup, &schema).await?;
-    let books = shop.books().await?;
+    let books = shop.books()?;
     let queue = sent(orders, &mut StdRng::seed_from_u64(setup.seed ^ 0x9E5));
     let world = Arc::new(World {
         shop,

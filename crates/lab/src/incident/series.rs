@@ -53,7 +53,7 @@ impl Series {
     }
 
     /// Something was done `at` this time since the beginning.
-    pub(super) fn mark(mut self, at: Duration, what: &'static str) -> Self {
+    pub(crate) fn mark(mut self, at: Duration, what: &'static str) -> Self {
         self.marks.push(Mark { at: at.as_secs_f64(), what });
         self
     }

@@ -38,21 +38,24 @@ impl From<String> for Value {
 impl rusqlite::ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
         match self {
-            Self::Number(number) => number.to_sql(),
-            Self::Text(text) => text.to_sql(),
+            Self::Number(number) => rusqlite::ToSql::to_sql(number),
+            Self::Text(text) => rusqlite::ToSql::to_sql(text),
         }
     }
 }
 
 /// The parameters as PostgreSQL's client takes them.
 pub(super) fn for_postgres(values: &[Value]) -> Vec<&(dyn ToPostgres + Sync)> {
-    let one = |value| -> &(dyn ToPostgres + Sync) {
-        match value {
-            Value::Number(number) => number,
-            Value::Text(text) => text,
+    values.iter().map(Value::for_postgres).collect()
+}
+
+impl Value {
+    fn for_postgres(&self) -> &(dyn ToPostgres + Sync) {
+        match self {
+            Self::Number(number) => number,
+            Self::Text(text) => text,
         }
-    };
-    values.iter().map(one).collect()
+    }
 }
 
 /// What can stand for the parameters of a statement.

@@ -90,12 +90,6 @@ impl Arrivals {
         self
     }
 
-    /// So many in the same moment.
-    pub(crate) fn at_once(mut self, count: usize) -> Self {
-        self.times.extend(std::iter::repeat_n(self.until, count));
-        self
-    }
-
     /// How many.
     pub(crate) const fn len(&self) -> usize {
         self.times.len()
@@ -104,11 +98,6 @@ impl Arrivals {
     /// From the first to the end of the last span.
     pub(crate) const fn span(&self) -> Duration {
         self.until
-    }
-
-    /// How many come before `at`: the number of the first that comes after it.
-    pub(crate) fn before(&self, at: Duration) -> usize {
-        self.times.partition_point(|time| *time < at)
     }
 
     /// Sends `request`s by their numbers, each at its time, and waits for the last; who has no answer within `patience` has none.
@@ -214,14 +203,14 @@ mod tests {
 
     #[test]
     fn arrivals_come_at_their_rate_by_their_seed() {
-        let arrivals = |seed| Arrivals::new(seed).at_rate(1_000.0, SECOND).at_once(50).at_rate(100.0, SECOND);
+        let arrivals = |seed| Arrivals::new(seed).at_rate(1_000.0, SECOND).at_rate(100.0, SECOND);
         let (first, second) = (arrivals(1), arrivals(2));
         assert_eq!(first.times, arrivals(1).times);
         assert_ne!(first.times, second.times);
         assert_eq!(first.span(), SECOND * 2);
-        let early = first.before(SECOND);
+        let early = first.times.partition_point(|time| *time < SECOND);
         assert!((850..1_150).contains(&early), "{early} in the first second");
-        assert!((first.len() - early - 50).abs_diff(100) < 50);
+        assert!((first.len() - early).abs_diff(100) < 50);
         assert!(first.times.is_sorted());
     }
 
@@ -250,7 +239,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_no_answer_in_time_has_none() {
-        let arrivals = Arrivals::new(1).at_once(3);
+        let mut arrivals = Arrivals::new(1);
+        arrivals.times = vec![Duration::ZERO; 3];
         let never = |number| async move {
             if number == 1 { std::future::pending().await } else { Fate::Cached }
         };

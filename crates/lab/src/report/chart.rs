@@ -161,7 +161,6 @@ fn plain(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::Mark;
 
     fn series(values: &[f64]) -> Series {
         Series {
@@ -170,8 +169,9 @@ mod tests {
             along: Along::Seconds,
             step: 0.1,
             values: values.to_vec(),
-            marks: vec![Mark { at: 0.1, what: "killed" }],
+            marks: Vec::new(),
         }
+        .mark(std::time::Duration::from_millis(100), "killed")
     }
 
     #[test]
