@@ -186,7 +186,8 @@ fn crashes() -> Result<()> {
     packages::ensure_postgres()?;
     // Of the whole workspace: of one package alone, what it depends on would be built again with fewer features.
     let what = ["--workspace", "--features", "payments/crash-points", "--test", "crash"];
-    sh::run(sh::cargo(&["test", "--locked"]).args(what))
+    // They wait for leases and restarts most of the time: more at once than there are processors.
+    sh::run(sh::cargo(&["test", "--locked"]).args(what).args(["--", "--test-threads", "6"]))
 }
 
 fn doctest() -> Result<()> {

@@ -34,8 +34,8 @@ pub(super) struct Asking<'a, V> {
     pub(super) tiers: bool,
     /// Ends when the reader has waited long enough for something better than its stand-in.
     soft: Option<Pin<Box<Sleep>>>,
-    /// Ends when the reader has waited long enough.
-    hard: Pin<Box<Sleep>>,
+    /// Ends when the reader has waited long enough; begun when it waits for what it has no hand in.
+    hard: Option<Pin<Box<Sleep>>>,
     wait_max: Duration,
 }
 
@@ -119,17 +119,8 @@ where
         // Once for a place among the loads, once for the load, and once for another node.
         let waits = if self.fleet_locks().is_some() { 3 } else { 2 };
         let wait_max = self.plan.hard_timeout.saturating_mul(waits);
-        let timer = |span| Box::pin(tokio::time::sleep(span));
-        Ok(Asking {
-            need,
-            why,
-            arrived,
-            stand_in,
-            tiers,
-            soft: soft.map(timer),
-            hard: timer(wait_max),
-            wait_max,
-        })
+        let soft = soft.map(timer);
+        Ok(Asking { need, why, arrived, stand_in, tiers, soft, hard: None, wait_max })
     }
 
     /// The feed is to confirm the reader's token soon: others who carry it, or a later one, are then answered from memory.
@@ -185,6 +176,10 @@ where
                 };
                 return self.fall_back(error, canonical, &asking);
             }
+            // Each step of a load of its own has an end already: another timer would be a good part of what a load costs.
+            if asking.hard.is_none() && (boarded.place.is_some() || self.fleet_locks().is_some()) {
+                asking.hard = Some(timer(asking.wait_max));
+            }
             let waited = self.wait(&boarded.flight, &mut asking).await;
             drop(boarded.place.take());
             match waited {
@@ -204,22 +199,16 @@ where
     async fn wait(&self, flight: &Flight<V>, asking: &mut Asking<'_, V>) -> Waited<V> {
         let mut ending = pin!(flight.ending());
         loop {
-            let soft = async {
-                match &mut asking.soft {
-                    Some(soft) => soft.await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 ending = &mut ending => return Waited::Ended(ending),
-                () = soft => {
+                () = end_of(&mut asking.soft) => {
                     asking.soft = None;
                     if let Some(entry) = self.stand_in(asking) {
                         return Waited::SoftTimeout(entry);
                     }
                 }
-                () = &mut asking.hard => {
+                () = end_of(&mut asking.hard) => {
                     let limit_ms = asking.wait_max.as_millis() as u64;
                     return Waited::Ended(Ending::Failed(LoadError::TimedOut { limit_ms }));
                 }
@@ -345,6 +334,18 @@ where
         }
         let receipt = Receipt { served_by: ServedBy::Stale, age, proven: false, watermark, miss: Some(miss) };
         Cached::new(Arc::clone(entry), receipt)
+    }
+}
+
+fn timer(span: Duration) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep(span))
+}
+
+/// Returns at the end of a timer; never where there is none.
+async fn end_of(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
     }
 }
 

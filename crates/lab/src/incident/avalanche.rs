@@ -12,7 +12,7 @@ use super::{
 };
 use crate::world::LabError;
 
-const KEYS: usize = 2_000;
+const KEYS: usize = 1_000;
 /// The one life of all entries, and how long readers go round.
 const LIFE: Duration = Duration::from_millis(1_500);
 const ROUNDS_FOR: Duration = Duration::from_millis(3_500);

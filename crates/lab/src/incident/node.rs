@@ -15,7 +15,11 @@ use crate::world::LabError;
 /// The node. What it says is the library's own; only transactions differ by database.
 pub(super) enum Node {
     Sqlite(Trueup<Sqlite>),
-    Postgres(Trueup<Postgres>, Option<Telling>),
+    Postgres {
+        node: Trueup<Postgres>,
+        /// Of a fleet.
+        _telling: Option<Telling>,
+    },
 }
 
 impl Node {
@@ -28,7 +32,7 @@ impl Node {
         let failed = |why: TrueupError| LabError::failed("the class", why);
         match self {
             Self::Sqlite(node) => node.class(name).map_err(failed),
-            Self::Postgres(node, _) => node.class(name).map_err(failed),
+            Self::Postgres { node, .. } => node.class(name).map_err(failed),
         }
     }
 
@@ -45,7 +49,7 @@ impl Node {
                     WriteError::Source(why) => LabError::failed("a write", why),
                 })
             }
-            Self::Postgres(node, _) => {
+            Self::Postgres { node, .. } => {
                 let written = node.write(async |tx| work(Tx::Postgres(tx)).await).await;
                 written.map_err(|why| match why {
                     postgres::WriteError::Work(why) => why,
@@ -59,7 +63,7 @@ impl Node {
     pub(super) fn cache(&self) -> &Cache {
         match self {
             Self::Sqlite(node) => node.cache(),
-            Self::Postgres(node, _) => node.cache(),
+            Self::Postgres { node, .. } => node.cache(),
         }
     }
 
@@ -67,7 +71,7 @@ impl Node {
     pub(super) async fn shut_down(&self) {
         match self {
             Self::Sqlite(node) => node.shut_down().await,
-            Self::Postgres(node, _) => node.shut_down().await,
+            Self::Postgres { node, .. } => node.shut_down().await,
         }
     }
 }

@@ -31,6 +31,8 @@ const WRITERS: usize = 4;
 const WRITER_REST: Duration = Duration::from_millis(15);
 /// How long readers and writers meet.
 const MEETING: Duration = Duration::from_millis(3_600);
+/// The same where a wrong value must overtake a deletion that waits for it, which comes about seldom.
+const LONG_MEETING: Duration = Duration::from_secs(9);
 /// The life that a team gives such an entry: until then a wrong one stays.
 const LIFE: Duration = Duration::from_secs(300);
 /// What the class promises: an answer reflects every commit acknowledged longer ago.
@@ -136,7 +138,8 @@ impl Race {
             async move { if number < WRITERS { race.write_on(dice).await } else { race.read_on(dice).await } }
         });
         let time = async {
-            tokio::time::sleep(if setup.quick { MEETING / 2 } else { MEETING }).await;
+            let whole = if habit == Habit::DeleteTwice { LONG_MEETING } else { MEETING };
+            tokio::time::sleep(if setup.quick { whole / 2 } else { whole }).await;
             let job = if habit == Habit::JobBeside { self.nightly_job().await } else { Ok(()) };
             self.over.store(true, Ordering::Release);
             job

@@ -48,7 +48,7 @@ pub(crate) struct Servers {
     postgres: Postgres,
     /// Where applications and nodes connect to PostgreSQL.
     way: Proxy,
-    cluster: Cluster,
+    _cluster: Cluster,
     /// The same of each node of the cluster, which tells clients of no other way.
     ways: Vec<Proxy>,
     made: AtomicU32,
@@ -79,7 +79,7 @@ impl Servers {
             })
         })?;
         let (made, done) = (AtomicU32::new(0), Mutex::default());
-        Ok(Arc::new(Self { postgres, way, cluster, ways, made, done, ground }))
+        Ok(Arc::new(Self { postgres, way, _cluster: cluster, ways, made, done, ground }))
     }
 
     /// Which they are.

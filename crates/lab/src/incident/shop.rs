@@ -97,15 +97,17 @@ impl Shop {
     pub(super) async fn trueup(&self, plan: &str) -> Result<Node, LabError> {
         match &self.place {
             Place::Embedded(file) => file.trueup(parsed(plan)?, None).await,
-            Place::Remote(database) => database.trueup(shared(plan)?, None).await,
+            Place::Remote(database) => database.trueup(parsed(&database.shared(plan))?, None).await,
         }
     }
 
     /// The same with a remote tier of the incident's own.
     pub(super) async fn trueup_beside(&self, plan: &str, tier: Redis) -> Result<Node, LabError> {
+        // Where it is, the tier itself says; that there is one, the plan is to know.
+        let plan = parsed(&format!("[l2]\nurls = [\"redis://own:6379\"]\n{plan}"))?;
         match &self.place {
-            Place::Embedded(file) => file.trueup(parsed(plan)?, Some(tier)).await,
-            Place::Remote(database) => database.trueup(parsed(plan)?, Some(tier)).await,
+            Place::Embedded(file) => file.trueup(plan, Some(tier)).await,
+            Place::Remote(database) => database.trueup(plan, Some(tier)).await,
         }
     }
 
@@ -123,16 +125,11 @@ impl Shop {
         for _ in 0..size {
             nodes.push(match &self.place {
                 Place::Embedded(file) => file.trueup(parsed(plan)?, None).await?,
-                Place::Remote(database) => database.member(shared(plan)?).await?,
+                Place::Remote(database) => database.member(parsed(&database.shared(plan))?).await?,
             });
         }
         Ok(nodes)
     }
-}
-
-/// Entries are shared unless the class says otherwise.
-fn shared(plan: &str) -> Result<Plan, LabError> {
-    parsed(&format!("[defaults]\nl2 = true\n{plan}"))
 }
 
 fn parsed(plan: &str) -> Result<Plan, LabError> {

@@ -90,7 +90,7 @@ impl TableKeys {
         let sql = pages.sql(rows_max, after.is_none());
         let params: Vec<AsText> = after.iter().flat_map(|end| &end.0).map(AsText::of).collect();
         let request = Request { sql: &sql, params: &params, limit: self.limit, bytes_max: LOAD_BYTES_MAX };
-        let rows = shared.rows(&request, Reads::Statement).await?;
+        let rows = shared.rows_in_time(&request, Reads::Statement).await?;
         let seen = shared.seen(&rows)?;
         let row = rows.first().ok_or(LoadError::Lost)?;
         let column = |i| {

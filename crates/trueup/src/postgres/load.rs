@@ -53,7 +53,9 @@ pub(super) fn as_json(query: &str, limit: usize, rows_max: Option<usize>) -> Str
 /// that comes, and no more. A row of NULLs has a text, an absent row has none.
 pub(super) fn one_as_json(query: &str, limit: usize) -> String {
     let bytes = i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX);
-    format!("SELECT {SEES}, (SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) FROM ({query}\n) l LIMIT 1)")
+    format!(
+        "SELECT {SEES}, (SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) FROM ({query}\n) l LIMIT 1)"
+    )
 }
 
 /// The value of a row of [`one_as_json`].
@@ -94,24 +96,36 @@ pub(super) enum Reads {
 }
 
 impl Shared {
-    /// The rows of a statement on a reading connection, within its time.
+    /// The rows of a statement on a reading connection. The server ends the statement at its limit; where the server is silent,
+    /// the caller has to end the wait, as the engine does for each load. A second timer for the same span would cost each load
+    /// as much as looking for its entry.
     pub(super) async fn rows(&self, request: &Request<'_>, reads: Reads) -> Result<Vec<Row>, PostgresError> {
         let at = At { patience: request.limit, ..self.at("loading") };
-        let run = async {
-            let client = lease(&self.readers, at, request.limit).await?;
-            match reads {
-                Reads::Statement => run(&client, request, at).await,
-                Reads::Volatile => run_volatile(&client, request, at).await,
-            }
-        };
-        tokio::time::timeout(request.limit, run).await.unwrap_or_else(|_| Err(at.late()))
+        let client = lease(&self.readers, at, request.limit).await?;
+        match reads {
+            Reads::Statement => run(&client, request, at).await,
+            Reads::Volatile => run_volatile(&client, request, at).await,
+        }
+    }
+
+    /// The same where nobody else ends the wait.
+    pub(super) async fn rows_in_time(
+        &self,
+        request: &Request<'_>,
+        reads: Reads,
+    ) -> Result<Vec<Row>, PostgresError> {
+        let late = At { patience: request.limit, ..self.at("loading") }.late();
+        tokio::time::timeout(request.limit, self.rows(request, reads)).await.unwrap_or(Err(late))
     }
 
     /// What a load of nothing sees.
     pub(super) async fn now(&self, limit: Duration) -> Result<Seen, LoadError> {
         let sql = format!("SELECT {SEES}");
         let rows = self
-            .rows(&Request { sql: &sql, params: &[], limit, bytes_max: LOAD_BYTES_MAX }, Reads::Statement)
+            .rows_in_time(
+                &Request { sql: &sql, params: &[], limit, bytes_max: LOAD_BYTES_MAX },
+                Reads::Statement,
+            )
             .await?;
         self.seen(&rows)
     }

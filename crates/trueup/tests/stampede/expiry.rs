@@ -41,7 +41,10 @@ async fn reloads(url: &str, more: &str, seconds: u64) -> (Vec<u64>, u64) {
     for second in CALM_S..seconds {
         clock.advance(Duration::from_secs(if second == CALM_S { CALM_S + 1 } else { 1 }));
         // The feed has to say how far it is at this time, too: what it said before the step is a step old.
-        until("news of the feed", || async { (node.catalog.cache().status().moment >= clock.now()).then_some(()) }).await;
+        until("news of the feed", || async {
+            (node.catalog.cache().status().moment >= clock.now()).then_some(())
+        })
+        .await;
         let ended: Vec<Key> =
             keys.iter().filter(|key| class.peek(key, Demand::default()).is_none()).cloned().collect();
         load(&ended).await;

@@ -93,10 +93,16 @@ impl Remote {
         self.pool.get().await.map_err(|why| LabError::failed("a connection of the application's pool", why))
     }
 
+    /// The plan with the cluster as the remote tier: entries are shared unless the class says otherwise.
+    pub(super) fn shared(&self, plan: &str) -> String {
+        let nodes = self.servers.cache_addresses().join(",");
+        format!("[defaults]\nl2 = true\n[l2]\nurls = [\"redis-cluster://{nodes}\"]\n{plan}")
+    }
+
     /// A node, with the run's cluster as its remote tier or with one of its own.
     pub(super) async fn trueup(&self, plan: Plan, tier: Option<Redis>) -> Result<Node, LabError> {
         let postgres = self.source(&plan, None).await?;
-        Ok(Node::Postgres(self.build(postgres, plan, tier).await?, None))
+        Ok(Node::Postgres { node: self.build(postgres, plan, tier).await?, _telling: None })
     }
 
     /// A node of a fleet, which tells others over HTTP what it knows.
@@ -110,7 +116,7 @@ impl Remote {
         };
         let postgres = self.source(&plan, Some(fleet)).await?;
         let telling = postgres.fleet().map(|fleet| door.tell(fleet));
-        Ok(Node::Postgres(self.build(postgres, plan, None).await?, telling))
+        Ok(Node::Postgres { node: self.build(postgres, plan, None).await?, _telling: telling })
     }
 
     /// The database as a source, with the feed installed as `trueup init --apply` does.
