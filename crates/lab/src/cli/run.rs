@@ -190,7 +190,8 @@ fn table(shown: &[Shown]) -> String {
     let (mut rows, mut accounts) = (Vec::new(), Vec::new());
     for one in shown {
         for (index, figure) in one.naive.figures.iter().enumerate() {
-            let beside = |outcome: &Outcome| outcome.figures.get(index).map(ToString::to_string).unwrap_or_default();
+            let beside =
+                |outcome: &Outcome| outcome.figures.get(index).map(ToString::to_string).unwrap_or_default();
             let name = if index == 0 { one.name } else { "" };
             let without = one.unprotected.as_ref().map(beside).unwrap_or_default();
             rows.push([

@@ -206,7 +206,11 @@ impl World {
                 .map(|_| {
                     let product = keys.draw();
                     let account = 1 + product % ACCOUNTS;
-                    if dice.random_ratio(1, ACCOUNTS_ONE_IN) { Page::Account(account) } else { Page::Product(product) }
+                    if dice.random_ratio(1, ACCOUNTS_ONE_IN) {
+                        Page::Account(account)
+                    } else {
+                        Page::Product(product)
+                    }
                 })
                 .collect(),
         );
@@ -226,8 +230,14 @@ impl World {
             (Cache::Trueup { accounts, .. }, Page::Account(id)) => Ok(Fate::of(&accounts.get(&id).await)),
             (Cache::Naive(client), page) => {
                 let (key, sql, id) = match page {
-                    Page::Product(id) => (format!("product:{id}"), "SELECT name FROM product WHERE id = ?1", id),
-                    Page::Account(id) => (format!("account:{id}"), "SELECT CAST(balance AS TEXT) FROM account WHERE id = ?1", id),
+                    Page::Product(id) => {
+                        (format!("product:{id}"), "SELECT name FROM product WHERE id = ?1", id)
+                    }
+                    Page::Account(id) => (
+                        format!("account:{id}"),
+                        "SELECT CAST(balance AS TEXT) FROM account WHERE id = ?1",
+                        id,
+                    ),
                 };
                 // A cache that cannot be asked holds nothing.
                 if let Ok(Some(_)) = client.get(&key).await {

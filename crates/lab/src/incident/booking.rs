@@ -7,12 +7,7 @@ use trueup::Class;
 use trueup_core::env::Clock;
 
 use super::{
-    Figure, Outcome, Setup, Way,
-    counted::loads,
-    crowd::together,
-    node::Node,
-    series::Watch,
-    shelf::Shelf,
+    Figure, Outcome, Setup, Way, counted::loads, crowd::together, node::Node, series::Watch, shelf::Shelf,
     shop::Shop,
 };
 use crate::{

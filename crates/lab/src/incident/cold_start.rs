@@ -1,11 +1,6 @@
 //! A new version is deployed, and its memory is empty.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -118,8 +113,15 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         [
             Figure::count("queries in the busiest 100 ms before the deployment", usual as u64),
             Figure::count("queries in the busiest 100 ms after it (50 can be borne)", busiest as u64),
-            Figure::share("hits in the first 500 ms", first.count(|fate| fate == Fate::Cached), first.len() as u64),
-            Figure::count("reads after it answered by what stands in", answers.count(|fate| fate == Fate::StoodIn)),
+            Figure::share(
+                "hits in the first 500 ms",
+                first.count(|fate| fate == Fate::Cached),
+                first.len() as u64,
+            ),
+            Figure::count(
+                "reads after it answered by what stands in",
+                answers.count(|fate| fate == Fate::StoodIn),
+            ),
             Figure::count("reads after it without an answer", unanswered),
         ],
     )

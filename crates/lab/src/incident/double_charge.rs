@@ -9,8 +9,8 @@ use std::{
 };
 
 use once::{
-    Claim, Completer, Fingerprint, Held, Key, Once, OnceError, Options, Point, Request, Resume, Resumed, Scope,
-    Step, StoredResponse,
+    Claim, Completer, Fingerprint, Held, Key, Once, OnceError, Options, Point, Request, Resume, Resumed,
+    Scope, Step, StoredResponse,
     store::{Owned as _, Store, Transaction as _},
 };
 use parking_lot::Mutex;
@@ -18,12 +18,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use trueup_core::env::{Clock, spawn};
 
 use super::{
-    Figure, Outcome, Setup, Way,
-    books::Story,
-    crowd::together,
-    gateway::Gateway,
-    series::Ticks,
-    shop::Shop,
+    Figure, Outcome, Setup, Way, books::Story, crowd::together, gateway::Gateway, series::Ticks, shop::Shop,
 };
 use crate::world::LabError;
 
@@ -81,7 +76,8 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         books.tell(Options::new().lease(LEASE), story).await?;
     }
     let (charged, twice) = world.gateway.orders();
-    let paid: i64 = world.shop.now("SELECT count(*) FROM purchase WHERE state = 'paid'", ()).await?.unwrap_or(0);
+    let paid: i64 =
+        world.shop.now("SELECT count(*) FROM purchase WHERE state = 'paid'", ()).await?.unwrap_or(0);
     Ok(Outcome::new(
         twice == 0 && charged == orders && paid == orders as i64,
         [
@@ -163,7 +159,8 @@ impl Naive {
     /// Whether the client has its answer.
     async fn pay(&self, order: i64, key: &str) -> Result<bool, LabError> {
         let world = &self.0;
-        let known: Option<String> = world.shop.query("SELECT answer FROM seen WHERE name = ?1", [key]).await?;
+        let known: Option<String> =
+            world.shop.query("SELECT answer FROM seen WHERE name = ?1", [key]).await?;
         if known.is_some() {
             return Ok(true);
         }
@@ -172,7 +169,8 @@ impl Naive {
         if !world.charge(&name, order).await {
             return Ok(false);
         }
-        let insert = "INSERT INTO purchase (id, charge, state) VALUES (?1, ?2, 'paid') ON CONFLICT (id) DO NOTHING";
+        let insert =
+            "INSERT INTO purchase (id, charge, state) VALUES (?1, ?2, 'paid') ON CONFLICT (id) DO NOTHING";
         world.shop.execute(insert, (order, name)).await?;
         let insert = "INSERT INTO seen (name, answer) VALUES (?1, 'paid') ON CONFLICT (name) DO NOTHING";
         world.shop.execute(insert, [key]).await?;
@@ -203,8 +201,7 @@ impl Story for Protected {
         let clock = Clock::system();
         let began = clock.now();
         let open = "SELECT count(*) FROM purchase WHERE state <> 'paid'";
-        while clock.now().since(began) < REST_AFTER
-            && self.world.shop.now::<i64>(open, ()).await? != Some(0)
+        while clock.now().since(began) < REST_AFTER && self.world.shop.now::<i64>(open, ()).await? != Some(0)
         {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -226,7 +223,11 @@ impl<S: Store> Resume<S> for Completing {
         once: &Once<S>,
         held: Held,
     ) -> Result<Resumed, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(if self.0.go_on(once, &held).await? { Resumed::Finished } else { Resumed::Later(Some(LOOK_EVERY)) })
+        Ok(if self.0.go_on(once, &held).await? {
+            Resumed::Finished
+        } else {
+            Resumed::Later(Some(LOOK_EVERY))
+        })
     }
 }
 

@@ -105,7 +105,11 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             .map(|_| {
                 let product = visitors.draw();
                 let account = 1 + product % ACCOUNTS;
-                if dice.random_ratio(1, ACCOUNTS_ONE_IN) { Page::Account(account) } else { Page::Product(product) }
+                if dice.random_ratio(1, ACCOUNTS_ONE_IN) {
+                    Page::Account(account)
+                } else {
+                    Page::Product(product)
+                }
             })
             .collect(),
     );
@@ -138,20 +142,26 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             Figure::share("reads of accounts answered", answered, core.len() as u64),
             Figure::millis("99 % of them within", core.quantile(0.99)),
             Figure::share("reads of products answered with the product", real, other.len() as u64),
-            Figure::share("and with what stands in", other.count(|fate| fate == Fate::StoodIn), other.len() as u64),
+            Figure::share(
+                "and with what stands in",
+                other.count(|fate| fate == Fate::StoodIn),
+                other.len() as u64,
+            ),
             Figure::count("reads without a word", answers.count(|fate| fate == Fate::Failed)),
         ],
     )
     .over_time([
         queries.mark(USUAL_SPAN, "the sale begins"),
-        Series::over_time("99 % of reads of accounts within", "ms", STEP, latency).mark(USUAL_SPAN, "the sale begins"),
+        Series::over_time("99 % of reads of accounts within", "ms", STEP, latency)
+            .mark(USUAL_SPAN, "the sale begins"),
     ]))
 }
 
 /// The most that was asked for in any second.
 pub(super) fn busiest_second(queries: &Series) -> f64 {
     let steps = (1.0 / queries.step).round() as usize;
-    let sums = queries.values.windows(steps.min(queries.values.len()).max(1)).map(|second| second.iter().sum());
+    let sums =
+        queries.values.windows(steps.min(queries.values.len()).max(1)).map(|second| second.iter().sum());
     sums.fold(0.0, f64::max)
 }
 
@@ -182,7 +192,9 @@ impl World {
     async fn preheat(&self, log: &[i64]) -> Result<(), LabError> {
         let Cache::Trueup { products, accounts, .. } = &self.cache else { return Ok(()) };
         let failed = |why: &dyn std::fmt::Display| LabError::failed("the access log", why);
-        let line = |id| format!("203.0.113.7 - - [26/Nov/2026:08:00:00 +0000] \"GET /v1/product/{id} HTTP/1.1\" 200 17\n");
+        let line = |id| {
+            format!("203.0.113.7 - - [26/Nov/2026:08:00:00 +0000] \"GET /v1/product/{id} HTTP/1.1\" 200 17\n")
+        };
         let lines: String = log.iter().map(line).collect();
         let mut tally = Tally::new(Routes::default(), PREHEATED_MAX);
         tally.read(Cursor::new(lines), |_| ()).map_err(|why| failed(&why))?;
@@ -201,8 +213,12 @@ impl World {
             (Cache::Trueup { accounts, .. }, Page::Account(id)) => Ok(Fate::of(&accounts.get(&id).await)),
             (Cache::Naive(shelf), page) => {
                 let (key, sql, id) = match page {
-                    Page::Product(id) => (format!("product:{id}"), "SELECT price FROM product WHERE id = ?1", id),
-                    Page::Account(id) => (format!("account:{id}"), "SELECT balance FROM account WHERE id = ?1", id),
+                    Page::Product(id) => {
+                        (format!("product:{id}"), "SELECT price FROM product WHERE id = ?1", id)
+                    }
+                    Page::Account(id) => {
+                        (format!("account:{id}"), "SELECT balance FROM account WHERE id = ?1", id)
+                    }
                 };
                 if shelf.get(&key).await?.is_some() {
                     return Ok(Fate::Cached);

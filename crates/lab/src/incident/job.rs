@@ -17,13 +17,7 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use trueup_core::env::Clock;
 
-use super::{
-    Figure, Outcome, Setup, Way,
-    books::Story,
-    crowd::together,
-    series::Ticks,
-    shop::Shop,
-};
+use super::{Figure, Outcome, Setup, Way, books::Story, crowd::together, series::Ticks, shop::Shop};
 use crate::world::LabError;
 
 const ACCOUNTS: i64 = 120;
@@ -76,7 +70,9 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     }
     let of = async |sql| Ok::<_, LabError>(world.shop.now::<i64>(sql, ()).await?.unwrap_or(0).unsigned_abs());
     let postings = of("SELECT count(*) FROM posting").await?;
-    let twice = of("SELECT count(*) FROM (SELECT account FROM posting GROUP BY account HAVING count(*) > 1) AS a").await?;
+    let twice =
+        of("SELECT count(*) FROM (SELECT account FROM posting GROUP BY account HAVING count(*) > 1) AS a")
+            .await?;
     let without = of("SELECT count(*) FROM account WHERE id NOT IN (SELECT account FROM posting)").await?;
     let wrong = of("SELECT count(*) FROM account WHERE balance <> 1").await?;
     Ok(Outcome::new(
@@ -126,15 +122,20 @@ impl World {
             if account > killed_at {
                 return Ok(());
             }
-            let posted: i64 =
-                self.shop.now("SELECT count(*) FROM posting WHERE account = ?1", [account]).await?.unwrap_or(0);
+            let posted: i64 = self
+                .shop
+                .now("SELECT count(*) FROM posting WHERE account = ?1", [account])
+                .await?
+                .unwrap_or(0);
             let post = "INSERT INTO posting (id, account, rate) VALUES (?1, ?2, ?3)";
             let id = format!("{scheduler}-{start}-{account}");
             self.shop.execute(post, (id, account, self.rate())).await?;
             self.shop.execute("UPDATE account SET balance = balance + 1 WHERE id = ?1", [account]).await?;
             self.twice.note(posted > 0);
         }
-        self.shop.execute("INSERT INTO job_run (day) VALUES (?1) ON CONFLICT (day) DO NOTHING", [DAY]).await?;
+        self.shop
+            .execute("INSERT INTO job_run (day) VALUES (?1) ON CONFLICT (day) DO NOTHING", [DAY])
+            .await?;
         Ok(())
     }
 }
@@ -206,12 +207,15 @@ impl Protected {
                 return Ok(false);
             }
             let tx = chunk.tx();
-            let found = tx.query_row("SELECT count(*) FROM posting WHERE account = $1", &[account.into()]).await?;
+            let found =
+                tx.query_row("SELECT count(*) FROM posting WHERE account = $1", &[account.into()]).await?;
             let posted = found.map_or(Ok(0), |row| row.int(0))?;
             let id = run.id(&account.to_string()).to_string();
-            let post = "INSERT INTO posting (id, account, rate) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
+            let post =
+                "INSERT INTO posting (id, account, rate) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING";
             if tx.execute(post, &[id.as_str().into(), account.into(), rate.into()]).await? == 1 {
-                tx.execute("UPDATE account SET balance = balance + 1 WHERE id = $1", &[account.into()]).await?;
+                tx.execute("UPDATE account SET balance = balance + 1 WHERE id = $1", &[account.into()])
+                    .await?;
                 self.world.twice.note(posted > 0);
             }
         }

@@ -122,7 +122,8 @@ impl World {
             tokio::time::sleep(CHANGE_EVERY).await;
             let id = keys.draw();
             // The naive side deletes on write, as most do.
-            let changed = self.shop.execute("UPDATE product SET name = name || '!' WHERE id = ?1", [id]).await;
+            let changed =
+                self.shop.execute("UPDATE product SET name = name || '!' WHERE id = ?1", [id]).await;
             if let (Ok(_), Cache::Naive(client)) = (changed, &self.cache) {
                 let _ = client.delete(&id.to_string()).await;
             }

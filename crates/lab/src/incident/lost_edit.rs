@@ -13,12 +13,7 @@ use trueup::{Class, Token};
 use trueup_core::env::Clock;
 
 use super::{
-    Figure, Outcome, Setup, Way,
-    crowd::together,
-    node::Node,
-    series::Ticks,
-    shelf::Shelf,
-    shop::Shop,
+    Figure, Outcome, Setup, Way, crowd::together, node::Node, series::Ticks, shelf::Shelf, shop::Shop,
 };
 use crate::world::LabError;
 
@@ -83,7 +78,10 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         [
             Figure::count("edits that were told to be saved", saved),
             Figure::count("of them lost", saved.saturating_sub(there)),
-            Figure::count("saves refused because the page had moved, and made again", world.conflicts.load(Ordering::Relaxed)),
+            Figure::count(
+                "saves refused because the page had moved, and made again",
+                world.conflicts.load(Ordering::Relaxed),
+            ),
         ],
     )
     .over_time([world.lost.sum("edits that an editor does not find again", "in all")]))

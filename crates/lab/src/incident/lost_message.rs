@@ -16,12 +16,7 @@ use trueup::Class;
 use trueup_core::env::{Clock, spawn};
 
 use super::{
-    Figure, Outcome, Setup, Way,
-    crowd::together,
-    network::Network,
-    node::Node,
-    series::Ticks,
-    shop::Shop,
+    Figure, Outcome, Setup, Way, crowd::together, network::Network, node::Node, series::Ticks, shop::Shop,
 };
 use crate::world::LabError;
 
@@ -101,7 +96,11 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         let world = Arc::clone(&world);
         let dice = StdRng::seed_from_u64(setup.seed.wrapping_mul(1_000) + number as u64);
         async move {
-            if number < WRITERS { world.write_on(number, dice).await } else { world.read_on(number, dice).await }
+            if number < WRITERS {
+                world.write_on(number, dice).await
+            } else {
+                world.read_on(number, dice).await
+            }
         }
     });
     let time = async {

@@ -60,7 +60,8 @@ impl OwnRedis {
     /// How many keys it has been asked for since it was started.
     pub(super) fn asked(&self) -> Result<u64, LabError> {
         let info = blocking(|| Ok(self.server.cli(&["INFO", "stats"])?))?;
-        let of = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        let of =
+            |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
         let both = of("keyspace_hits:").zip(of("keyspace_misses:"));
         both.map(|(hits, misses)| hits + misses)
             .ok_or_else(|| LabError::failed("what Redis was asked", "it does not say"))

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use trueup::ServedBy;
 use trueup_core::env::Clock;
 
-use super::{
-    Figure, Outcome, Series, Setup, Way, counted::loads, series::Watch, shelf::Shelf, shop::Shop,
-};
+use super::{Figure, Outcome, Series, Setup, Way, counted::loads, series::Watch, shelf::Shelf, shop::Shop};
 use crate::world::LabError;
 
 const ROWS: i64 = 5_000;

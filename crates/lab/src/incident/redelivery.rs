@@ -19,13 +19,7 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use trueup_core::env::Clock;
 
-use super::{
-    Figure, Outcome, Setup, Way,
-    books::Story,
-    crowd::together,
-    series::Ticks,
-    shop::Shop,
-};
+use super::{Figure, Outcome, Setup, Way, books::Story, crowd::together, series::Ticks, shop::Shop};
 use crate::{load::Mishaps, world::LabError};
 
 const ORDERS: usize = 100;

@@ -42,13 +42,23 @@ pub(crate) struct Mark {
 
 impl Series {
     /// A value for each `step` of time.
-    pub(super) fn over_time(what: &'static str, unit: &'static str, step: Duration, values: Vec<f64>) -> Self {
+    pub(super) fn over_time(
+        what: &'static str,
+        unit: &'static str,
+        step: Duration,
+        values: Vec<f64>,
+    ) -> Self {
         let step = step.as_secs_f64();
         Self { what, unit, along: Along::Seconds, step, values, marks: Vec::new() }
     }
 
     /// A value for each so many requests.
-    pub(super) fn over_requests(what: &'static str, unit: &'static str, step: usize, values: Vec<f64>) -> Self {
+    pub(super) fn over_requests(
+        what: &'static str,
+        unit: &'static str,
+        step: usize,
+        values: Vec<f64>,
+    ) -> Self {
         Self { what, unit, along: Along::Requests, step: step as f64, values, marks: Vec::new() }
     }
 

@@ -1,8 +1,10 @@
 //! Which incidents there are, and their stories.
 
 use super::{
-    Account, Incident, account::Reach, avalanche, avalanche_redis, booking, cold_start, composite, double_charge,
-    double_spend, flash_sale, job, keys, local_tier, lost_edit, lost_message, lost_update, own_write, penetration,
+    Account, Incident,
+    account::Reach,
+    avalanche, avalanche_redis, booking, cold_start, composite, double_charge, double_spend, flash_sale, job,
+    keys, local_tier, lost_edit, lost_message, lost_update, own_write, penetration,
     race::{self, Habit},
     redelivery, search, stampede, wrong_user,
 };
@@ -73,9 +75,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "The most read key ends, and a thousand requests compute it at once.",
         naive: "each reader who misses asks the database",
         protection: "one load per key, and everybody has its answer",
-        account: &[
-            Account { figure: "loads", told: "1,000 -> 1", reach: Reach::AtMost(1.0), short: "" },
-        ],
+        account: &[Account { figure: "loads", told: "1,000 -> 1", reach: Reach::AtMost(1.0), short: "" }],
         run: |setup, way| Box::pin(stampede::run(setup, way)),
     },
     Incident {
@@ -91,9 +91,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A crawler asks for ids that do not exist. No cache holds what is not there, so each of them reaches the database.",
         naive: "keeps what was found",
         protection: "a filter of the keys there are, kept true by the change log: what is not in it is absent, proven",
-        account: &[
-            Account { figure: "of them reached the database", told: "-99.7 %", reach: Reach::CutBy(99.7), short: "" },
-        ],
+        account: &[Account {
+            figure: "of them reached the database",
+            told: "-99.7 %",
+            reach: Reach::CutBy(99.7),
+            short: "",
+        }],
         run: |setup, way| Box::pin(penetration::run(setup, way)),
     },
     Incident {
@@ -102,7 +105,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         naive: "the query string is the key",
         protection: "each class declares one normal form of its keys",
         account: &[
-            Account { figure: "keys of the one product that is asked for most", told: "47 -> 1", reach: Reach::AtMost(1.0), short: "" },
+            Account {
+                figure: "keys of the one product that is asked for most",
+                told: "47 -> 1",
+                reach: Reach::AtMost(1.0),
+                short: "",
+            },
             Account { figure: keys::HITS, told: "31 % -> 89 %", reach: Reach::AtLeast(89.0), short: "" },
             Account { figure: keys::ENTRIES, told: "-60 % memory", reach: Reach::CutBy(60.0), short: "" },
         ],
@@ -129,9 +137,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A search page has more combinations of filters than there will ever be visitors. Each result is kept once and never asked for again, in the place of one that is.",
         naive: "keeps every result, drops what was used longest ago",
         protection: "only what is asked for again is kept, and no more than so many keys",
-        account: &[
-            Account { figure: search::HITS, told: "41 % -> 78 %", reach: Reach::AtLeast(78.0), short: "55 % of these searches are made once, and no cache can answer them" },
-        ],
+        account: &[Account {
+            figure: search::HITS,
+            told: "41 % -> 78 %",
+            reach: Reach::AtLeast(78.0),
+            short: "55 % of these searches are made once, and no cache can answer them",
+        }],
         run: |setup, way| Box::pin(search::run(setup, way)),
     },
     Incident {
@@ -155,9 +166,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Workshops are announced, and a thousand people look at once. The entries of all of them had ended together a moment before.",
         naive: "keeps the free seats for a while, deletes on a booking",
         protection: "hot entries are renewed behind their readers, and loaded again only when a booking changed them",
-        account: &[
-            Account { figure: "queries to the database for them", told: "hundreds, and down for four minutes -> a few", reach: Reach::AtMost(8.0), short: "" },
-        ],
+        account: &[Account {
+            figure: "queries to the database for them",
+            told: "hundreds, and down for four minutes -> a few",
+            reach: Reach::AtMost(8.0),
+            short: "",
+        }],
         run: |setup, way| Box::pin(booking::run(setup, way)),
     },
     Incident {
@@ -181,9 +195,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A sale begins at midnight, at seventeen times the usual peak, of products that no cache holds.",
         naive: "cache-aside",
         protection: "what the access log calls hot is read ahead; loads have a budget, of which accounts have the first part; products that find no place are answered by what stands in, and say so",
-        account: &[
-            Account { figure: "99 % of them within", told: "never above 200 ms", reach: Reach::AtMost(200.0), short: "" },
-        ],
+        account: &[Account {
+            figure: "99 % of them within",
+            told: "never above 200 ms",
+            reach: Reach::AtMost(200.0),
+            short: "",
+        }],
         run: |setup, way| Box::pin(flash_sale::run(setup, way)),
     },
     Incident {
@@ -192,7 +209,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         naive: "asks Redis on each read, deletes on write",
         protection: "entries are held in memory too, and are proven there by the change log instead of ending after seconds",
         account: &[
-            Account { figure: local_tier::ASKED, told: "120,000 -> 30,000 a second", reach: Reach::CutBy(75.0), short: "" },
+            Account {
+                figure: local_tier::ASKED,
+                told: "120,000 -> 30,000 a second",
+                reach: Reach::CutBy(75.0),
+                short: "",
+            },
             Account { figure: local_tier::P99, told: "45 ms -> 8 ms", reach: Reach::CutBy(82.2), short: "" },
         ],
         run: |setup, way| Box::pin(local_tier::run(setup, way)),
@@ -202,9 +224,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A payment's answer does not come in time. The client sends it again, with the same key, while the first is still under way, or after its server died before it wrote the key down.",
         naive: "looks for the key, charges, inserts the key",
         protection: "the key is claimed in the transaction that writes down what is intended; the charge carries its name, whoever goes on with it",
-        account: &[
-            Account { figure: double_charge::TWICE, told: "some -> none", reach: Reach::AtMost(0.0), short: "" },
-        ],
+        account: &[Account {
+            figure: double_charge::TWICE,
+            told: "some -> none",
+            reach: Reach::AtMost(0.0),
+            short: "",
+        }],
         run: |setup, way| Box::pin(double_charge::run(setup, way)),
     },
     Incident {
@@ -212,9 +237,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "The nightly job is started by two schedulers, and was killed half way and started again. Some customers have their interest two or three times.",
         naive: "looks whether the day has been done, posts to each account, writes down that it has",
         protection: "a lease lets one run, each chunk is committed with the checkpoint behind it, and each posting has one name for all runs",
-        account: &[
-            Account { figure: job::TWICE, told: "some -> none", reach: Reach::AtMost(0.0), short: "" },
-        ],
+        account: &[Account {
+            figure: job::TWICE,
+            told: "some -> none",
+            reach: Reach::AtMost(0.0),
+            short: "",
+        }],
         run: |setup, way| Box::pin(job::run(setup, way)),
     },
     Incident {

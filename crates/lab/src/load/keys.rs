@@ -73,7 +73,10 @@ mod tests {
         let read = keys.take(6);
         assert_eq!(read[..3], read[3..]);
         let first = read[0];
-        assert!(read[..3].windows(2).all(|pair| pair[1] == pair[0] + 1 || (pair[0] == 7 && pair[1] == 5)), "{first}");
+        assert!(
+            read[..3].windows(2).all(|pair| pair[1] == pair[0] + 1 || (pair[0] == 7 && pair[1] == 5)),
+            "{first}"
+        );
         assert_eq!(Keys::trace(Vec::new(), 1).draw(), 0);
     }
 }

@@ -241,9 +241,8 @@ mod tests {
     async fn who_has_no_answer_in_time_has_none() {
         let mut arrivals = Arrivals::new(1);
         arrivals.times = vec![Duration::ZERO; 3];
-        let never = |number| async move {
-            if number == 1 { std::future::pending().await } else { Fate::Cached }
-        };
+        let never =
+            |number| async move { if number == 1 { std::future::pending().await } else { Fate::Cached } };
         let answers = arrivals.send(&Clock::system(), Duration::from_millis(20), never).await;
         assert_eq!((answers.count(Fate::is_answered), answers.0[1].fate), (2, Fate::Failed));
         assert_eq!(answers.only(|answer| answer.fate == Fate::Cached).len(), 2);

@@ -101,12 +101,7 @@ fn axes(out: &mut String, value_max: f64, along_max: f64, along: Along) -> std::
         )?;
     }
     let middle = f64::midpoint(PANEL.left, PANEL.right);
-    writeln!(
-        out,
-        "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-        HEIGHT - 8.0,
-        name(along)
-    )
+    writeln!(out, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>", HEIGHT - 8.0, name(along))
 }
 
 const fn name(along: Along) -> &'static str {
@@ -125,8 +120,11 @@ fn told(naive: &Series, ours: &Series) -> String {
         let (at, along) = (plain(at as f64 * series.step), name(series.along));
         format!("at most {}, first at {at} {along}, and {} at the end", plain(most), plain(last))
     };
-    let marks: String =
-        naive.marks.iter().map(|mark| format!(" At {} {}: {}.", plain(mark.at), name(naive.along), mark.what)).collect();
+    let marks: String = naive
+        .marks
+        .iter()
+        .map(|mark| format!(" At {} {}: {}.", plain(mark.at), name(naive.along), mark.what))
+        .collect();
     escaped(&format!("Naive: {}. Trueup: {}.{marks}", one(naive), one(ours)))
 }
 
@@ -137,7 +135,8 @@ fn table(out: &mut String, naive: &Series, ours: &Series) -> std::fmt::Result {
          <th scope=\"col\">naive</th><th scope=\"col\">Trueup</th></tr></thead>\n<tbody>",
         name(naive.along)
     )?;
-    let value = |series: &Series, row: usize| series.values.get(row).map(|value| plain(*value)).unwrap_or_default();
+    let value =
+        |series: &Series, row: usize| series.values.get(row).map(|value| plain(*value)).unwrap_or_default();
     for row in 0..naive.values.len().max(ours.values.len()) {
         writeln!(
             out,

@@ -69,7 +69,8 @@ fn accounts(id: &str, account: &[Beside]) -> String {
         return String::new();
     }
     let row = |beside: &Beside| {
-        let why = if beside.short.is_empty() { String::new() } else { format!(": {}", escaped(beside.short)) };
+        let why =
+            if beside.short.is_empty() { String::new() } else { format!(": {}", escaped(beside.short)) };
         let reached = if beside.reached {
             "<td class=\"told\">reached</td>".to_owned()
         } else {

@@ -52,7 +52,9 @@ mod tests {
     fn scales_end_and_tick_at_round_numbers() {
         let near = |one: f64, other: f64| (one - other).abs() < 1e-9;
         assert!(near(ceiling(1_234.0), 1_500.0) && near(ceiling(10.0), 10.0));
-        assert!(near(tick(3.5, 6.0), 1.0) && near(tick(40_000.0, 6.0), 10_000.0) && near(tick(0.3, 6.0), 0.05));
+        assert!(
+            near(tick(3.5, 6.0), 1.0) && near(tick(40_000.0, 6.0), 10_000.0) && near(tick(0.3, 6.0), 0.05)
+        );
         let panel = Panel { left: 10.0, right: 20.0, top: 0.0, bottom: 100.0 };
         assert!(near(panel.x(4.0, 2.0), 15.0) && near(panel.y(4.0, 1.0), 75.0));
         assert_eq!(steps(&[1.0, 3.0], |x| x, |y| y), ["0.0,1.0", "1.0,1.0", "1.0,3.0", "2.0,3.0"]);

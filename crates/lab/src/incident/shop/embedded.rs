@@ -6,7 +6,9 @@ use once::sqlite::SqliteStore;
 use parking_lot::Mutex;
 use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
-use trueup::{Plan, Sqlite, SqliteOptions, Trueup, catalog::sqlite::install_options, redis::Redis, sqlite::FeedPlan};
+use trueup::{
+    Plan, Sqlite, SqliteOptions, Trueup, catalog::sqlite::install_options, redis::Redis, sqlite::FeedPlan,
+};
 
 use crate::{
     incident::{
