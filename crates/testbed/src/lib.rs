@@ -8,6 +8,7 @@ mod error;
 mod postgres;
 mod process;
 mod redis;
+mod template;
 
 pub use self::{
     cluster::{Cluster, ClusterOptions},

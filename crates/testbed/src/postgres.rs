@@ -6,16 +6,15 @@ use std::{
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
 };
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{Failed, Server, eventually, free_port};
+use crate::{Failed, Server, eventually, free_port, template};
 
 /// The superuser, and the database that is there from the start.
-const SUPERUSER: &str = "postgres";
+pub(crate) const SUPERUSER: &str = "postgres";
 /// The account to run as where we are root, which PostgreSQL refuses.
 const ACCOUNT: &str = "postgres";
 
@@ -62,7 +61,7 @@ impl Postgres {
         let programs = programs()?;
         let folder = folder("trueup-postgres-")?;
         let data = folder.path().join("data");
-        copy_template(&programs, &data)?;
+        template::copy_to(&data, &programs)?;
         let mut this = Self { server: None, folder, port: free_port()?, programs };
         let mut settings = String::new();
         let base = [
@@ -256,53 +255,21 @@ fn programs() -> Result<PathBuf, Failed> {
     newest.map(|path| path.join("bin")).ok_or_else(|| Failed(missing.to_owned()))
 }
 
-/// A fresh cluster, made once for each process and then copied.
-fn copy_template(programs: &Path, to: &Path) -> Result<(), Failed> {
-    static TEMPLATE: Mutex<Option<TempDir>> = Mutex::new(None);
-    let mut template = TEMPLATE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let made = match template.take() {
-        Some(made) => made,
-        None => {
-            let made = folder("trueup-initdb-")?;
-            let program = programs.join("initdb");
-            let mut initdb = as_account(&program)?;
-            initdb.args([
-                "--no-sync",
-                "-A",
-                "trust",
-                "-U",
-                SUPERUSER,
-                "-E",
-                "UTF8",
-                "--locale",
-                "C.UTF-8",
-                "-D",
-            ]);
-            initdb.arg(made.path().join("data"));
-            run(initdb, program.as_os_str())?;
-            made
-        }
-    };
-    let copied = copy(&made.path().join("data"), to);
-    *template = Some(made);
-    copied
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
     let program = OsStr::new("cp");
     let mut cp = Command::new(program);
     cp.arg("-a").arg(from).arg(to);
     run(cp, program)
 }
 
-fn run(mut command: Command, program: &OsStr) -> Result<(), Failed> {
+pub(crate) fn run(mut command: Command, program: &OsStr) -> Result<(), Failed> {
     let output =
         command.output().map_err(|why| Failed::new(format!("starting {}", program.display()), why))?;
     if output.status.success() { Ok(()) } else { Err(Failed::program(program, &output)) }
 }
 
 /// A temporary folder that belongs to the account that servers run as.
-fn folder(prefix: &str) -> Result<TempDir, Failed> {
+pub(crate) fn folder(prefix: &str) -> Result<TempDir, Failed> {
     let failed = |why| Failed::new("making a temporary folder", why);
     let folder = tempfile::Builder::new().prefix(prefix).tempdir().map_err(failed)?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).map_err(failed)?;
@@ -311,13 +278,18 @@ fn folder(prefix: &str) -> Result<TempDir, Failed> {
 }
 
 fn give_away(path: &Path) -> Result<(), Failed> {
-    let Some(account) = account()? else { return Ok(()) };
+    let Some(uid) = account_id()? else { return Ok(()) };
+    chown(path, Some(uid), Some(uid))
+        .map_err(|why| Failed::new(format!("giving {} away", path.display()), why))
+}
+
+/// The number of the account to run as, where we are root.
+pub(crate) fn account_id() -> Result<Option<u32>, Failed> {
+    let Some(account) = account()? else { return Ok(None) };
     let output = Command::new("id").args(["-u", account]).output();
     let output = output.map_err(|why| Failed::new("starting id", why))?;
     let uid = String::from_utf8_lossy(&output.stdout).trim().parse::<u32>();
-    let uid = uid.map_err(|_| Failed::program(OsStr::new("id"), &output))?;
-    chown(path, Some(uid), Some(uid))
-        .map_err(|why| Failed::new(format!("giving {} away", path.display()), why))
+    uid.map(Some).map_err(|_| Failed::program(OsStr::new("id"), &output))
 }
 
 /// The account to run as, where we are root.
@@ -329,7 +301,7 @@ fn account() -> Result<Option<&'static str>, Failed> {
     Ok(rustix::process::geteuid().is_root().then_some(ACCOUNT))
 }
 
-fn as_account(program: &Path) -> Result<Command, Failed> {
+pub(crate) fn as_account(program: &Path) -> Result<Command, Failed> {
     Ok(match account()? {
         Some(user) => {
             let mut command = Command::new("setpriv");

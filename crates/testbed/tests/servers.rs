@@ -25,6 +25,24 @@ fn postgres_crashes_recovers_and_has_a_standby_that_takes_over() {
     assert_eq!(standby.query("SELECT count(*) FROM t").unwrap(), "3");
 }
 
+/// A process that is killed removes nothing: what it leaves must not be one folder more each time.
+#[test]
+fn every_cluster_is_copied_from_one_that_all_processes_share() {
+    let shared = || {
+        let folders = std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok);
+        let named = folders.filter_map(|folder| folder.file_name().into_string().ok());
+        let of_a_version = |name: &String| name.starts_with("trueup-initdb-") && name.contains('.');
+        let mut names: Vec<_> = named.filter(of_a_version).collect();
+        names.sort();
+        names
+    };
+    drop(Postgres::start(&PostgresOptions::default()).unwrap());
+    let after_one = shared();
+    assert!(!after_one.is_empty());
+    drop(Postgres::start(&PostgresOptions::default()).unwrap());
+    assert_eq!(shared(), after_one);
+}
+
 #[test]
 fn a_server_is_gone_with_its_handle() {
     let redis = Redis::start(&RedisOptions::default()).unwrap();
