@@ -1,11 +1,13 @@
 //! `cargo xtask test`: everything a change must pass, in the order in which a mistake shows soonest.
 
+mod browser;
 mod determinism;
 mod evidence;
 mod examples;
 mod faults;
 mod full;
 mod incidents;
+mod lab_page;
 mod page;
 mod prose;
 mod valkey;
@@ -84,6 +86,7 @@ const STEPS: &[Step] = &[
     slow("crashes", "payments that are killed at every point keep their books", crashes),
     slow("faults", "answers stay true while nodes and databases break", faults::run),
     slow("page", "the dashboard works in a browser", page::run),
+    slow("lab-page", "the lab's report opens in a browser, and axe-core finds nothing", lab_page::run),
     slow("fuzz-check", "the fuzz targets compile", fuzz_check),
     full("valkey", "the remote tier's tests against Valkey in Redis' place", valkey::run),
     full(

@@ -1,12 +1,13 @@
 //! Ids that do not exist, each asked for once: no cache holds them, and every one reaches the database.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use trueup::ServedBy;
+use trueup_core::env::Clock;
 
-use super::{Figure, Outcome, Setup, Way, shelf::Shelf, shop::Shop};
+use super::{Figure, Outcome, Series, Setup, Way, counted::loads, series::Watch, shelf::Shelf, shop::Shop};
 use crate::world::LabError;
 
 const ROWS: i64 = 5_000;
@@ -16,6 +17,10 @@ const BORN: usize = 40;
 /// Where each of them is paid for by a call over the network, a part shows it.
 const PAID_STRANGERS: usize = 400;
 const LIFE: Duration = Duration::from_secs(300);
+/// Queries are counted together for so long.
+const STEP: Duration = Duration::from_millis(100);
+const WATCHED: &str = "queries to the database";
+const UNIT: &str = "in 100 ms";
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Member {
@@ -28,12 +33,14 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         "CREATE TABLE member (id BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL); INSERT INTO member VALUES {}",
         rows.join(", ")
     );
-    let shop = Shop::open(&setup, &schema).await?;
+    let shop = Arc::new(Shop::open(&setup, &schema).await?);
     let mut dice = StdRng::seed_from_u64(setup.seed);
     let mut stranger = || dice.random_range(ROWS + 1..i64::MAX);
     match way {
         Way::Naive => {
             let (shelf, asked) = (Shelf::<String>::open(&setup).await?, setup.scaled(PAID_STRANGERS));
+            let watched = Arc::clone(&shop);
+            let watch = Watch::start(&Clock::system(), STEP, move || watched.queries());
             for _ in 0..asked {
                 let id = stranger();
                 if shelf.get(&id.to_string()).await?.is_none() {
@@ -44,7 +51,8 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
                     }
                 }
             }
-            Ok(outcome(asked as u64, shop.queries(), 0))
+            let series = watch.end(WATCHED, UNIT).await;
+            Ok(outcome(asked as u64, shop.queries(), 0, series))
         }
         Way::Protected | Way::Unprotected => {
             let failed = |why: &dyn std::fmt::Display| LabError::failed("asking for a user", why);
@@ -62,6 +70,8 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            let watched = users.clone();
+            let watch = Watch::start(&Clock::system(), STEP, move || loads(&watched));
             let strangers =
                 if way == Way::Unprotected && setup.full.is_some() { PAID_STRANGERS } else { STRANGERS };
             let (asked, mut reached, mut missed) = (setup.scaled(strangers), 0, 0);
@@ -76,15 +86,16 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
                     missed += u64::from(found.is_absent());
                 }
             }
+            let series = watch.end(WATCHED, UNIT).await;
             node.shut_down().await;
-            Ok(outcome(asked as u64, reached, missed))
+            Ok(outcome(asked as u64, reached, missed, series))
         }
     }
 }
 
 const SELECT: &str = "SELECT name FROM member WHERE id = ?1";
 
-fn outcome(asked: u64, reached: u64, missed: u64) -> Outcome {
+fn outcome(asked: u64, reached: u64, missed: u64, series: Series) -> Outcome {
     Outcome::new(
         // 99.97 % of them, as the accounts have it.
         missed == 0 && reached * 10_000 <= asked * 3,
@@ -94,4 +105,5 @@ fn outcome(asked: u64, reached: u64, missed: u64) -> Outcome {
             Figure::count("new users called absent after their insert", missed),
         ],
     )
+    .over_time([series])
 }
