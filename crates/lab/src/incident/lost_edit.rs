@@ -46,7 +46,7 @@ struct World {
 }
 
 pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
-    let empty = vec!["0"; EDITORS].join(" ");
+    let empty = ["0"; EDITORS].join(" ");
     let schema = format!(
         "CREATE TABLE page (id BIGINT NOT NULL PRIMARY KEY, fields TEXT NOT NULL, version BIGINT NOT NULL); \
          INSERT INTO page VALUES (1, '{empty}', 0)"
