@@ -128,3 +128,21 @@ where
         Ok((row.at(0)?, row.at(1)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_numbered_as_each_database_has_them() {
+        let sql = "UPDATE account SET balance = ?2 WHERE id = ?1";
+        assert_eq!(numbered(sql), "UPDATE account SET balance = $2 WHERE id = $1");
+        let values = (7, "seven").values();
+        assert_eq!(for_postgres(&values).len(), 2);
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        let mut statement = db.prepare("SELECT ?2, ?1").unwrap();
+        let mut rows = statement.query(rusqlite::params_from_iter(&values)).unwrap();
+        let row = rows.next().unwrap().unwrap();
+        assert_eq!(<(String, i64)>::read(&Cells::Sqlite(row)).unwrap(), ("seven".to_owned(), 7));
+    }
+}
