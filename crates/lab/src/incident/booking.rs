@@ -21,8 +21,8 @@ use crate::{
 /// Workshops that are announced: the hot set.
 const WORKSHOPS: i64 = 8;
 /// Looks at them on the days before, which tell that they are hot.
-const LOOKS: usize = 8_000;
-const VISITORS: usize = 40;
+const LOOKS: usize = 24_000;
+const VISITORS: usize = 200;
 /// The life of an entry: a minute in the story.
 const LIFE: Duration = Duration::from_millis(900);
 /// Nobody looks for longer than that, while a few seats are booked.
@@ -71,7 +71,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let watched = Arc::clone(&world);
     let watch = Watch::start(&clock, STEP, move || watched.loads());
     let began = clock.now();
-    world.days_before(&setup).await?;
+    world.days_before().await?;
     let loaded = world.loads();
     world.evening().await?;
     let (evening, announced) = (world.loads() - loaded, clock.now());
@@ -129,8 +129,8 @@ impl World {
     }
 
     /// Everybody looks at all workshops again and again.
-    async fn days_before(self: &Arc<Self>, setup: &Setup) -> Result<(), LabError> {
-        let each = setup.scaled(LOOKS) / VISITORS;
+    async fn days_before(self: &Arc<Self>) -> Result<(), LabError> {
+        let each = LOOKS / VISITORS;
         let visitors = together(VISITORS, |visitor| {
             let world = Arc::clone(self);
             async move {

@@ -8,6 +8,7 @@ use trueup_core::env::Clock;
 
 use super::{
     Figure, Outcome, Setup, Way,
+    crowd::together,
     node::Node,
     own_redis::{Client, OwnRedis},
     series::{Series, Watch},
@@ -24,8 +25,10 @@ use crate::{
 const PRODUCTS: i64 = 1_500;
 const TEXT_BYTES: usize = 200;
 const READS: f64 = 1_500.0;
-/// Until memory holds what is asked for, and then the time that counts.
-const FIRST: Duration = Duration::from_millis(2_500);
+/// Who looks at each product once, before anybody counts.
+const FIRST_READERS: usize = 32;
+/// Until all has come to rest, and then the time that counts.
+const FIRST: Duration = Duration::from_millis(1_000);
 const THEN: Duration = Duration::from_secs(4);
 /// A product changes so often.
 const CHANGE_EVERY: Duration = Duration::from_millis(400);
@@ -67,6 +70,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         Cache::Trueup { node, products }
     };
     let (world, clock) = (Arc::new(World { shop, cache }), Clock::system());
+    world.first_look().await?;
     let arrivals = Arrivals::new(setup.seed).at_rate(READS, FIRST).at_rate(READS, THEN);
     let keys = Arc::new(Keys::zipf(PRODUCTS, 0.99, setup.seed).take(arrivals.len()));
     let counted = Arc::clone(&redis);
@@ -115,6 +119,20 @@ fn plan(way: Way) -> &'static str {
 }
 
 impl World {
+    /// The caches of either side hold what is asked for.
+    async fn first_look(self: &Arc<Self>) -> Result<(), LabError> {
+        let readers = together(FIRST_READERS, |reader| {
+            let world = Arc::clone(self);
+            async move {
+                for id in (1 + reader as i64..=PRODUCTS).step_by(FIRST_READERS) {
+                    world.read(id).await?;
+                }
+                Ok(())
+            }
+        });
+        readers.await.map(drop)
+    }
+
     async fn changes(&self, seed: u64) {
         let mut keys = Keys::zipf(PRODUCTS, 0.99, seed ^ 0xC4A6);
         let times = ((FIRST + THEN).as_millis() / CHANGE_EVERY.as_millis()) as u32;

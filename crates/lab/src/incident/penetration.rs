@@ -1,13 +1,13 @@
 //! Ids that do not exist, each asked for once: no cache holds them, and every one reaches the database.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use trueup::ServedBy;
 use trueup_core::env::Clock;
 
-use super::{Figure, Outcome, Series, Setup, Way, counted::loads, series::Watch, shelf::Shelf, shop::Shop};
+use super::{Figure, Outcome, Series, Setup, Way, series::Ticks, shelf::Shelf, shop::Shop};
 use crate::world::LabError;
 
 const ROWS: i64 = 5_000;
@@ -17,9 +17,9 @@ const BORN: usize = 40;
 /// Where each of them is paid for by a call over the network, a part shows it.
 const PAID_STRANGERS: usize = 400;
 const LIFE: Duration = Duration::from_secs(300);
-/// Queries are counted together for so long.
+/// They are counted together for so long.
 const STEP: Duration = Duration::from_millis(100);
-const WATCHED: &str = "queries to the database";
+const WATCHED: &str = "strangers that reach the database";
 const UNIT: &str = "in 100 ms";
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -33,25 +33,25 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         "CREATE TABLE member (id BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL); INSERT INTO member VALUES {}",
         rows.join(", ")
     );
-    let shop = Arc::new(Shop::open(&setup, &schema).await?);
+    let shop = Shop::open(&setup, &schema).await?;
     let mut dice = StdRng::seed_from_u64(setup.seed);
     let mut stranger = || dice.random_range(ROWS + 1..i64::MAX);
     match way {
         Way::Naive => {
             let (shelf, asked) = (Shelf::<String>::open(&setup).await?, setup.scaled(PAID_STRANGERS));
-            let watched = Arc::clone(&shop);
-            let watch = Watch::start(&Clock::system(), STEP, move || watched.queries());
+            let reaching = Ticks::start(&Clock::system(), STEP);
             for _ in 0..asked {
                 let id = stranger();
                 if shelf.get(&id.to_string()).await?.is_none() {
                     let name = shop.query(SELECT, [id]).await?;
+                    reaching.note(true);
                     // What is not there cannot be kept.
                     if let Some(name) = name {
                         shelf.set(&id.to_string(), name, LIFE).await?;
                     }
                 }
             }
-            let series = watch.end(WATCHED, UNIT).await;
+            let series = reaching.series(WATCHED, UNIT);
             Ok(outcome(asked as u64, shop.queries(), 0, series))
         }
         Way::Protected | Way::Unprotected => {
@@ -70,15 +70,16 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            let watched = users.clone();
-            let watch = Watch::start(&Clock::system(), STEP, move || loads(&watched));
+            let reaching = Ticks::start(&Clock::system(), STEP);
             let strangers =
                 if way == Way::Unprotected && setup.full.is_some() { PAID_STRANGERS } else { STRANGERS };
             let (asked, mut reached, mut missed) = (setup.scaled(strangers), 0, 0);
             for number in 0..asked {
                 let id = stranger();
                 let answer = users.get(&id).await.map_err(|why| failed(&why))?;
-                reached += u64::from(answer.receipt().served_by == ServedBy::Source);
+                let reaches = answer.receipt().served_by == ServedBy::Source;
+                reached += u64::from(reaches);
+                reaching.note(reaches);
                 if number % (asked / BORN).max(1) == 0 {
                     let insert = "INSERT INTO member VALUES (?1, 'born')";
                     let (_, token) = node.write(async |tx| tx.execute(insert, [id]).await).await?;
@@ -86,7 +87,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
                     missed += u64::from(found.is_absent());
                 }
             }
-            let series = watch.end(WATCHED, UNIT).await;
+            let series = reaching.series(WATCHED, UNIT);
             node.shut_down().await;
             Ok(outcome(asked as u64, reached, missed, series))
         }

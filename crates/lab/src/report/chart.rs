@@ -10,7 +10,7 @@ use crate::incident::{Along, Series, grouped};
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 214.0;
-const PANEL: Panel = Panel { left: 50.0, right: 470.0, top: 14.0, bottom: 168.0 };
+const PANEL: Panel = Panel { left: 50.0, right: 454.0, top: 14.0, bottom: 168.0 };
 /// Ticks along the bottom, at most.
 const TICKS_MAX: f64 = 6.0;
 
