@@ -88,6 +88,27 @@ impl Cluster {
         })
     }
 
+    /// Has each node tell clients, and the other nodes, of another port than its own, behind which a proxy leads to it; waits
+    /// until all know. [`Cluster::primary_of`] does not look through such proxies.
+    ///
+    /// # Errors
+    /// [`Failed`] with what a node still knows otherwise.
+    pub fn announce(&self, ports: &[u16]) -> Result<(), Failed> {
+        for (node, port) in self.nodes.iter().zip(ports) {
+            node.cli(&["CONFIG", "SET", "cluster-announce-port", &port.to_string()])?;
+        }
+        eventually("a cluster that is known by its proxies", || {
+            for node in &self.nodes {
+                let known = node.cli(&["CLUSTER", "NODES"])?;
+                if !ports.iter().all(|port| known.contains(&format!("127.0.0.1:{port}@"))) {
+                    return Err(Failed::new(format!("the node on port {} knows", node.port()), known));
+                }
+            }
+            Ok(())
+        })?;
+        self.settled()
+    }
+
     /// The nodes; the first three began as primaries.
     #[must_use]
     pub fn nodes(&self) -> &[Redis] {

@@ -43,6 +43,17 @@ pub fn free_port() -> Result<u16, Failed> {
     Err(Failed("no free port on 127.0.0.1".to_owned()))
 }
 
+/// An error that names `package` where `program`, a path or a name that the search path has, is missing.
+pub(crate) fn installed(program: &Path, package: &str) -> Result<(), Failed> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    // A path is itself, wherever it is looked for from.
+    let found = |folder: PathBuf| folder.join(program).is_file();
+    if program.components().count() > 1 && program.is_file() || std::env::split_paths(&folders).any(found) {
+        return Ok(());
+    }
+    Err(Failed(format!("`{}` is not installed; install the package `{package}`", program.display())))
+}
+
 /// Waits until `look` gives something.
 ///
 /// # Errors
@@ -182,4 +193,18 @@ fn spawn(command: Command) -> std::io::Result<Child> {
     let gone = || std::io::Error::other("the thread that starts servers is gone");
     spawner.send((command, answer)).map_err(|_| gone())?;
     child.recv().map_err(|_| gone())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_told_with_its_package() {
+        installed(Path::new("sh"), "dash").unwrap();
+        installed(Path::new("/bin/sh"), "dash").unwrap();
+        let error = installed(Path::new("rediss-server"), "redis-server").unwrap_err().to_string();
+        assert_eq!(error, "`rediss-server` is not installed; install the package `redis-server`");
+        installed(Path::new("/nowhere/redis-server"), "redis-server").unwrap_err();
+    }
 }

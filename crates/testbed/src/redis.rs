@@ -1,10 +1,13 @@
 //! A Redis server.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 
-use crate::{Failed, Server, eventually, free_port};
+use crate::{Failed, Server, eventually, free_port, process::installed};
 
 /// How to start a server.
 #[derive(Clone, Debug)]
@@ -49,8 +52,10 @@ impl Redis {
     /// Starts a server and waits until it answers.
     ///
     /// # Errors
-    /// [`Failed`]; install `redis-server` where the program is missing.
+    /// [`Failed`]; where a program is missing, with the package to install.
     pub fn start(options: &RedisOptions) -> Result<Self, Failed> {
+        installed(&options.program, "redis-server")?;
+        installed(Path::new("redis-cli"), "redis-tools")?;
         let folder = tempfile::Builder::new().prefix("trueup-redis-").tempdir();
         let folder = folder.map_err(|why| Failed::new("making a temporary folder", why))?;
         let mut this = Self { server: None, folder, port: free_port()?, options: options.clone() };

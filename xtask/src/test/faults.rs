@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    packages, paths,
+    packages,
     server::{Profile, Trueup},
     sh,
 };

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use trueup::{Class, Trueup};
-use trueup_core::env::{Clock, spawn};
+use trueup::Class;
+use trueup_core::env::Clock;
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, shelf::Shelf, shop::Shop};
+use super::{
+    Figure, Outcome, Setup, Way, counted::loads, crowd::together, node::Node, series::Watch, shelf::Shelf,
+    shop::Shop,
+};
 use crate::world::LabError;
 
-const KEYS: usize = 2_000;
+const KEYS: usize = 1_000;
 /// The one life of all entries, and how long readers go round.
 const LIFE: Duration = Duration::from_millis(1_500);
 const ROUNDS_FOR: Duration = Duration::from_millis(3_500);
@@ -26,19 +28,19 @@ struct Product {
 
 enum Cache {
     Naive(Shelf<i64>),
-    Trueup { node: Trueup, products: Class<i64, Product> },
+    Trueup { node: Node, products: Class<i64, Product> },
 }
 
 pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let keys = setup.scaled(KEYS) as i64;
     let rows: Vec<String> = (0..keys).map(|id| format!("({id}, {id})")).collect();
     let schema = format!(
-        "CREATE TABLE product (id INTEGER PRIMARY KEY, price INTEGER NOT NULL); INSERT INTO product VALUES {}",
+        "CREATE TABLE product (id BIGINT NOT NULL PRIMARY KEY, price BIGINT NOT NULL); INSERT INTO product VALUES {}",
         rows.join(", ")
     );
-    let shop = Shop::open(setup.seed, &schema)?;
+    let shop = Shop::open(&setup, &schema).await?;
     let cache = if way == Way::Naive {
-        Cache::Naive(Shelf::new(setup.seed))
+        Cache::Naive(Shelf::open(&setup).await?)
     } else {
         let life = LIFE.as_millis();
         let mut plan = format!("[class.product]\ntable = \"product\"\nkey = [\"id\"]\nlife = \"{life}ms\"\n");
@@ -51,7 +53,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             );
         }
         let node = shop.trueup(&plan).await?;
-        let products = node.class("product").map_err(|why| LabError::failed("the class", why))?;
+        let products = node.class("product")?;
         Cache::Trueup { node, products }
     };
     let world = Arc::new((shop, cache));
@@ -60,32 +62,18 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     // Filled first, as fast as it goes: all entries begin together.
     rounds(&world, &clock, keys, Duration::ZERO).await?;
     let filled = world.1.loads(&world.0);
-    let counting = {
-        let (world, clock) = (Arc::clone(&world), clock.clone());
-        let busiest = Arc::new(Mutex::new(0_u64));
-        let shown = Arc::clone(&busiest);
-        let task = spawn("incident", async move {
-            let mut before = world.1.loads(&world.0);
-            while clock.now().since(began) < ROUNDS_FOR {
-                tokio::time::sleep(MOMENT).await;
-                let now = world.1.loads(&world.0);
-                let mut busiest = busiest.lock();
-                *busiest = (*busiest).max(now - before);
-                before = now;
-            }
-        });
-        (task, shown)
-    };
+    let watched = Arc::clone(&world);
+    let watch = Watch::start(&clock, MOMENT, move || watched.1.loads(&watched.0));
     let left = ROUNDS_FOR.saturating_sub(clock.now().since(began));
     let read = rounds(&world, &clock, keys, left).await;
-    counting.0.ended().await;
+    let series = watch.end("loads", "in 150 ms").await;
     read?;
     let (shop, cache) = &*world;
     let again = cache.loads(shop) - filled;
     if let Cache::Trueup { node, .. } = cache {
         node.shut_down().await;
     }
-    let busiest = *counting.1.lock();
+    let busiest = series.most() as u64;
     Ok(Outcome::new(
         busiest * 10 <= keys.unsigned_abs(),
         [
@@ -93,7 +81,8 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             Figure::count("loads when it ended", again),
             Figure::share("of all in the busiest 150 ms", busiest, keys.unsigned_abs()),
         ],
-    ))
+    )
+    .over_time([series]))
 }
 
 /// Readers go round all keys for so long, once at least.
@@ -126,9 +115,7 @@ impl Cache {
     fn loads(&self, shop: &Shop) -> u64 {
         match self {
             Self::Naive(_) => shop.queries(),
-            Self::Trueup { products, .. } => {
-                products.stats().counts().loads.iter().map(|(_, times)| times.count()).sum()
-            }
+            Self::Trueup { products, .. } => loads(products),
         }
     }
 
@@ -136,9 +123,9 @@ impl Cache {
         match self {
             Self::Naive(shelf) => {
                 let key = id.to_string();
-                if shelf.get(&key).await.is_none() {
-                    let price = shop.query(SELECT, [id], |row| row.get(0)).await?;
-                    shelf.set(&key, price.unwrap_or(0), LIFE).await;
+                if shelf.get(&key).await?.is_none() {
+                    let price = shop.query(SELECT, [id]).await?;
+                    shelf.set(&key, price.unwrap_or(0), LIFE).await?;
                 }
                 Ok(())
             }

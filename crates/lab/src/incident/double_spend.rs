@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use trueup::{Class, Trueup};
+use trueup::Class;
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, shelf::Shelf, shop::Shop};
+use super::{Figure, Outcome, Setup, Way, crowd::together, node::Node, shelf::Shelf, shop::Shop};
 use crate::world::LabError;
 
 const CLIENTS: i64 = 64;
@@ -22,19 +22,19 @@ struct Account {
 
 enum Bank {
     Naive(Shelf<i64>),
-    Trueup { node: Trueup, accounts: Class<i64, Account>, decides_on_cached: bool },
+    Trueup { node: Node, accounts: Class<i64, Account>, decides_on_cached: bool },
 }
 
 pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let schema = format!(
-        "CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL); INSERT INTO account VALUES (1, {BALANCE})"
+        "CREATE TABLE account (id BIGINT NOT NULL PRIMARY KEY, balance BIGINT NOT NULL); INSERT INTO account VALUES (1, {BALANCE})"
     );
-    let shop = Shop::open(setup.seed, &schema)?;
+    let shop = Shop::open(&setup, &schema).await?;
     let bank = if way == Way::Naive {
-        Bank::Naive(Shelf::new(setup.seed))
+        Bank::Naive(Shelf::open(&setup).await?)
     } else {
         let node = shop.trueup("[class.account]\ntable = \"account\"\nkey = [\"id\"]\n").await?;
-        let accounts = node.class("account").map_err(|why| LabError::failed("the class", why))?;
+        let accounts = node.class("account")?;
         Bank::Trueup { node, accounts, decides_on_cached: way == Way::Unprotected }
     };
     let world = Arc::new((shop, bank));
@@ -48,7 +48,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     if let Bank::Trueup { node, .. } = bank {
         node.shut_down().await;
     }
-    let left: i64 = shop.now(SELECT, (), |row| row.get(0))?.unwrap_or(0);
+    let left: i64 = shop.now(SELECT, ()).await?.unwrap_or(0);
     Ok(Outcome::new(
         left >= 0 && paid == CLIENTS as u64 / 2,
         [
@@ -64,11 +64,11 @@ impl Bank {
         let failed = |why: &dyn std::fmt::Display| LabError::failed("a payment", why);
         match self {
             Self::Naive(shelf) => {
-                let balance = match shelf.get("1").await {
+                let balance = match shelf.get("1").await? {
                     Some(balance) => balance,
                     None => {
-                        let balance = shop.query(SELECT, (), |row| row.get(0)).await?.unwrap_or(0);
-                        shelf.set("1", balance, LIFE).await;
+                        let balance = shop.query(SELECT, ()).await?.unwrap_or(0);
+                        shelf.set("1", balance, LIFE).await?;
                         balance
                     }
                 };
@@ -76,7 +76,7 @@ impl Bank {
                     return Ok(false);
                 }
                 shop.execute("UPDATE account SET balance = balance - ?1 WHERE id = 1", [PRICE]).await?;
-                shelf.delete("1").await;
+                shelf.delete("1").await?;
                 Ok(true)
             }
             Self::Trueup { node, accounts, decides_on_cached } => {
@@ -87,17 +87,16 @@ impl Bank {
                         let balance = if *decides_on_cached {
                             shown
                         } else {
-                            let account = accounts.authoritative(tx, &1).await?;
+                            let account = tx.authoritative(accounts, &1).await?;
                             account.value().map_or(0, |account| account.balance)
                         };
                         if balance < PRICE {
                             return Ok(false);
                         }
-                        tx.execute("UPDATE account SET balance = balance - ?1 WHERE id = 1", [PRICE])?;
-                        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(true)
+                        tx.execute("UPDATE account SET balance = balance - ?1 WHERE id = 1", [PRICE]).await?;
+                        Ok(true)
                     })
-                    .await
-                    .map_err(|why| failed(&why))?;
+                    .await?;
                 Ok(accepted)
             }
         }

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use trueup::{Class, Trueup};
+use trueup::Class;
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, shelf::Shelf, shop::Shop};
+use super::{Figure, Outcome, Setup, Way, crowd::together, node::Node, shelf::Shelf, shop::Shop};
 use crate::world::LabError;
 
 const CLIENTS: usize = 8;
@@ -19,19 +19,20 @@ struct Account {
 
 enum Bank {
     Naive(Shelf<i64>),
-    Trueup { node: Trueup, accounts: Class<i64, Account>, decides_on_cached: bool },
+    Trueup { node: Node, accounts: Class<i64, Account>, decides_on_cached: bool },
 }
 
 pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let shop = Shop::open(
-        setup.seed,
-        "CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL); INSERT INTO account VALUES (1, 0)",
-    )?;
+        &setup,
+        "CREATE TABLE account (id BIGINT NOT NULL PRIMARY KEY, balance BIGINT NOT NULL); INSERT INTO account VALUES (1, 0)",
+    )
+    .await?;
     let bank = if way == Way::Naive {
-        Bank::Naive(Shelf::new(setup.seed))
+        Bank::Naive(Shelf::open(&setup).await?)
     } else {
         let node = shop.trueup("[class.account]\ntable = \"account\"\nkey = [\"id\"]\n").await?;
-        let accounts = node.class("account").map_err(|why| LabError::failed("the class", why))?;
+        let accounts = node.class("account")?;
         Bank::Trueup { node, accounts, decides_on_cached: way == Way::Unprotected }
     };
     let world = Arc::new((shop, bank));
@@ -55,7 +56,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     if let Bank::Trueup { node, .. } = bank {
         node.shut_down().await;
     }
-    let balance: i64 = shop.now(BALANCE, [1], |row| row.get(0))?.unwrap_or(0);
+    let balance: i64 = shop.now(BALANCE, [1]).await?.unwrap_or(0);
     let made = (CLIENTS * deposits) as i64;
     let lost = made - balance;
     Ok(Outcome::new(
@@ -76,13 +77,13 @@ impl Bank {
         let failed = |why: &dyn std::fmt::Display| LabError::failed("a deposit", why);
         match self {
             Self::Naive(shelf) => {
-                let balance = match shelf.get("1").await {
+                let balance = match shelf.get("1").await? {
                     Some(balance) => balance,
-                    None => shop.query(BALANCE, [1], |row| row.get(0)).await?.unwrap_or(0),
+                    None => shop.query(BALANCE, [1]).await?.unwrap_or(0),
                 };
                 shop.execute("UPDATE account SET balance = ?1 WHERE id = 1", [balance + 1]).await?;
-                shelf.set("1", balance + 1, LIFE).await;
-                Ok(shelf.get("1").await.unwrap_or(balance + 1))
+                shelf.set("1", balance + 1, LIFE).await?;
+                Ok(shelf.get("1").await?.unwrap_or(balance + 1))
             }
             Self::Trueup { node, accounts, decides_on_cached } => {
                 let cached = accounts.get(&1).await.map_err(|why| failed(&why))?;
@@ -92,14 +93,13 @@ impl Bank {
                         let balance = if *decides_on_cached {
                             cached
                         } else {
-                            let account = accounts.authoritative(tx, &1).await?;
+                            let account = tx.authoritative(accounts, &1).await?;
                             account.value().map_or(0, |account| account.balance)
                         };
-                        tx.execute("UPDATE account SET balance = ?1 WHERE id = 1", [balance + 1])?;
-                        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+                        tx.execute("UPDATE account SET balance = ?1 WHERE id = 1", [balance + 1]).await?;
+                        Ok(())
                     })
-                    .await
-                    .map_err(|why| failed(&why))?;
+                    .await?;
                 let shown = accounts.read(&1).token(token).run().await.map_err(|why| failed(&why))?;
                 Ok(shown.value().map_or(0, |account| account.balance))
             }

@@ -11,11 +11,11 @@ use crate::world::LabError;
 const USERS: usize = 200;
 /// The life of a machine's own entries.
 const LIFE: Duration = Duration::from_secs(10);
-const SELECT: &str = "SELECT nickname FROM user WHERE id = ?1";
-const UPDATE: &str = "UPDATE user SET nickname = ?2 WHERE id = ?1";
+const SELECT: &str = "SELECT nickname FROM member WHERE id = ?1";
+const UPDATE: &str = "UPDATE member SET nickname = ?2 WHERE id = ?1";
 
 #[derive(Clone, Serialize, Deserialize)]
-struct User {
+struct Member {
     nickname: String,
 }
 
@@ -23,10 +23,10 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let users = setup.scaled(USERS) as i64;
     let rows: Vec<String> = (0..users).map(|id| format!("({id}, 'old')")).collect();
     let schema = format!(
-        "CREATE TABLE user (id INTEGER PRIMARY KEY, nickname TEXT NOT NULL); INSERT INTO user VALUES {}",
+        "CREATE TABLE member (id BIGINT NOT NULL PRIMARY KEY, nickname TEXT NOT NULL); INSERT INTO member VALUES {}",
         rows.join(", ")
     );
-    let shop = Shop::open(setup.seed, &schema)?;
+    let shop = Shop::open(&setup, &schema).await?;
     let unseen = match way {
         Way::Naive => naive(&shop, users).await?,
         Way::Protected => through_trueup(&shop, users, true).await?,
@@ -49,8 +49,8 @@ async fn naive(shop: &Shop, users: i64) -> Result<u64, LabError> {
         match found {
             Some(found) => Ok::<_, LabError>(found),
             None => {
-                let nickname = shop.query(SELECT, [id], |row| row.get::<_, String>(0)).await?;
-                let nickname = nickname.unwrap_or_default();
+                let nickname = shop.query(SELECT, [id]).await?;
+                let nickname: String = nickname.unwrap_or_default();
                 // For LIFE; nobody waits that long here.
                 machines[machine].lock().insert(id, nickname.clone());
                 Ok(nickname)
@@ -71,20 +71,20 @@ async fn naive(shop: &Shop, users: i64) -> Result<u64, LabError> {
 /// Two nodes; the user's next request carries what the write gave.
 async fn through_trueup(shop: &Shop, users: i64, with_token: bool) -> Result<u64, LabError> {
     let failed = |why: &dyn std::fmt::Display| LabError::failed("a user's request", why);
-    let plan = "[class.user]\ntable = \"user\"\nkey = [\"id\"]\nmax_staleness = \"10s\"\n";
-    let (first, second) = (shop.trueup(plan).await?, shop.trueup(plan).await?);
-    let of = |node: &trueup::Trueup| node.class::<i64, User>("user").map_err(|why| failed(&why));
-    let (on_first, on_second) = (of(&first)?, of(&second)?);
+    let plan = "[class.member]\ntable = \"member\"\nkey = [\"id\"]\nmax_staleness = \"10s\"\n";
+    let nodes = shop.fleet(plan, 2).await?;
+    let [first, second] = nodes.as_slice() else { return Err(failed(&"two nodes were asked for")) };
+    let (on_first, on_second) =
+        (first.class::<i64, Member>("member")?, second.class::<i64, Member>("member")?);
     let mut unseen = 0;
     for id in 0..users {
         on_first.get(&id).await.map_err(|why| failed(&why))?;
         on_second.get(&id).await.map_err(|why| failed(&why))?;
-        let (_, token) =
-            first.write(async |tx| tx.execute(UPDATE, (id, "new"))).await.map_err(|why| failed(&why))?;
+        let (_, token) = first.write(async |tx| tx.execute(UPDATE, (id, "new")).await).await?;
         let read = on_second.read(&id);
         let read = if with_token { read.token(token) } else { read };
         let seen = read.run().await.map_err(|why| failed(&why))?;
-        unseen += u64::from(seen.value().is_none_or(|user| user.nickname != "new"));
+        unseen += u64::from(seen.value().is_none_or(|member| member.nickname != "new"));
     }
     first.shut_down().await;
     second.shut_down().await;

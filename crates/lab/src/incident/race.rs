@@ -14,10 +14,12 @@ use std::{
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-use trueup::{Class, Trueup};
+use trueup::Class;
 use trueup_core::env::{Clock, Nanos};
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, shelf::Shelf, shop::Shop};
+use super::{
+    Figure, Outcome, Setup, Way, crowd::together, node::Node, series::Ticks, shelf::Shelf, shop::Shop,
+};
 use crate::world::LabError;
 
 /// Rows; few enough that a write meets a read all the time.
@@ -29,10 +31,14 @@ const WRITERS: usize = 4;
 const WRITER_REST: Duration = Duration::from_millis(15);
 /// How long readers and writers meet.
 const MEETING: Duration = Duration::from_millis(3_600);
+/// The same where a wrong value must overtake a deletion that waits for it, which comes about seldom.
+const LONG_MEETING: Duration = Duration::from_secs(9);
 /// The life that a team gives such an entry: until then a wrong one stays.
 const LIFE: Duration = Duration::from_secs(300);
 /// What the class promises: an answer reflects every commit acknowledged longer ago.
 const BOUND: Duration = Duration::from_millis(250);
+/// Answers are counted together for so long.
+const STEP: Duration = Duration::from_millis(100);
 /// Until everything that was sent has arrived.
 const REST: Duration = Duration::from_millis(400);
 /// The second deletion of delete, update, delete: "longer than a read takes", as the advice goes.
@@ -59,7 +65,7 @@ struct Account {
 /// One side: a cache in front of the shop.
 enum Cache {
     Naive { shelf: Shelf<i64>, habit: Habit },
-    Trueup { node: Trueup, accounts: Class<i64, Account>, proven: bool },
+    Trueup { node: Node, accounts: Class<i64, Account>, proven: bool },
 }
 
 struct Race {
@@ -71,21 +77,22 @@ struct Race {
     reads: AtomicU64,
     /// Answers that missed a commit acknowledged longer ago than the bound.
     late: AtomicU64,
+    late_over_time: Ticks,
     over: AtomicBool,
 }
 
 pub(super) async fn run(setup: Setup, way: Way, habit: Habit) -> Result<Outcome, LabError> {
     let rows: Vec<String> = (0..ROWS).map(|id| format!("({id}, 0)")).collect();
     let schema = format!(
-        "CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL); INSERT INTO account VALUES {}",
+        "CREATE TABLE account (id BIGINT NOT NULL PRIMARY KEY, balance BIGINT NOT NULL); INSERT INTO account VALUES {}",
         rows.join(", ")
     );
-    let shop = Shop::open(setup.seed, &schema)?;
+    let shop = Shop::open(&setup, &schema).await?;
     let cache = match way {
-        Way::Naive => Cache::Naive { shelf: Shelf::new(setup.seed), habit },
+        Way::Naive => Cache::Naive { shelf: Shelf::open(&setup).await?, habit },
         Way::Protected | Way::Unprotected => {
             let node = shop.trueup(&plan(way)).await?;
-            let accounts = node.class("account").map_err(|why| LabError::failed("the class", why))?;
+            let accounts = node.class("account")?;
             Cache::Trueup { node, accounts, proven: way == Way::Protected }
         }
     };
@@ -96,6 +103,7 @@ pub(super) async fn run(setup: Setup, way: Way, habit: Habit) -> Result<Outcome,
         written: (0..ROWS).map(|_| Mutex::default()).collect(),
         reads: AtomicU64::default(),
         late: AtomicU64::default(),
+        late_over_time: Ticks::start(&Clock::system(), STEP),
         over: AtomicBool::default(),
     });
     let outcome = race.meet(setup, habit).await;
@@ -130,7 +138,8 @@ impl Race {
             async move { if number < WRITERS { race.write_on(dice).await } else { race.read_on(dice).await } }
         });
         let time = async {
-            tokio::time::sleep(if setup.quick { MEETING / 2 } else { MEETING }).await;
+            let whole = if habit == Habit::DeleteTwice { LONG_MEETING } else { MEETING };
+            tokio::time::sleep(if setup.quick { whole / 2 } else { whole }).await;
             let job = if habit == Habit::JobBeside { self.nightly_job().await } else { Ok(()) };
             self.over.store(true, Ordering::Release);
             job
@@ -158,18 +167,18 @@ impl Race {
         const UPDATE: &str = "UPDATE account SET balance = balance + 1 WHERE id = ?1 RETURNING balance";
         let row = id.to_string();
         if let Cache::Naive { shelf, habit: Habit::DeleteTwice } = &self.cache {
-            shelf.delete(&row).await;
+            shelf.delete(&row).await?;
         }
-        let balance = self.shop.query(UPDATE, [id], |row| row.get(0)).await?.unwrap_or(0);
+        let balance = self.shop.query(UPDATE, [id]).await?.unwrap_or(0);
         self.written[id as usize].lock().push((self.clock.now(), balance));
         // Trueup is told nothing: it reads the database's change log.
         if let Cache::Naive { shelf, habit } = &self.cache {
             match habit {
-                Habit::DeleteOnWrite | Habit::JobBeside => shelf.delete(&row).await,
-                Habit::SetOnWrite => shelf.set(&row, balance, LIFE).await,
+                Habit::DeleteOnWrite | Habit::JobBeside => shelf.delete(&row).await?,
+                Habit::SetOnWrite => shelf.set(&row, balance, LIFE).await?,
                 Habit::DeleteTwice => {
                     tokio::time::sleep(SECOND_DELETE_AFTER).await;
-                    shelf.delete(&row).await;
+                    shelf.delete(&row).await?;
                 }
             }
         }
@@ -188,9 +197,9 @@ impl Race {
             let began = self.clock.now();
             let balance = self.read(id).await?;
             self.reads.fetch_add(1, Ordering::Relaxed);
-            if balance < self.must_show(id, began) {
-                self.late.fetch_add(1, Ordering::Relaxed);
-            }
+            let is_late = balance < self.must_show(id, began);
+            self.late.fetch_add(u64::from(is_late), Ordering::Relaxed);
+            self.late_over_time.note(is_late);
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -207,11 +216,11 @@ impl Race {
         match &self.cache {
             Cache::Naive { shelf, .. } => {
                 let row = id.to_string();
-                if let Some(found) = shelf.get(&row).await {
+                if let Some(found) = shelf.get(&row).await? {
                     return Ok(found);
                 }
                 let balance = self.balance_over_network(id).await?;
-                shelf.set(&row, balance, LIFE).await;
+                shelf.set(&row, balance, LIFE).await?;
                 Ok(balance)
             }
             Cache::Trueup { accounts, proven: true, .. } => {
@@ -230,7 +239,7 @@ impl Race {
     }
 
     async fn balance_over_network(&self, id: i64) -> Result<i64, LabError> {
-        let found = self.shop.query(BALANCE, [id], |row| row.get(0)).await?;
+        let found = self.shop.query(BALANCE, [id]).await?;
         Ok(found.unwrap_or(0))
     }
 
@@ -238,7 +247,7 @@ impl Race {
     async fn at_rest(&self) -> Result<Outcome, LabError> {
         let mut wrong = 0_u64;
         for id in 0..ROWS {
-            let truth: i64 = self.shop.now(BALANCE, [id], |row| row.get(0))?.unwrap_or(0);
+            let truth: i64 = self.shop.now(BALANCE, [id]).await?.unwrap_or(0);
             wrong += u64::from(self.read(id).await? != truth);
         }
         let (reads, late) = (self.reads.load(Ordering::Relaxed), self.late.load(Ordering::Relaxed));
@@ -249,7 +258,8 @@ impl Race {
                 Figure::count("answers older than the bound of 250 ms", late),
                 Figure::count("rows still wrong when all is at rest (of 96)", wrong),
             ],
-        ))
+        )
+        .over_time([self.late_over_time.series("answers older than the bound", "in 100 ms")]))
     }
 }
 

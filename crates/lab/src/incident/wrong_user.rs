@@ -38,29 +38,28 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         .flat_map(|tenant| (0..CUSTOMERS).map(move |customer| format!("('{tenant}', {customer}, 1)")))
         .collect();
     let schema = format!(
-        "CREATE TABLE statement (tenant TEXT NOT NULL, customer INTEGER NOT NULL, total INTEGER NOT NULL, \
+        "CREATE TABLE statement (tenant TEXT NOT NULL, customer BIGINT NOT NULL, total BIGINT NOT NULL, \
          PRIMARY KEY (tenant, customer)); INSERT INTO statement VALUES {}",
         rows.join(", ")
     );
-    let shop = Shop::open(setup.seed, &schema)?;
+    let shop = Shop::open(&setup, &schema).await?;
     let (mut dice, reads) = (StdRng::seed_from_u64(setup.seed), setup.scaled(READS));
     let mut reader = || (TENANTS[dice.random_range(0..TENANTS.len())], dice.random_range(0..CUSTOMERS));
     let failed = |why: &dyn std::fmt::Display| LabError::failed("reading a statement", why);
     let mut wrong = 0_u64;
     match way {
         Way::Naive => {
-            let shelf = Shelf::new(setup.seed);
+            let shelf = Shelf::<String>::open(&setup).await?;
             for _ in 0..reads {
                 let (tenant, customer) = reader();
                 // The query names the tenant; the key was written before there were any.
                 let key = format!("statement:{customer}");
-                let owner = match shelf.get(&key).await {
+                let owner = match shelf.get(&key).await? {
                     Some(owner) => owner,
                     None => {
-                        let owner: Option<String> =
-                            shop.query(SELECT, (tenant, customer), |row| row.get(0)).await?;
+                        let owner: Option<String> = shop.query(SELECT, (tenant, customer)).await?;
                         let owner = owner.unwrap_or_default();
-                        shelf.set(&key, owner.clone(), LIFE).await;
+                        shelf.set(&key, owner.clone(), LIFE).await?;
                         owner
                     }
                 };
@@ -73,8 +72,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             let node = shop.trueup(plan).await?;
             // With a customer alone as the key this does not open: the class declares whose it is.
             let unscoped = node.class::<i64, Statement>("statement").is_ok();
-            let statements =
-                node.class::<Scoped<Tenant, i64>, Statement>("statement").map_err(|why| failed(&why))?;
+            let statements = node.class::<Scoped<Tenant, i64>, Statement>("statement")?;
             for _ in 0..reads {
                 let (tenant, customer) = reader();
                 let key = Scoped::new(Tenant(tenant), customer);
@@ -89,7 +87,7 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             let plan = "[class.statement]\nquery = \"SELECT tenant, total FROM statement WHERE customer = :customer LIMIT 1\"\n\
                 rows = \"one\"\nkey = [\"customer\"]\nscope = []\n";
             let node = shop.trueup(plan).await?;
-            let statements = node.class::<i64, Statement>("statement").map_err(|why| failed(&why))?;
+            let statements = node.class::<i64, Statement>("statement")?;
             for _ in 0..reads {
                 let (tenant, customer) = reader();
                 let found = statements.get(&customer).await.map_err(|why| failed(&why))?;

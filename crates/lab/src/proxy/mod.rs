@@ -19,7 +19,8 @@ use tokio::{
 };
 use trueup_core::env::{Task, spawn};
 
-pub(crate) use self::weather::Weather;
+use self::pump::Side;
+pub(crate) use self::weather::{Weather, one_way};
 
 /// A proxy before one server. Everything it carries ends when it is dropped.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy on a free port of 127.0.0.1 before `upstream`; `seed` chooses which bytes it corrupts.
+    /// A proxy on a free port of 127.0.0.1 before `upstream`; `seed` chooses waits, and which bytes it corrupts.
     pub(crate) async fn start(upstream: SocketAddr, seed: u64) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -97,8 +98,8 @@ async fn carry(
     server.set_nodelay(true)?;
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
-    let there = pump::pump(client_reads, server_writes, weather.clone(), cuts, None);
-    let back = pump::pump(server_reads, client_writes, weather, cuts, Some(seed));
+    let there = pump::pump(Side::Client, client_reads, server_writes, weather.clone(), cuts, !seed);
+    let back = pump::pump(Side::Server, server_reads, client_writes, weather, cuts, seed);
     tokio::select! {
         ended = there => ended,
         ended = back => ended,

@@ -9,7 +9,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::weather::{Flow, Weather};
+use super::weather::{Flow, Weather, one_way};
 
 /// Bytes that are carried at a time.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -28,22 +28,31 @@ pub(super) async fn open(weather: &mut watch::Receiver<Weather>, cuts: u64) -> b
     }
 }
 
-/// Carries bytes until one side ends or the weather ends it. `seed` chooses what is corrupted, where that may be.
+/// Whose bytes are carried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    /// One of them may come corrupted.
+    Server,
+}
+
+/// Carries bytes until one side ends or the weather ends it. `seed` chooses waits, and what is corrupted.
 pub(super) async fn pump(
-    mut from: OwnedReadHalf,
+    from: Side,
+    mut reads: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
     cuts: u64,
-    seed: Option<u64>,
+    seed: u64,
 ) -> io::Result<()> {
-    let mut dice = seed.map(StdRng::seed_from_u64);
+    let mut dice = StdRng::seed_from_u64(seed);
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         if !open(&mut weather, cuts).await {
             return Ok(());
         }
         let length = tokio::select! {
-            read = from.read(&mut piece) => read?,
+            read = reads.read(&mut piece) => read?,
             changed = weather.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return Ok(()),
@@ -56,17 +65,16 @@ pub(super) async fn pump(
         let narrow = now.bytes_per_second.filter(|rate| *rate > 0);
         let takes =
             narrow.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(length as f64 / f64::from(rate)));
-        if now.latency + takes > Duration::ZERO {
-            tokio::time::sleep(now.latency + takes).await;
+        let on_its_way = if now.uneven { one_way(&mut dice) } else { Duration::ZERO };
+        let wait = now.latency + takes + on_its_way;
+        if wait > Duration::ZERO {
+            tokio::time::sleep(wait).await;
         }
         // What is under way when the network falls silent is lost in it.
         if !open(&mut weather, cuts).await {
             return Ok(());
         }
-        if let Some(dice) = &mut dice
-            && now.garbage > 0.0
-            && dice.random_bool(now.garbage.min(1.0))
-        {
+        if from == Side::Server && now.garbage > 0.0 && dice.random_bool(now.garbage.min(1.0)) {
             let at = dice.random_range(0..length);
             piece[at] ^= dice.random_range(1..=u8::MAX);
         }

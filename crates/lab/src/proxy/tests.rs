@@ -108,3 +108,17 @@ async fn connections_can_be_led_to_another_server() {
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     assert_eq!(say(&mut stream, 1).await, Some(0xF1));
 }
+
+#[tokio::test]
+async fn an_uneven_network_takes_its_time_and_loses_nothing() {
+    let proxy = Proxy::start(echo(0).await, 1).await.unwrap();
+    proxy.set(Weather::uneven());
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let clock = Clock::system();
+    let start = clock.now();
+    for byte in 0..40 {
+        assert_eq!(say(&mut stream, byte).await, Some(byte));
+    }
+    // Eighty ways of 1.5 ms and more each, on average.
+    assert!(clock.now().since(start) >= Duration::from_millis(60));
+}

@@ -28,7 +28,7 @@ pub(crate) use self::{
     node::{Node, NodeSettings, binary},
     postgres::PostgresSource,
     source::{Source, SourceKind},
-    sql::{Cells, Sql, SqliteSession, blocking},
+    sql::{Address, Cells, Sql, SqliteSession, blocking},
 };
 use self::{schema::Layout, sql::number};
 use crate::history::Object;

@@ -6,7 +6,8 @@ use crate::support::{Mood, Server};
 async fn every_name_is_there_and_no_key_is() {
     let server = Server::start().await;
     let mut redis = server.redis().await;
-    for command in ["GET user:42", "GET user:42", "GET user:9876540123", "GET user:9876540123", "GET authorisation:1"]
+    for command in
+        ["GET user:42", "GET user:42", "GET user:9876540123", "GET user:9876540123", "GET authorisation:1"]
     {
         redis.ask(command).await;
     }

@@ -1,6 +1,6 @@
 //! What the way in asks of a database.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use trueup_core::{
     behind::WriteBehind, class::ClassName, entry::KeyRing, env::BoxFuture, key::KeyForm, source::Source,
@@ -35,7 +35,7 @@ pub struct OpenedClass {
 
 pub(super) mod sealed {
     use super::{
-        Arc, BTreeMap, BoxFuture, CatalogError, ClassName, KeyRing, OpenedClass, Plan, TrueupError,
+        Arc, BTreeMap, BoxFuture, CatalogError, ClassName, Duration, KeyRing, OpenedClass, Plan, TrueupError,
         WriteBehind,
     };
 
@@ -54,6 +54,9 @@ pub(super) mod sealed {
             &'a self,
             plan: &'a Plan,
         ) -> BoxFuture<'a, Result<Option<WriteBehind>, CatalogError>>;
+
+        /// Answers of some class are to be no older than `bound`.
+        fn keep_within(&self, _bound: Duration) {}
 
         /// The keys that nodes get from the database, where they do.
         fn sealing_keys(&self) -> BoxFuture<'_, Result<Option<KeyRing>, TrueupError>> {
@@ -108,6 +111,10 @@ impl sealed::Opens for Postgres {
         plan: &'a Plan,
     ) -> BoxFuture<'a, Result<Option<WriteBehind>, CatalogError>> {
         Box::pin(postgres::write_behind(self, plan))
+    }
+
+    fn keep_within(&self, bound: Duration) {
+        Self::keep_within(self, bound);
     }
 
     fn sealing_keys(&self) -> BoxFuture<'_, Result<Option<KeyRing>, TrueupError>> {

@@ -1,7 +1,10 @@
 //! The handle of a PostgreSQL source.
 
 use std::{
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -49,6 +52,8 @@ pub(super) struct Shared {
     pub(super) registry: ArcSwap<Registry>,
     pub(super) watch: Watch,
     pub(super) feed_status: FeedStatus,
+    /// Longest pause between two questions of how far the source is, in microseconds.
+    pub(super) ask_idle_us: AtomicU64,
 }
 
 impl Postgres {
@@ -79,6 +84,7 @@ impl Postgres {
             registry: ArcSwap::from_pointee(Registry::default()),
             watch: Watch::default(),
             feed_status: FeedStatus::default(),
+            ask_idle_us: AtomicU64::new(micros(options.feed.ask_idle)),
             address,
             options,
         };
@@ -113,6 +119,13 @@ impl Postgres {
     /// [`PostgresError`] when the catalogue cannot be read.
     pub async fn look_at_catalogue(&self) -> Result<(), PostgresError> {
         self.shared.catalogue_moved().await
+    }
+
+    /// Asks often enough that answers can be held to `bound`; never less often than the options say.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn keep_within(&self, bound: Duration) {
+        let idle = self.shared.options.feed.idle_for(bound);
+        self.shared.ask_idle_us.fetch_min(micros(idle), Ordering::Relaxed);
     }
 
     /// Tables whose changes are told, or would be if what is wrong with them were put right.
@@ -154,6 +167,10 @@ impl Shared {
         let ours = identity.as_ref().filter(|identity| identity.system_id == self.system_id);
         ours.map_or(NO_EPOCH, |identity| identity.epoch(timeline))
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Checks what every source needs of its server, and to what later connections are held.

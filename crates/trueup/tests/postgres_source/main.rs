@@ -1,6 +1,7 @@
 //! PostgreSQL as a source, on a real server.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail their test")]
 
+mod bound;
 mod catalogue;
 mod classes;
 mod loads;

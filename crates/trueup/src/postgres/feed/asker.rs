@@ -174,8 +174,8 @@ impl Asker<'_> {
 
     /// Waits for the time of the next question.
     async fn wait(&mut self, ask: Ask) {
-        let options = self.host.options();
-        let (busy, idle) = (options.ask_busy, options.ask_idle.max(options.ask_busy));
+        let busy = self.host.options().ask_busy;
+        let idle = self.host.ask_idle().max(busy);
         tokio::time::sleep(busy.saturating_sub(self.since(ask.at))).await;
         if self.feed.applied() < ask.position && self.sends_beats {
             let applied = self.feed.applied();

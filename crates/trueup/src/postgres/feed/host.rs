@@ -1,6 +1,10 @@
 //! What following needs of the source's handle.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio_postgres::config::Host as ServerHost;
 use trueup_core::env::{BoxFuture, Clock, spawn};
@@ -52,6 +56,9 @@ pub(super) trait Host: Send + Sync + 'static {
 
     /// How to follow.
     fn options(&self) -> &FeedOptions;
+
+    /// Longest pause between two questions now.
+    fn ask_idle(&self) -> Duration;
 
     /// Where to say what is being done.
     fn status(&self) -> &FeedStatus;
@@ -137,6 +144,10 @@ impl Host for Shared {
 
     fn options(&self) -> &FeedOptions {
         &self.options.feed
+    }
+
+    fn ask_idle(&self) -> Duration {
+        Duration::from_micros(self.ask_idle_us.load(Ordering::Relaxed))
     }
 
     fn status(&self) -> &FeedStatus {

@@ -17,7 +17,8 @@ pub struct FeedOptions {
     /// Shortest pause between two questions of how far the source is, while changes arrive: a token can be honoured no
     /// sooner than a question sent after it is answered.
     pub ask_busy: Duration,
-    /// Longest pause between two questions: an answer is never fresher than the last one.
+    /// Longest pause between two questions: an answer is never fresher than the last one. Where a class of
+    /// [`Trueup`](crate::Trueup)'s plan has a bound that needs it, it is asked more often by itself.
     pub ask_idle: Duration,
     /// One slot for several nodes, which outlasts each of them. Without it the node has a slot of its own that is gone
     /// with its connection, so that nothing is left behind in the source.
@@ -34,7 +35,12 @@ impl FeedOptions {
     /// Asks often enough for classes whose smallest staleness bound is `bound`.
     #[must_use]
     pub fn for_bound(mut self, bound: Duration) -> Self {
-        self.ask_idle = (bound / ASKS_PER_BOUND).max(self.ask_busy);
+        self.ask_idle = self.idle_for(bound);
         self
+    }
+
+    /// The longest pause with which answers can be held to `bound`.
+    pub(in crate::postgres) fn idle_for(&self, bound: Duration) -> Duration {
+        (bound / ASKS_PER_BOUND).max(self.ask_busy)
     }
 }
