@@ -50,7 +50,7 @@ pub(crate) fn against(binary: &Path) -> Result<()> {
     ])?;
     let scripts = paths::root().join(SCRIPTS);
     let requirements = scripts.join("requirements.txt");
-    let (python, modules) = (python("python", &requirements)?, node_modules(&scripts)?);
+    let (python, modules) = (python("python", &requirements)?, node_modules("node", &scripts.join("node"))?);
     served("redis-cli", binary, sh::command("bash").arg(scripts.join("redis_cli.sh")))?;
     served("redis-py", binary, sh::command(python).arg(scripts.join("redis_py.py")))?;
     let mut node = sh::command("node");
@@ -96,9 +96,9 @@ pub(crate) fn python(name: &str, wanted: &Path) -> Result<PathBuf> {
     Ok(interpreter)
 }
 
-/// The Node packages that the scripts pin, by their lock file; returns their folder.
-fn node_modules(scripts: &Path) -> Result<PathBuf> {
-    let (folder, source) = (paths::cache("node")?, scripts.join("node"));
+/// The Node packages that the lock file in `source` pins, in a folder of this name; returns theirs.
+pub(crate) fn node_modules(name: &str, source: &Path) -> Result<PathBuf> {
+    let folder = paths::cache(name)?;
     let wanted = source.join("package-lock.json");
     if !is_installed(&folder, &wanted)? {
         for name in ["package.json", "package-lock.json"] {

@@ -4,6 +4,7 @@ mod bench;
 mod berka;
 mod clients;
 mod clock;
+mod compare;
 mod coverage;
 mod fuzz;
 mod guard;
@@ -36,6 +37,8 @@ enum Task {
     Clients(clients::Options),
     /// Every criterion bench, then redis-benchmark against trueup and redis-server in turn
     Bench(bench::Options),
+    /// The same work through Trueup and through other caches, on the same servers: speed, loads, wrong answers
+    Compare(compare::Options),
     /// Every fuzz target for a while (needs a nightly toolchain)
     Fuzz(fuzz::Options),
     /// Breaks the proof, the read path and the keys line by line: each break must fail a test
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Clients(options) => clients::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Compare(options) => compare::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Mutants(options) => mutants::run(&options),
         Task::Coverage(options) => coverage::run(&options),

@@ -20,8 +20,8 @@ pub use self::{
 };
 use crate::{
     entry::EpochId,
-    env::{Clock, Nanos, unix_us},
-    proof::{Ask, BadSave, Barrier, Ledger, Message, Position, Refused, SavedLedger, Snapshot},
+    env::{BoxFuture, Clock, Nanos, unix_us},
+    proof::{Ask, BadSave, Barrier, Ledger, Message, Position, Refused, SavedLedger, SavedPlace, Snapshot},
 };
 
 /// What the feed has done so far.
@@ -62,6 +62,18 @@ pub struct Feed {
     clock: Clock,
     stats: Arc<FeedStats>,
     signals: Arc<Signals>,
+    places: Arc<[SavedPlace]>,
+    beside: Option<Beside>,
+}
+
+/// What is saved beside what the node knows of the feed, and before it.
+#[derive(Clone)]
+struct Beside(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Beside")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -78,9 +90,37 @@ impl Feed {
     /// A feed into `ledger`.
     #[must_use]
     pub fn new(ledger: Arc<Ledger>, clock: Clock, stats: Arc<FeedStats>) -> Self {
-        let feed = Self { ledger, clock, stats, signals: Arc::default() };
+        let feed =
+            Self { ledger, clock, stats, signals: Arc::default(), places: Arc::default(), beside: None };
         feed.moved();
         feed
+    }
+
+    /// As it is, with the places in the log that an earlier process has left, the earliest first.
+    #[must_use]
+    pub fn from_places(self, mut places: Vec<SavedPlace>) -> Self {
+        places.sort_by_key(|place| place.position);
+        Self { places: places.into(), ..self }
+    }
+
+    /// As it is, with something else to be saved: see [`Feed::save_beside`].
+    #[must_use]
+    pub fn saving(self, beside: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Self { beside: Some(Beside(Arc::new(beside))), ..self }
+    }
+
+    /// An adapter is about to write what [`Feed::save`] has given it: what has to be no further behind than that is written first.
+    pub async fn save_beside(&self) {
+        if let Some(Beside(save)) = &self.beside {
+            save().await;
+        }
+    }
+
+    /// Places in the log that an earlier process has left, the earliest first: where the log still continues from one, an adapter
+    /// that begins may tell everything since, and say so by [`Feed::begin_resumed`].
+    #[must_use]
+    pub fn saved_places(&self) -> &[SavedPlace] {
+        &self.places
     }
 
     /// What the node knows has moved, or may have.
@@ -120,6 +160,13 @@ impl Feed {
         self.moved();
     }
 
+    /// Begins with what is told since an earlier process: see [`Ledger::begin_resumed`].
+    pub fn begin_resumed(&self, id: EpochId, start: Position, of: EpochId) {
+        self.ledger.begin_resumed(id, start, of);
+        self.signals.wished.store(0, Ordering::Release);
+        self.moved();
+    }
+
     /// Continuity was lost and there is no new epoch yet: see [`Ledger::end_epoch`].
     pub fn end_epoch(&self) {
         self.ledger.end_epoch();
@@ -145,6 +192,17 @@ impl Feed {
     /// [`BadSave`]; nothing has changed.
     pub fn restore(&self, saved: &SavedLedger) -> Result<(), BadSave> {
         self.ledger.restore(saved)?;
+        self.signals.wished.store(0, Ordering::Release);
+        self.moved();
+        Ok(())
+    }
+
+    /// Begins with what this node itself has saved, of the same log: see [`Ledger::resume`].
+    ///
+    /// # Errors
+    /// [`BadSave`]; nothing has changed.
+    pub fn resume(&self, saved: &SavedLedger) -> Result<(), BadSave> {
+        self.ledger.resume(saved)?;
         self.signals.wished.store(0, Ordering::Release);
         self.moved();
         Ok(())

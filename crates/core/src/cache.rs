@@ -1,16 +1,19 @@
 //! The engine's handle: one source, its feed, and the classes that are read through it.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
 use crate::{
     apply::{Feed, FeedStats},
-    class::{CacheablePlan, Pattern},
+    class::{Bloom, CacheablePlan, ClassName, Pattern},
     entry::{CacheValue, KeyRing},
     env::{self, Clock, Task},
     error::ClassError,
-    fill::{BehindCounts, FILTER_BYTES_MAX_DEFAULT, FilterBudget, Outbox, RemoteCounts, Share, WriteBehind},
+    fill::{
+        BehindCounts, FILTER_BYTES_MAX_DEFAULT, FilterBudget, FilterStore, Outbox, RemoteCounts, Share,
+        WriteBehind,
+    },
     guard::{LoadLimits, SourceGuard},
     key::{CacheKey, Key, KeyForm},
     limits,
@@ -23,6 +26,8 @@ use crate::{
 
 /// How long accepted writes are brought to the source when the cache is shut down.
 pub const BEHIND_FLUSH_MAX: Duration = Duration::from_secs(5);
+/// How often filters of the keys there are are saved, where they are. At the end they are, too.
+const FILTERS_SAVED_EVERY: Duration = Duration::from_secs(5 * 60);
 /// How often dead entries are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
 
@@ -36,6 +41,7 @@ pub struct CacheBuilder {
     load_limits: LoadLimits,
     online_checks: bool,
     filter_bytes_max: usize,
+    filter_files: Option<(PathBuf, Vec<(ClassName, Bloom)>)>,
     write_behind: Option<WriteBehind>,
     written_elsewhere: bool,
 }
@@ -53,6 +59,7 @@ impl CacheBuilder {
             load_limits: LoadLimits::default(),
             online_checks: false,
             filter_bytes_max: FILTER_BYTES_MAX_DEFAULT,
+            filter_files: None,
             write_behind: None,
             written_elsewhere: false,
         }
@@ -108,6 +115,18 @@ impl CacheBuilder {
         self
     }
 
+    /// Keeps the filters of these classes in `folder` over a restart. They are read when the cache is started, which blocks for as
+    /// long as that takes, so that they hear the feed from its beginning; a filter that cannot go on from there is built anew.
+    #[must_use]
+    pub fn filter_files(
+        mut self,
+        folder: impl Into<PathBuf>,
+        classes: impl IntoIterator<Item = (ClassName, Bloom)>,
+    ) -> Self {
+        self.filter_files = Some((folder.into(), classes.into_iter().collect()));
+        self
+    }
+
     /// Where writes of classes go whose pattern is write-behind.
     #[must_use]
     pub fn write_behind(mut self, journal: WriteBehind) -> Self {
@@ -128,7 +147,30 @@ impl CacheBuilder {
         let ledger = Ledger::new(self.buckets, self.recent_max);
         let feed_stats = Arc::new(FeedStats::default());
         let feed = Feed::new(Arc::clone(&ledger), self.clock.clone(), Arc::clone(&feed_stats));
+        let filter_bytes_max = self.filter_bytes_max;
+        let filter_store =
+            self.filter_files.map(|(folder, classes)| FilterStore::read(folder, classes, filter_bytes_max));
+        // Before the feed is followed: they have to hear its first message.
+        let feed = match &filter_store {
+            Some(store) => {
+                store.expect_feed(&ledger);
+                // A source may keep its feed, and must not keep itself by that.
+                let (saved, source) = (Arc::clone(store), Arc::downgrade(&self.source));
+                feed.from_places(store.places()).saving(move || {
+                    let (saved, source) = (Arc::clone(&saved), source.upgrade());
+                    Box::pin(async move {
+                        if let Some(source) = source {
+                            saved.save_small(&*source).await;
+                        }
+                    })
+                })
+            }
+            None => feed,
+        };
         let mut tasks = vec![env::spawn("feed", Arc::clone(&self.source).follow(feed.clone()))];
+        if let Some(store) = &filter_store {
+            tasks.push(save_now_and_then(Arc::clone(store), Arc::clone(&self.source)));
+        }
         let guard = SourceGuard::new(self.load_limits, self.clock.clone());
         tasks.push(guard.keep(Arc::clone(&self.source)));
         let outbox = self.remote.map(|(tier, keys)| {
@@ -146,7 +188,8 @@ impl CacheBuilder {
                 outbox,
                 guard,
                 online_checks: self.online_checks,
-                filters: FilterBudget::new(self.filter_bytes_max),
+                filters: FilterBudget::new(filter_bytes_max),
+                filter_store,
                 write_behind: self.write_behind,
                 written_elsewhere: self.written_elsewhere,
                 tasks: Mutex::new(tasks),
@@ -171,6 +214,7 @@ struct Inner {
     guard: Arc<SourceGuard>,
     online_checks: bool,
     filters: Arc<FilterBudget>,
+    filter_store: Option<Arc<FilterStore>>,
     write_behind: Option<WriteBehind>,
     written_elsewhere: bool,
     tasks: Mutex<Vec<Task>>,
@@ -252,7 +296,7 @@ impl Cache {
         let mut tasks = inner.tasks.lock();
         tasks.push(core.purge_every(PURGE_EVERY));
         tasks.extend(background.start(&core));
-        tasks.extend(core.keep_filter(&inner.filters, share));
+        tasks.extend(core.keep_filter(&inner.filters, share, inner.filter_store.as_ref()));
         tasks.extend(core.watch_hit_rate());
         Ok(Class::new(core))
     }
@@ -371,7 +415,8 @@ impl Cache {
     }
 
     /// Stops following the feed and ends every background task. Loads under way are carried to their end. Writes that were
-    /// accepted are brought to the source first, for [`BEHIND_FLUSH_MAX`] at most; what is left waits in the journal.
+    /// accepted are brought to the source first, for [`BEHIND_FLUSH_MAX`] at most; what is left waits in the journal. Filters are saved
+    /// at the end, where they are.
     pub async fn shut_down(&self) {
         if let Some(behind) = &self.inner.write_behind {
             let left = behind.shut_down(BEHIND_FLUSH_MAX).await;
@@ -387,7 +432,20 @@ impl Cache {
             }
             task.ended().await;
         }
+        // After the feed, which may have saved how far it has come: the filters are not behind that.
+        if let Some(store) = &self.inner.filter_store {
+            store.save(&*self.inner.source).await;
+        }
     }
+}
+
+fn save_now_and_then(store: Arc<FilterStore>, source: Arc<dyn Source>) -> Task {
+    env::spawn("saving filters", async move {
+        loop {
+            tokio::time::sleep(FILTERS_SAVED_EVERY).await;
+            store.save(&*source).await;
+        }
+    })
 }
 
 /// The memory of the filter that a plan asks for, if it asks for one and can have it.

@@ -39,6 +39,6 @@ pub mod behind {
 }
 
 pub use fill::{
-    BadLease, Delays, FILTER_BYTES_MAX_DEFAULT, FilterState, FilterStatus, LEASES_MAX, LeaseId,
+    BadLease, Delays, FILTER_BYTES_MAX_DEFAULT, FilterStart, FilterState, FilterStatus, LEASES_MAX, LeaseId,
     REMOTE_BOUNDS_US, RemoteCounts,
 };

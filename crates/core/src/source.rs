@@ -193,6 +193,13 @@ pub trait Source: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What is kept beside something that has heard all of the log of `epoch` through `position`, so that the source can find out in a
+    /// later process whether its log still continues from there: see [`Feed::saved_places`]. None where it will not be able to; some
+    /// with no bytes where it keeps what it needs by itself.
+    fn place<'a>(&'a self, _epoch: EpochId, _position: Position) -> BoxFuture<'a, Option<Box<[u8]>>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// What must end before anything can be kept, for people: a transaction, and who runs it.
     fn waiting_for(&self) -> Option<String> {
         None

@@ -13,8 +13,8 @@ use trueup_core::{
     entry::EpochId,
     env::{Clock, Nanos},
     proof::{
-        Ask, Barrier, Carrier, Ledger, Listener, Message, Need, Position, Proof, Proven, Refused, Rejected,
-        Seen, Snapshot, Standing, Tag, Tags, Transaction, Unproven, Xid,
+        Ask, Barrier, Beginning, Carrier, Ledger, Listener, Message, Need, Position, Proof, Proven, Refused,
+        Rejected, Seen, Snapshot, Standing, Tag, Tags, Transaction, Unproven, Xid,
     },
 };
 
@@ -384,7 +384,7 @@ impl Listener for Heard {
         self.0.lock().push(format!("reached {}", end.0));
     }
 
-    fn begun(&self, _: EpochId, number: u64, applied: Position) {
+    fn begun(&self, _: EpochId, number: u64, applied: Position, _: Beginning) {
         self.0.lock().push(format!("begun {number} {}", applied.0));
     }
 

@@ -17,11 +17,11 @@ use crate::{
     cache::{PLAN, Source},
     demo,
     error::Failed,
-    gateway::Terms,
+    gateway::{GatewayAddress, Terms},
     http::document,
-    run::{Service, Settings, StartError, open_database},
+    run::{Events, Nightly, Service, Settings, StartError, open_database},
     secret::Secret,
-    service::{Settled, audit, settle},
+    service::{Executed, Settled, audit, execute, settle},
 };
 
 /// Exit code of a finding.
@@ -48,6 +48,14 @@ enum Command {
     /// Runs the settlement of a date, or goes on with it; does nothing where it has been run.
     Settle {
         /// The date that it is about, such as 2026-11-26.
+        #[arg(long)]
+        date: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Carries out the standing orders that are due on a date, or goes on with it; does nothing where it has been run.
+    StandingOrders {
+        /// The date, such as 2026-11-26.
         #[arg(long)]
         date: String,
         #[command(flatten)]
@@ -85,9 +93,20 @@ struct Serve {
     /// A file with the secret that all instances share, 32 bytes or more; unless stated one is drawn in the data folder.
     #[arg(long, env = "PAYMENTS_SECRET_FILE")]
     secret_file: Option<PathBuf>,
-    /// The card gateway, `HOST:PORT`; unless stated a sandbox within this process, which charges nothing.
+    /// The card gateway, `https://HOST:PORT`, or `HOST:PORT` without TLS; unless stated a sandbox within this process, which charges nothing.
     #[arg(long, env = "PAYMENTS_GATEWAY")]
     gateway: Option<String>,
+    /// A file of the certificates (PEM) that the gateway's is to lead to; unless stated those of the operating system.
+    #[arg(long, env = "PAYMENTS_GATEWAY_ROOTS", requires = "gateway")]
+    gateway_roots: Option<PathBuf>,
+    /// Where the outbox's messages go, as a Redis stream: `redis://HOST:PORT`, or `redis-cluster://HOST:PORT,HOST:PORT`; unless stated they
+    /// are consumed by this service alone.
+    #[arg(long, env = "PAYMENTS_EVENTS")]
+    events: Option<Events>,
+    /// From which time of the day on (UTC, such as 02:30) the day's jobs run by themselves, on one of the instances: standing orders, and the settlement of the day
+    /// before. Unless stated they run when somebody runs them.
+    #[arg(long, env = "PAYMENTS_NIGHTLY")]
+    nightly: Option<Nightly>,
     /// A plan of what is cached in place of the one that is built in.
     #[arg(long, env = "PAYMENTS_PLAN")]
     plan: Option<PathBuf>,
@@ -179,6 +198,7 @@ pub async fn run() -> ExitCode {
         None => start(&Serve { demo: true, ..cli.serve }).await,
         Some(Command::Serve(serve)) => start(&serve).await,
         Some(Command::Settle { date, place }) => settlement(&date, &place).await,
+        Some(Command::StandingOrders { date, place }) => standing_orders(&date, &place).await,
         Some(Command::Audit { place }) => books(&place).await,
         Some(Command::Openapi) => {
             print(&document().to_pretty_json().unwrap_or_default());
@@ -206,16 +226,20 @@ async fn start(serve: &Serve) -> Result<ExitCode, StartError> {
     let listener =
         TcpListener::bind(serve.http).await.map_err(system(format!("listening on {}", serve.http)))?;
     let http = listener.local_addr().map_err(system("our own address".to_owned()))?;
+    let roots = serve.gateway_roots.as_deref();
+    let gateway = serve.gateway.as_ref().map(|text| GatewayAddress::parse(text, roots)).transpose()?;
     let settings = Settings {
         source: serve.place.source()?,
         plan,
         l2: serve.l2.clone(),
         secret: secret.clone(),
-        gateway: serve.gateway.clone(),
+        gateway,
         terms: serve.tuning.terms(),
         data: data.clone(),
         keys: serve.tuning.keys(),
         relay_ttl: serve.tuning.relay_ttl_ms.map_or(once::limits::LEASE_TTL_DEFAULT, Duration::from_millis),
+        events: serve.events.clone(),
+        nightly: serve.nightly,
     };
     let service = Service::open(settings, listener).await?;
     if serve.demo {
@@ -253,6 +277,22 @@ async fn settlement(date: &str, place: &Place) -> Result<ExitCode, StartError> {
         Settled::Finished => print(&format!("the settlement of {date} has been run\n")),
         Settled::Elsewhere { owner } => {
             print(&format!("{owner} runs the settlement; nothing was done here\n"));
+            return Ok(ExitCode::from(FINDING));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn standing_orders(date: &str, place: &Place) -> Result<ExitCode, StartError> {
+    let date: BusinessDate = date.parse().map_err(|why: once::OnceError| StartError::Database(why.into()))?;
+    let once = Once::new(open_database(&place.source()?).await?, Options::new());
+    match execute(&once, date, &owner_name()).await? {
+        Executed::Ran { made, declined } => print(&format!(
+            "the standing orders of {date} ran to their end; {made} were carried out now and {declined} declined\n"
+        )),
+        Executed::Finished => print(&format!("the standing orders of {date} have been run\n")),
+        Executed::Elsewhere { owner } => {
+            print(&format!("{owner} runs the standing orders; nothing was done here\n"));
             return Ok(ExitCode::from(FINDING));
         }
     }

@@ -1,39 +1,43 @@
 //! The service as a whole: database, cache, gateway, background tasks, listener.
 
+mod events;
+mod nightly;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use once::{
     Completer, Once, Options,
-    outbox::Relay,
     postgres::{PostgresOptions, PostgresStore},
     sqlite::SqliteStore,
 };
 use tokio::net::TcpListener;
-use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
-use trueup::engine::env::{self, Task};
+use trueup::{
+    engine::env::{self, Task},
+    postgres::{Dialer, PostgresOptions as ConnectionOptions},
+};
+
+pub use self::{events::Events, nightly::Nightly};
 
 use crate::{
     cache::{CacheError, Shown, Source},
     error::Failed,
-    gateway::{HttpGateway, Terms, fake},
+    gateway::{GatewayAddress, GatewayError, HttpGateway, Terms, fake},
     http::{Limits, router, serve},
     secret::{Secret, SecretError},
-    service::{App, Completion, FileDelivery, Notices},
+    service::{App, Completion, FileDelivery},
     store::{Database, migrate},
 };
 
+/// What the server is told of who connects.
+const APPLICATION_NAME: &str = "payments";
 /// Connections to PostgreSQL for transactions.
 const CONNECTIONS_MAX: usize = 32;
 /// Longest wait for one of them.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for a row that others change: a wallet that many pay from at once has a queue.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// How often the relay looks for messages.
-const RELAY_POLL: Duration = Duration::from_millis(200);
-/// Messages that it takes at a time.
-const RELAY_BATCH: u32 = 256;
 
 /// How the service is set up.
 #[derive(Clone, Debug)]
@@ -47,8 +51,8 @@ pub struct Settings {
     pub l2: Vec<String>,
     /// The service's secret.
     pub secret: Secret,
-    /// The gateway's `HOST:PORT`; without one the sandbox's.
-    pub gateway: Option<String>,
+    /// The gateway; without one the sandbox.
+    pub gateway: Option<GatewayAddress>,
     /// What the gateway promises.
     pub terms: Terms,
     /// Where codes are delivered, and where the sandbox keeps its book.
@@ -57,6 +61,10 @@ pub struct Settings {
     pub keys: Options,
     /// How long a relay that was killed keeps the next one waiting.
     pub relay_ttl: Duration,
+    /// Where messages go; without it they are consumed by this service alone.
+    pub events: Option<Events>,
+    /// When the jobs of a day run by themselves; without it somebody runs them.
+    pub nightly: Option<Nightly>,
 }
 
 /// The service could not be started.
@@ -72,6 +80,15 @@ pub enum StartError {
     /// The database's address.
     #[error("the database's address: {0}")]
     Address(String),
+    /// The database's address, or its certificates.
+    #[error(transparent)]
+    Postgres(#[from] trueup::postgres::PostgresError),
+    /// The gateway's address, or its certificates.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// Where messages are to go.
+    #[error("--events: {0}")]
+    Events(once::OnceError),
     /// The secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -101,10 +118,14 @@ pub async fn open_database(source: &Source) -> Result<Database, StartError> {
     let database = match source {
         Source::Sqlite(path) => Database::Sqlite(SqliteStore::new(path)),
         Source::Postgres(url) => {
-            let config =
-                url.parse().map_err(|why: tokio_postgres::Error| StartError::Address(why.to_string()))?;
+            // As the cache's own connections are made: `sslmode` and `sslrootcert` mean the same to both.
+            let options = ConnectionOptions {
+                application_name: APPLICATION_NAME.to_owned(),
+                ..ConnectionOptions::default()
+            };
+            let (config, dialer) = Dialer::of_url(url, &options)?;
             let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-            let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
+            let pool = Pool::builder(Manager::from_connect(config, dialer, recycling))
                 .max_size(CONNECTIONS_MAX)
                 .timeouts(Timeouts {
                     wait: Some(CONNECTION_WAIT),
@@ -137,7 +158,7 @@ impl Service {
             None => {
                 let (address, task) = sandbox(&settings, &listener).await?;
                 tasks.push(task);
-                address
+                GatewayAddress::plain(address)
             }
         };
         let gateway = Arc::new(HttpGateway::new(gateway, settings.terms));
@@ -145,9 +166,8 @@ impl Service {
         let app = App::new(once.clone(), shown, gateway, delivery, settings.secret.clone());
         tasks.push(Completer::new(once.clone(), Completion::new(app.clone())).start());
         tasks.push(once.start_reaper());
-        let relay =
-            Relay::new(once.clone(), Notices::new(once)).tuned(settings.relay_ttl, RELAY_BATCH, RELAY_POLL);
-        tasks.push(relay.start());
+        tasks.extend(events::start(&once, settings.events.as_ref(), settings.relay_ttl)?);
+        tasks.extend(settings.nightly.map(|nightly| nightly.start(once)));
         Ok(Self { app, listener, tasks })
     }
 

@@ -39,6 +39,8 @@ pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod state_file;
+#[cfg(feature = "postgres")]
+pub mod tls;
 pub mod warm;
 
 /// The engine: proof, tiers, read path, and the traits of sources and remote tiers.

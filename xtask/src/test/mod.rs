@@ -1,10 +1,13 @@
 //! `cargo xtask test`: everything a change must pass, in the order in which a mistake shows soonest.
 
+mod browser;
 mod determinism;
+mod evidence;
 mod examples;
 mod faults;
 mod full;
 mod incidents;
+mod lab_page;
 mod page;
 mod prose;
 mod valkey;
@@ -14,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    clients, clock, packages, paths,
+    clients, clock, compare, packages, paths,
     server::{Profile, Trueup},
     sh,
 };
@@ -25,8 +28,8 @@ pub(crate) struct Options {
     /// Leaves out the slow steps: for the loop of editing and trying
     #[arg(long)]
     quick: bool,
-    /// Runs the remote tier's tests against Valkey, too, every incident on real servers with five seeds, and the fault harness at
-    /// length: every source with every remote tier, and twenty seeds of a fleet; about two hours
+    /// Runs the remote tier's tests against Valkey, too, every incident on real servers with five seeds, a short comparison with
+    /// other caches, and the fault harness at length: every source with every remote tier, and twenty seeds of a fleet; about two hours
     #[arg(long, conflicts_with = "quick")]
     full: bool,
     /// Runs only the steps of these names
@@ -69,7 +72,7 @@ const STEPS: &[Step] = &[
     step("lock", "Cargo.lock names what the manifests ask for", lock),
     step(
         "prose",
-        "links in the documents lead somewhere, and nothing names a machine it was written on",
+        "links in the documents lead somewhere, tests they name are there, and nothing names a machine it was written on",
         prose::run,
     ),
     step("lint", "clippy has nothing to say", lint),
@@ -83,6 +86,7 @@ const STEPS: &[Step] = &[
     slow("crashes", "payments that are killed at every point keep their books", crashes),
     slow("faults", "answers stay true while nodes and databases break", faults::run),
     slow("page", "the dashboard works in a browser", page::run),
+    slow("lab-page", "the lab's report opens in a browser, and axe-core finds nothing", lab_page::run),
     slow("fuzz-check", "the fuzz targets compile", fuzz_check),
     full("valkey", "the remote tier's tests against Valkey in Redis' place", valkey::run),
     full(
@@ -90,6 +94,7 @@ const STEPS: &[Step] = &[
         "every incident goes as told on PostgreSQL and a Redis Cluster, with five seeds",
         incidents::run,
     ),
+    full("compare", "the comparison with other caches runs from end to end", compare::smoke),
     full("faults-full", "the same at length: every source and tier, twenty seeds of a fleet", full::run),
 ];
 
@@ -143,7 +148,7 @@ fn format() -> Result<()> {
     if paths::root().join(FUZZ_MANIFEST).is_file() {
         sh::run(&mut sh::cargo(&["fmt", "--manifest-path", FUZZ_MANIFEST, "--check"]))?;
     }
-    Ok(())
+    sh::run(&mut sh::cargo(&["fmt", "--manifest-path", compare::MANIFEST, "--check"]))
 }
 
 fn lock() -> Result<()> {

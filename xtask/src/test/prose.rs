@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+use super::evidence;
 use crate::paths;
 
 /// Folders that hold nothing written by hand.
@@ -44,6 +45,7 @@ pub(crate) fn run() -> Result<()> {
         let name = path.strip_prefix(&root).unwrap_or(path);
         wrong.extend(forbidden(name, &text));
         if path.extension().is_some_and(|extension| extension == "md") {
+            wrong.extend(evidence::wrong(&root, path, &text)?);
             documents.insert(path.clone(), Document::read(&text));
         }
     }

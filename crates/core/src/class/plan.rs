@@ -5,8 +5,8 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 use compact_str::CompactString;
 
 use super::{
-    AdmissionPlan, Bloom, ClassName, ClassPlanBuilder, ColdStart, Guards, Invalidation, KeyPlan, L1Plan,
-    L2Plan, Measurement, NeverCache, Origin, Pattern, PlanError, Purpose, Rows, Stampede, digest,
+    AdmissionPlan, AtRest, Bloom, ClassName, ClassPlanBuilder, ColdStart, Guards, Invalidation, KeyPlan,
+    L1Plan, L2Plan, Measurement, NeverCache, Origin, Pattern, PlanError, Purpose, Rows, Stampede, digest,
 };
 
 /// Fingerprint of whatever changes the meaning of stored bytes.
@@ -204,6 +204,17 @@ impl CacheablePlan {
     #[must_use]
     pub fn with_l1_capacity(mut self, bytes: usize) -> Self {
         Arc::make_mut(&mut self.0).l1.capacity_bytes = bytes;
+        self
+    }
+
+    /// The same plan with a share in the remote tier, for as long as its life. A class whose pattern keeps to one node's memory is
+    /// left as it is.
+    #[must_use]
+    pub fn with_l2(mut self) -> Self {
+        if self.l2.is_none() && !matches!(self.pattern, Pattern::DeleteUpdateDelete { .. }) {
+            let life = self.life;
+            Arc::make_mut(&mut self.0).l2 = Some(L2Plan { life, at_rest: AtRest::default() });
+        }
         self
     }
 

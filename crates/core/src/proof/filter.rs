@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fastbloom::AtomicBloomFilter;
 
-use super::{Listener, Position, Tag, Transaction};
+use super::{Beginning, FilterHead, Listener, Position, SavedPlace, Tag, Transaction, write_filter};
 use crate::entry::EpochId;
 
 /// The tags that tell of a table's changes.
@@ -32,6 +32,12 @@ pub fn filter_bytes(entries: u64, error: f64) -> usize {
     fastbloom::optimal_size(entries as usize, error).div_ceil(64) * 8
 }
 
+/// Bits that each row sets in a filter that is told about `entries` rows and mistakes the share `error` of others for them.
+#[must_use]
+pub fn filter_hashes(entries: u64, error: f64) -> u32 {
+    fastbloom::optimal_hashes(filter_bytes(entries, error) * 8, entries as usize)
+}
+
 /// The rows that a table may have.
 ///
 /// Every row that exists at an applied position `w` is in it, once it [answers](RowFilter::answers_at) at `w`: it was
@@ -42,8 +48,8 @@ pub struct RowFilter {
     bloom: AtomicBloomFilter,
     table: TableTags,
     by_name: Tag,
-    /// The number of the class's catalogue for which the rows were enumerated.
-    class_epoch: u64,
+    /// The number of the class's catalogue for which the rows were enumerated; zero until the class of a saved one is known.
+    class_epoch: AtomicU64,
     /// In which epoch it listens, as this process counts.
     epoch: AtomicU64,
     epoch_id: parking_lot::Mutex<Option<EpochId>>,
@@ -53,7 +59,20 @@ pub struct RowFilter {
     answers_from: AtomicU64,
     /// Changes were told that do not say which rows they concern, or may never have been told.
     void: AtomicBool,
+    /// Why, where that is known.
+    voided: parking_lot::Mutex<Option<Voided>>,
     entries: AtomicU64,
+}
+
+/// Why a filter can never be relied on again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voided {
+    /// The feed does not continue where the filter has stopped to hear.
+    NotContinued,
+    /// Changes were told that do not say which rows they concern.
+    NotByRow,
+    /// The shape of some table has moved, so that changes may have been told under other names.
+    Altered,
 }
 
 impl RowFilter {
@@ -69,14 +88,67 @@ impl RowFilter {
             bloom,
             table,
             by_name: Tag::by_name(),
-            class_epoch,
+            class_epoch: AtomicU64::new(class_epoch),
             epoch: AtomicU64::new(0),
             epoch_id: parking_lot::Mutex::new(None),
             heard: AtomicU64::new(0),
             answers_from: AtomicU64::new(Position::MAX.0),
             void: AtomicBool::new(false),
+            voided: parking_lot::Mutex::new(None),
             entries: AtomicU64::new(0),
         }
+    }
+
+    /// One that an earlier process has saved. It has to be [expected](super::Ledger::expect) before the feed is followed, and answers
+    /// nothing unless the feed then continues from its place.
+    #[must_use]
+    pub fn saved(head: &FilterHead, bits: Vec<u64>) -> Self {
+        let bloom = AtomicBloomFilter::from_vec(bits).hashes(head.hashes);
+        let position = head.place.position.0;
+        Self {
+            epoch_id: parking_lot::Mutex::new(Some(head.place.epoch)),
+            heard: AtomicU64::new(position),
+            // Rows that went before it was saved may be missing from it: they count for states before.
+            answers_from: AtomicU64::new(position.max(1)),
+            entries: AtomicU64::new(head.entries),
+            ..Self::over(bloom, head.table, 0)
+        }
+    }
+
+    /// Where it has stopped to hear, in which epoch; none of a filter that may not be relied on.
+    #[must_use]
+    pub fn place(&self) -> Option<(EpochId, Position)> {
+        // Under the lock under which an epoch begins: the position is of this epoch.
+        let known = self.epoch_id.lock();
+        let heard = Position(self.heard.load(Ordering::Acquire));
+        known.filter(|_| self.epoch() > 0 && self.answers_at(heard)).map(|epoch| (epoch, heard))
+    }
+
+    /// Writes it as it is now, or a little later than `place`, which was taken before.
+    ///
+    /// # Errors
+    /// What writing to `to` says.
+    pub fn write(&self, shape: [u8; 16], place: SavedPlace, to: impl std::io::Write) -> std::io::Result<()> {
+        let head = FilterHead {
+            shape,
+            table: self.table,
+            place,
+            entries: self.entries(),
+            hashes: self.bloom.num_hashes(),
+            words: (self.bloom.num_bits() / 64) as u64,
+        };
+        write_filter(&head, self.bloom.iter(), to)
+    }
+
+    fn void(&self, why: Voided) {
+        self.void.store(true, Ordering::Release);
+        self.voided.lock().get_or_insert(why);
+    }
+
+    /// Why it can never be relied on again.
+    #[must_use]
+    pub fn voided(&self) -> Option<Voided> {
+        *self.voided.lock()
     }
 
     /// Adds the row with this tag.
@@ -101,8 +173,13 @@ impl RowFilter {
 
     /// The number of the class's catalogue for which it was built.
     #[must_use]
-    pub const fn class_epoch(&self) -> u64 {
-        self.class_epoch
+    pub fn class_epoch(&self) -> u64 {
+        self.class_epoch.load(Ordering::Acquire)
+    }
+
+    /// The number of the class's catalogue under which the rows of a saved one are those of the table.
+    pub fn is_of(&self, class_epoch: u64) {
+        self.class_epoch.store(class_epoch, Ordering::Release);
     }
 
     /// The number of the epoch in which it listens.
@@ -156,7 +233,7 @@ impl Listener for RowFilter {
     fn told(&self, transaction: &Transaction) {
         let tags = &transaction.tags;
         if tags.contains(&self.table.wide) {
-            self.void.store(true, Ordering::Release);
+            self.void(Voided::NotByRow);
         } else if tags.contains(&self.table.any) || tags.contains(&self.by_name) || tags.len() == 1 {
             // Those of other rows of the same transaction, too: nobody can tell them apart. A lone tag was raised by
             // name: each change of a row raises two at least.
@@ -168,12 +245,19 @@ impl Listener for RowFilter {
         self.heard.store(end.0, Ordering::Release);
     }
 
-    fn begun(&self, id: EpochId, number: u64, applied: Position) {
+    fn begun(&self, id: EpochId, number: u64, applied: Position, how: Beginning) {
         let mut known = self.epoch_id.lock();
-        let goes_on = *known.get_or_insert(id) == id
-            && (self.epoch() == 0 || applied.0 <= self.heard.load(Ordering::Acquire));
-        if !goes_on {
-            self.void.store(true, Ordering::Release);
+        let heard = Position(self.heard.load(Ordering::Acquire));
+        let goes_on = match *known {
+            None => true,
+            // What an earlier process has heard: only the source can know whether its log still is that one.
+            Some(saved) if self.epoch() == 0 => how == Beginning::Resumed { of: saved } && applied <= heard,
+            Some(known) => known == id && applied <= heard,
+        };
+        if goes_on {
+            *known = Some(id);
+        } else {
+            self.void(Voided::NotContinued);
         }
         self.heard.fetch_max(applied.0, Ordering::AcqRel);
         self.epoch.store(number, Ordering::Release);
@@ -182,7 +266,7 @@ impl Listener for RowFilter {
     fn frozen(&self) {
         // Changes may have been told under names that the table had before: the rows are read again, once all of these
         // changes can be seen.
-        self.void.store(true, Ordering::Release);
+        self.void(Voided::Altered);
     }
 }
 
@@ -260,7 +344,7 @@ mod tests {
         let begun = |steps: &[(EpochId, u64, u64)], heard: u64| {
             let filter = filter();
             for (step, (id, number, applied)) in steps.iter().enumerate() {
-                filter.begun(*id, *number, Position(*applied));
+                filter.begun(*id, *number, Position(*applied), Beginning::Anew);
                 assert_eq!(filter.epoch(), *number);
                 if step == 0 && heard > 0 {
                     filter.reached(Position(heard));
@@ -274,5 +358,70 @@ mod tests {
         assert!(!begun(&[(EPOCH, 3, 10), (EPOCH, 4, 16)], 15), "what lies between was told to nobody");
         assert!(!begun(&[(EPOCH, 3, 10), (OTHER, 4, 10)], 15));
         assert!(!begun(&[(EPOCH, 3, 10), (OTHER, 4, 10), (EPOCH, 5, 10)], 15));
+    }
+
+    /// What a filter of rows 5 and 6, heard through 20, is in the next process.
+    fn saved_at_20() -> RowFilter {
+        let filter = filter();
+        filter.begun(EPOCH, 3, Position(10), Beginning::Anew);
+        filter.insert(Tag(5));
+        filter.complete(Position(12));
+        told(&filter, &[TableTags::of("user").any, Tag(6)]);
+        filter.reached(Position(20));
+        let (epoch, position) = filter.place().unwrap();
+        assert_eq!((epoch, position), (EPOCH, Position(20)));
+        let mut bytes = Vec::new();
+        let place = SavedPlace { epoch, position, evidence: (*b"here").into() };
+        filter.write([8; 16], place, &mut bytes).unwrap();
+        let (words, hashes) = (filter_bytes(1_000, 0.01) as u64 / 8, filter_hashes(1_000, 0.01));
+        let (head, bits) = super::super::read_filter(&*bytes, words, hashes).unwrap();
+        assert_eq!((head.shape, &*head.place.evidence), ([8; 16], &b"here"[..]));
+        let again = RowFilter::saved(&head, bits);
+        assert_eq!((again.entries(), again.table(), again.class_epoch()), (3, filter.table(), 0));
+        assert!(again.may_hold(Tag(5)) && again.may_hold(Tag(6)) && !again.may_hold(Tag(7)));
+        again
+    }
+
+    #[test]
+    fn a_saved_one_goes_on_only_where_the_source_says_that_its_log_does() {
+        let resumed = |of| Beginning::Resumed { of };
+        for (id, applied, how, goes_on) in [
+            (EPOCH, 20, resumed(EPOCH), true),
+            (EPOCH, 15, resumed(EPOCH), true),
+            (OTHER, 20, resumed(EPOCH), true),
+            (EPOCH, 21, resumed(EPOCH), false),
+            (EPOCH, 20, resumed(OTHER), false),
+            (EPOCH, 20, Beginning::Anew, false),
+            (EPOCH, 15, Beginning::Anew, false),
+        ] {
+            let filter = saved_at_20();
+            assert_eq!(filter.place(), None, "not before it was told of an epoch");
+            filter.begun(id, 1, Position(applied), how);
+            assert_eq!(!filter.is_void(), goes_on, "{id} {applied} {how:?}");
+            assert_eq!(filter.voided(), (!goes_on).then_some(Voided::NotContinued));
+            if goes_on {
+                let answers: Vec<_> = (19..22).map(|at| filter.answers_at(Position(at))).collect();
+                assert_eq!(answers, [false, true, true], "rows that went before it was saved may be missing");
+                told(&filter, &[TableTags::of("user").any, Tag(7)]);
+                assert!(filter.may_hold(Tag(7)));
+                assert_eq!(filter.place().unwrap().0, id);
+                filter.begun(OTHER, 2, Position(20), Beginning::Anew);
+                assert_eq!(filter.is_void(), id != OTHER, "from then on it is like any other");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_relied_on_has_a_place() {
+        let filter = filter();
+        assert_eq!(filter.place(), None);
+        filter.begun(EPOCH, 3, Position(10), Beginning::Anew);
+        assert_eq!(filter.place(), None, "not complete");
+        filter.complete(Position(12));
+        assert_eq!(filter.place(), None, "the feed is not there yet");
+        filter.reached(Position(12));
+        assert_eq!(filter.place(), Some((EPOCH, Position(12))));
+        told(&filter, &[TableTags::of("user").wide]);
+        assert_eq!((filter.place(), filter.voided()), (None, Some(Voided::NotByRow)));
     }
 }

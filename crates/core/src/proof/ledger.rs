@@ -13,8 +13,8 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::{
-    Ask, Barrier, Book, Buckets, Change, Epochs, Hold, Known, Listener, Listening, Position, Proof, Refused,
-    Rejected, SavedLedger, Snapshot, Standing, Tag, Tags, Transaction,
+    Ask, Barrier, Beginning, Book, Buckets, Change, Epochs, Hold, Known, Listener, Listening, Position,
+    Proof, Refused, Rejected, SavedLedger, Snapshot, Standing, Tag, Tags, Transaction,
 };
 use crate::{entry::EpochId, env::Nanos, limits};
 
@@ -146,7 +146,13 @@ impl Ledger {
     /// `barrier` names changes at or below `start` that may still be invisible to readers; the source gives one
     /// wherever commit and visibility are two steps and nothing can be replayed.
     pub fn begin_epoch(&self, id: EpochId, start: Position, barrier: Option<Barrier>) {
-        self.begin(id, start, barrier, None);
+        self.begin(id, start, barrier, None, Beginning::Anew);
+    }
+
+    /// Begins an epoch in which the feed is followed from `start`, where every change at or below `start` is visible to all later
+    /// loads, and what is told next continues the log of the epoch `of`: see [`Beginning::Resumed`].
+    pub fn begin_resumed(&self, id: EpochId, start: Position, of: EpochId) {
+        self.begin(id, start, None, None, Beginning::Resumed { of });
     }
 
     pub(super) fn begin(
@@ -155,6 +161,7 @@ impl Ledger {
         applied: Position,
         barrier: Option<Barrier>,
         saved: Option<&SavedLedger>,
+        how: Beginning,
     ) {
         let mut state = self.state.lock();
         // First of all: a reader who sees anything written below must also see that its entry is of an older epoch.
@@ -175,7 +182,7 @@ impl Ledger {
         state.connection = None;
         let number = self.hot.epoch.load(Ordering::Acquire);
         state.listeners.retain(|listener| listener.strong_count() > 0);
-        state.tell(|listener| listener.begun(id, number, applied));
+        state.tell(|listener| listener.begun(id, number, applied, how));
         self.epoch.store(Some(Arc::new(id)));
     }
 
@@ -282,11 +289,18 @@ impl Ledger {
         let mut state = self.state.lock();
         let epoch = self.epoch()?;
         let (number, applied) = (self.hot.epoch.load(Ordering::Acquire), state.book.applied());
-        listener.begun(epoch, number, applied);
+        listener.begun(epoch, number, applied, Beginning::Anew);
         state.listeners.retain(|listener| listener.strong_count() > 0);
         let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(listener) as Arc<dyn Listener>));
         state.listeners.push(listener);
         Some(Listening { epoch, number, applied })
+    }
+
+    /// From the next epoch on `listener` hears every change, as long as it lives: for one that has heard something in an earlier
+    /// process, and is to be told whether the feed continues from there. Call before the feed is followed.
+    pub fn expect(&self, listener: &Arc<impl Listener + 'static>) {
+        let listener: Weak<dyn Listener> = Arc::downgrade(&(Arc::clone(listener) as Arc<dyn Listener>));
+        self.state.lock().listeners.push(listener);
     }
 
     /// Begins a load that may be kept. Call BEFORE the query is sent.

@@ -1,6 +1,6 @@
 //! A ledger as it is saved, and as one node hands it to another: where to continue, and the last change of each tag.
 
-use super::{Ledger, Position};
+use super::{Beginning, Ledger, Position};
 use crate::entry::EpochId;
 
 /// Begins every saved ledger; the digit is the version of the format.
@@ -128,11 +128,24 @@ impl Ledger {
     /// # Errors
     /// [`BadSave::Buckets`]; nothing has changed.
     pub fn restore(&self, saved: &SavedLedger) -> Result<(), BadSave> {
+        self.begin_with(saved, Beginning::Anew)
+    }
+
+    /// As [`Ledger::restore`], with what this node itself saved, of which the caller has made sure that the source's log still is the
+    /// one that it was saved of.
+    ///
+    /// # Errors
+    /// [`BadSave::Buckets`]; nothing has changed.
+    pub fn resume(&self, saved: &SavedLedger) -> Result<(), BadSave> {
+        self.begin_with(saved, Beginning::Resumed { of: saved.epoch })
+    }
+
+    fn begin_with(&self, saved: &SavedLedger, how: Beginning) -> Result<(), BadSave> {
         let here = self.buckets.len() as u32;
         if saved.buckets != here {
             return Err(BadSave::Buckets { saved: saved.buckets, here });
         }
-        self.begin(saved.epoch, saved.floor, None, Some(saved));
+        self.begin(saved.epoch, saved.floor, None, Some(saved), how);
         Ok(())
     }
 }

@@ -17,8 +17,8 @@ use crate::{
     env::{self, Clock},
     error::ReadError,
     fill::{
-        Absence, Crowd, FilterBudget, FilterStatus, Flights, KeeperParts, Leases, LoadTime, Outbox, Share,
-        WriteBehind,
+        Absence, Crowd, FilterBudget, FilterStatus, FilterStore, Flights, KeeperParts, Leases, LoadTime,
+        Outbox, Share, WriteBehind,
     },
     guard::{Gate, SourceGuard},
     key::{CacheKey, Key, KeyForm},
@@ -483,8 +483,12 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         self: &Arc<Self>,
         budget: &Arc<FilterBudget>,
         share: Option<Share>,
+        store: Option<&Arc<FilterStore>>,
     ) -> Option<env::Task> {
         let (absence, share) = (self.absence.as_ref()?, share?);
+        if let Some(store) = store {
+            store.keep(self.plan.name.clone(), absence, Arc::clone(&self.catalogue));
+        }
         let loader = Arc::clone(&self.loader);
         let keeper = KeeperParts {
             class: self.plan.name.clone(),
@@ -496,6 +500,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             key_set: Box::new(move || loader.key_set()),
             budget: Arc::clone(budget),
             share,
+            saved: store.and_then(|store| store.take(&self.plan.name)),
         };
         Some(keeper.keep())
     }

@@ -1,8 +1,8 @@
 //! Lives: renewal, hard age, absence, size, spread.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use trueup_core::{env::Nanos, receipt::ServedBy};
+use trueup_core::{class::ClassPlanBuilder, env::Nanos, receipt::ServedBy};
 
 use super::{
     source::Kind,
@@ -96,6 +96,43 @@ async fn what_is_loaded_together_does_not_end_together() {
         assert!(ends.len() > 40, "{} distinct ends of 50", ends.len());
         assert!(ends.iter().all(|end| (secs(life) / 2..=secs(life)).contains(&end.since(now))));
     }
+}
+
+/// A hundred thousand entries that are loaded in one moment and have one life: what ends in the busiest second, and what is loaded
+/// again when a proven class comes to the same point. Of rows that are not there, which end as others do and cost the scripted database nothing.
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_entries_of_one_life_end_spread_out() {
+    const KEYS: i64 = 100_000;
+    const BATCH: usize = 1_000;
+    let aged =
+        || items().age_bounded("tests", "compared with the proof").life(secs(60)).negative_life(secs(60));
+    let keys: Vec<i64> = (0..KEYS).collect();
+    let filled = async |plan: ClassPlanBuilder| {
+        let world = World::new(Kind::Sequence, plan.l1_capacity_bytes(256 << 20)).await;
+        for batch in keys.chunks(BATCH) {
+            world.items.get_many(batch).await.unwrap();
+        }
+        assert_eq!(world.items.memory().len(), KEYS as usize);
+        world
+    };
+    for (jitter, busiest_max) in [(0.2, KEYS as usize / 10), (0.0, KEYS as usize)] {
+        let world = filled(aged().jitter(jitter)).await;
+        let (mut by_second, loaded_at) = (BTreeMap::<u64, usize>::new(), world.clock.now());
+        world.items.memory().for_each(|entry| {
+            *by_second.entry(entry.expires().since(loaded_at).as_secs()).or_default() += 1;
+        });
+        let busiest = *by_second.values().max().unwrap();
+        println!("jitter {jitter}: {busiest} of {KEYS} end in the busiest second");
+        assert!(busiest <= busiest_max, "{by_second:?}");
+        assert_eq!(busiest == KEYS as usize, jitter == 0.0, "without it they all end at once");
+    }
+    let world = filled(items().negative_life(secs(60)).jitter(0.0)).await;
+    let loads = world.database.batches();
+    world.pass_healthily(secs(61)).await;
+    for batch in keys.chunks(BATCH) {
+        world.items.get_many(batch).await.unwrap();
+    }
+    assert_eq!(world.database.batches(), loads, "proven: at the end of their life they are renewed");
 }
 
 #[tokio::test(start_paused = true)]

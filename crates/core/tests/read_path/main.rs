@@ -26,6 +26,7 @@ mod receipts;
 mod refresh;
 mod remote;
 mod source;
+mod spellings;
 mod stale;
 mod standby;
 mod unsupported;

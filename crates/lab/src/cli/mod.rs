@@ -11,7 +11,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::run::{Shown, number};
+pub(crate) use self::run::Shown;
 use crate::world::{L2Kind, LabError, Settings, SourceKind, schema};
 
 /// Breaks what Trueup stands on, and checks that its answers stay true.

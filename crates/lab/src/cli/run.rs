@@ -8,7 +8,7 @@ use trueup_core::env::Clock;
 
 use super::{print, print_json, runtime};
 use crate::{
-    incident::{Figure, Ground, INCIDENTS, Incident, Outcome, Servers, Setup, Way},
+    incident::{Beside, Ground, INCIDENTS, Incident, NEED_REDIS, Outcome, Servers, Setup, Way},
     report::{aligned, page},
     world::LabError,
 };
@@ -66,6 +66,8 @@ pub(crate) struct Shown {
     pub(crate) seconds: f64,
     pub(crate) naive: Outcome,
     pub(crate) protected: Outcome,
+    /// What those who told the story measured, beside what was measured here.
+    pub(crate) account: Vec<Beside>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) unprotected: Option<Outcome>,
 }
@@ -81,7 +83,13 @@ impl Shown {
 
 /// True when every incident went as its story says.
 pub(super) fn run(args: &Args) -> Result<bool, LabError> {
-    let wanted = wanted(&args.names)?;
+    let mut wanted = wanted(&args.names)?;
+    let needs = |incident: &&Incident| NEED_REDIS.contains(&incident.name);
+    if wanted.len() > NEED_REDIS.len() && wanted.iter().any(needs) && !is_installed(REDIS) {
+        let left_out = NEED_REDIS.join(", ");
+        eprintln!("left out, because there is no {REDIS} here (the package has the same name): {left_out}");
+        wanted.retain(|incident| !needs(incident));
+    }
     let runtime = runtime()?;
     let bar = ProgressBar::new(wanted.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})") {
@@ -120,6 +128,15 @@ pub(super) fn run(args: &Args) -> Result<bool, LabError> {
     Ok(shown.iter().all(Shown::as_told))
 }
 
+/// The program, and the package that brings it.
+const REDIS: &str = "redis-server";
+
+/// Whether a program is on the path.
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 /// The incidents of these names, in the order in which they are listed.
 fn wanted(names: &[String]) -> Result<Vec<&'static Incident>, LabError> {
     let is = |name: &str, incident: &Incident| name == "all" || name == incident.name;
@@ -152,6 +169,7 @@ async fn show(
     let unprotected = if without_protection { Some(way(Way::Unprotected).await?) } else { None };
     let quick = if setup.quick { " --quick" } else { "" };
     let full = if setup.full.is_some() { " --full" } else { "" };
+    let account = incident.account.iter().filter_map(|told| told.beside(&naive, &protected)).collect();
     Ok(Shown {
         name: incident.name,
         story: incident.story,
@@ -163,21 +181,23 @@ async fn show(
         seconds: clock.now().since(began).as_secs_f64(),
         naive,
         protected,
+        account,
         unprotected,
     })
 }
 
 fn table(shown: &[Shown]) -> String {
-    let mut rows = Vec::new();
+    let (mut rows, mut accounts) = (Vec::new(), Vec::new());
     for one in shown {
         for (index, figure) in one.naive.figures.iter().enumerate() {
-            let beside = |outcome: &Outcome| outcome.figures.get(index).map(number).unwrap_or_default();
+            let beside =
+                |outcome: &Outcome| outcome.figures.get(index).map(ToString::to_string).unwrap_or_default();
             let name = if index == 0 { one.name } else { "" };
             let without = one.unprotected.as_ref().map(beside).unwrap_or_default();
             rows.push([
                 name.to_owned(),
                 figure.what.to_owned(),
-                number(figure),
+                figure.to_string(),
                 beside(&one.protected),
                 without,
             ]);
@@ -186,21 +206,26 @@ fn table(shown: &[Shown]) -> String {
         let verdict = if one.as_told() { "as told" } else { "NOT AS TOLD" };
         let without = one.unprotected.as_ref().map(holds).unwrap_or_default();
         rows.push([String::new(), verdict.to_owned(), holds(&one.naive), holds(&one.protected), without]);
+        accounts.extend(one.account.iter().map(|beside| row_of(one.name, beside)));
     }
     let as_told = shown.iter().filter(|one| one.as_told()).count();
     let seconds: f64 = shown.iter().map(|one| one.seconds).sum();
     let on = shown.first().map(|one| format!(", on {} and {}", one.ground.database, one.ground.cache));
+    let figures = aligned(["incident", "", "naive", "Trueup", "unprotected"], &rows);
+    let beside = if accounts.is_empty() {
+        String::new()
+    } else {
+        aligned(["incident", "figure", "as it was told", "here", ""], &accounts) + "\n"
+    };
     format!(
-        "{}\n{as_told} of {} as told, in {seconds:.0} s{}\n",
-        aligned(["incident", "", "naive", "Trueup", "unprotected"], &rows),
+        "{figures}\n{beside}{as_told} of {} as told, in {seconds:.0} s{}\n",
         shown.len(),
         on.unwrap_or_default()
     )
 }
 
-/// A figure with its unit.
-pub(crate) fn number(figure: &Figure) -> String {
-    let whole = figure.value >= 100.0 || (figure.value.fract() == 0.0 && figure.unit.is_empty());
-    let value = format!("{:.*}", if whole { 0 } else { 2 }, figure.value);
-    if figure.unit.is_empty() { value } else { format!("{value} {}", figure.unit) }
+fn row_of(incident: &str, beside: &Beside) -> [String; 5] {
+    let short = if beside.short.is_empty() { String::new() } else { format!(": {}", beside.short) };
+    let reached = if beside.reached { "reached".to_owned() } else { format!("FALLS SHORT{short}") };
+    [incident.to_owned(), beside.figure.to_owned(), beside.told.to_owned(), beside.here.clone(), reached]
 }

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use trueup::Class;
-use trueup_core::env::{Clock, spawn};
+use trueup_core::env::Clock;
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, node::Node, shelf::Shelf, shop::Shop};
+use super::{
+    Figure, Outcome, Setup, Way, counted::loads, crowd::together, node::Node, series::Watch, shelf::Shelf,
+    shop::Shop,
+};
 use crate::world::LabError;
 
 const KEYS: usize = 1_000;
@@ -60,32 +62,18 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     // Filled first, as fast as it goes: all entries begin together.
     rounds(&world, &clock, keys, Duration::ZERO).await?;
     let filled = world.1.loads(&world.0);
-    let counting = {
-        let (world, clock) = (Arc::clone(&world), clock.clone());
-        let busiest = Arc::new(Mutex::new(0_u64));
-        let shown = Arc::clone(&busiest);
-        let task = spawn("incident", async move {
-            let mut before = world.1.loads(&world.0);
-            while clock.now().since(began) < ROUNDS_FOR {
-                tokio::time::sleep(MOMENT).await;
-                let now = world.1.loads(&world.0);
-                let mut busiest = busiest.lock();
-                *busiest = (*busiest).max(now - before);
-                before = now;
-            }
-        });
-        (task, shown)
-    };
+    let watched = Arc::clone(&world);
+    let watch = Watch::start(&clock, MOMENT, move || watched.1.loads(&watched.0));
     let left = ROUNDS_FOR.saturating_sub(clock.now().since(began));
     let read = rounds(&world, &clock, keys, left).await;
-    counting.0.ended().await;
+    let series = watch.end("loads", "in 150 ms").await;
     read?;
     let (shop, cache) = &*world;
     let again = cache.loads(shop) - filled;
     if let Cache::Trueup { node, .. } = cache {
         node.shut_down().await;
     }
-    let busiest = *counting.1.lock();
+    let busiest = series.most() as u64;
     Ok(Outcome::new(
         busiest * 10 <= keys.unsigned_abs(),
         [
@@ -93,7 +81,8 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             Figure::count("loads when it ended", again),
             Figure::share("of all in the busiest 150 ms", busiest, keys.unsigned_abs()),
         ],
-    ))
+    )
+    .over_time([series]))
 }
 
 /// Readers go round all keys for so long, once at least.
@@ -126,9 +115,7 @@ impl Cache {
     fn loads(&self, shop: &Shop) -> u64 {
         match self {
             Self::Naive(_) => shop.queries(),
-            Self::Trueup { products, .. } => {
-                products.stats().counts().loads.iter().map(|(_, times)| times.count()).sum()
-            }
+            Self::Trueup { products, .. } => loads(products),
         }
     }
 

@@ -6,13 +6,18 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rand_distr::Distribution as _;
 use trueup::Plan;
 
-use super::{Figure, Outcome, Setup, Way};
+use super::{Figure, Outcome, Series, Setup, Way};
 use crate::world::LabError;
 
 const PRODUCTS: u32 = 300;
 const REQUESTS: usize = 40_000;
 /// Entries that the cache has room for: each product once, and half as many again.
 const ROOM: usize = 450;
+
+/// Requests of one step of the picture.
+const STEP: usize = 1_000;
+pub(super) const HITS: &str = "hits, with room for 450 entries";
+pub(super) const ENTRIES: &str = "entries of all, were there room for them";
 
 /// The normal form of the class: what a parameter may be, and which say nothing of the product.
 const PLAN: &str = r#"
@@ -48,22 +53,31 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         rand_distr::Zipf::new(f64::from(PRODUCTS), 0.8).map_err(|why| LabError::failed("the load", why))?;
     let requests = setup.scaled(REQUESTS);
     let (mut kept, mut hits, mut of_one) = (Lru::new(ROOM), 0_u64, HashSet::new());
-    for _ in 0..requests {
+    let (mut all, mut hits_of_step, mut shares) = (HashSet::new(), 0_u32, Vec::new());
+    for number in 1..=requests {
         let product = ranks.sample(&mut dice) as u32;
         let key = name(&spelling(product, &mut dice))?;
         if product == 1 {
             of_one.insert(key.clone());
         }
-        hits += u64::from(kept.ask(&key));
+        let is_hit = kept.ask(&key);
+        hits += u64::from(is_hit);
+        hits_of_step += u32::from(is_hit);
+        if number % STEP == 0 {
+            shares.push(f64::from(std::mem::take(&mut hits_of_step)) * 100.0 / STEP as f64);
+        }
+        all.insert(key);
     }
     let share = hits as f64 / requests as f64;
     Ok(Outcome::new(
         of_one.len() == 1 && share > 0.8,
         [
             Figure::count("keys of the one product that is asked for most", of_one.len()),
-            Figure::share("hits, with room for 450 entries", hits, requests as u64),
+            Figure::share(HITS, hits, requests as u64),
+            Figure::count(ENTRIES, all.len()),
         ],
-    ))
+    )
+    .over_time([Series::over_requests("hits", "% of 1,000 requests", STEP, shares)]))
 }
 
 /// One of the spellings in which a request for the product comes.

@@ -4,19 +4,36 @@
 //! database under the same load; and what is counted to tell whether the way holds. A third run has the protection taken
 //! out: where it does not fail, the verdict proves nothing.
 
+mod account;
 mod avalanche;
+mod avalanche_redis;
+mod booking;
+mod books;
+mod cold_start;
 mod composite;
+mod counted;
 mod crowd;
+mod double_charge;
 mod double_spend;
+mod flash_sale;
+mod gateway;
+mod job;
 mod keys;
+mod local_tier;
+mod lost_edit;
+mod lost_message;
 mod lost_update;
 mod member;
 mod network;
 mod node;
+mod outcome;
+mod own_redis;
 mod own_write;
 mod penetration;
 mod race;
+mod redelivery;
 mod search;
+mod series;
 mod servers;
 mod shelf;
 mod shop;
@@ -32,8 +49,11 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use serde::Serialize;
 
 pub(crate) use self::{
+    account::{Account, Beside},
+    outcome::{Figure, Outcome, grouped},
+    series::{Along, Series},
     servers::{Ground, Servers},
-    stories::INCIDENTS,
+    stories::{INCIDENTS, NEED_REDIS},
 };
 use crate::world::LabError;
 
@@ -67,43 +87,6 @@ pub(crate) enum Way {
     Unprotected,
 }
 
-/// How one way ended.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Outcome {
-    /// Nothing of what the story tells has happened.
-    pub(crate) holds: bool,
-    pub(crate) figures: Vec<Figure>,
-}
-
-/// A figure of one way, to stand beside the same figure of the other.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Figure {
-    pub(crate) what: &'static str,
-    pub(crate) value: f64,
-    pub(crate) unit: &'static str,
-}
-
-impl Outcome {
-    fn new(holds: bool, figures: impl IntoIterator<Item = Figure>) -> Self {
-        Self { holds, figures: figures.into_iter().collect() }
-    }
-}
-
-impl Figure {
-    fn count(what: &'static str, value: impl TryInto<u64>) -> Self {
-        let value = value.try_into().unwrap_or(u64::MAX);
-        Self { what, value: value as f64, unit: "" }
-    }
-
-    fn share(what: &'static str, part: u64, whole: u64) -> Self {
-        Self { what, value: 100.0 * part as f64 / whole.max(1) as f64, unit: "%" }
-    }
-
-    fn millis(what: &'static str, value: std::time::Duration) -> Self {
-        Self { what, value: value.as_secs_f64() * 1e3, unit: "ms" }
-    }
-}
-
 type Running = Pin<Box<dyn Future<Output = Result<Outcome, LabError>> + Send>>;
 
 /// One incident.
@@ -115,6 +98,8 @@ pub(crate) struct Incident {
     pub(crate) naive: &'static str,
     /// What keeps it from happening on the other side.
     pub(crate) protection: &'static str,
+    /// What those who told the story measured.
+    pub(crate) account: &'static [Account],
     run: fn(Setup, Way) -> Running,
 }
 

@@ -4,6 +4,7 @@ use trueup::{
     Authoritative, CacheKey, CacheValue, Class, PgTx, Postgres, Sqlite, SqliteTx, Token, Trueup, TrueupError,
     WriteError, postgres,
 };
+use trueup_core::cache::Cache;
 
 use super::{
     member::Telling,
@@ -55,6 +56,14 @@ impl Node {
                     postgres::WriteError::Source(why) => LabError::failed("a write", why),
                 })
             }
+        }
+    }
+
+    /// The engine behind it.
+    pub(super) fn cache(&self) -> &Cache {
+        match self {
+            Self::Sqlite(node) => node.cache(),
+            Self::Postgres { node, .. } => node.cache(),
         }
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use trueup::ServedBy;
+use trueup_core::env::Clock;
 
-use super::{Figure, Outcome, Setup, Way, shelf::Shelf, shop::Shop};
+use super::{Figure, Outcome, Series, Setup, Way, series::Ticks, shelf::Shelf, shop::Shop};
 use crate::world::LabError;
 
 const ROWS: i64 = 5_000;
@@ -16,6 +17,10 @@ const BORN: usize = 40;
 /// Where each of them is paid for by a call over the network, a part shows it.
 const PAID_STRANGERS: usize = 400;
 const LIFE: Duration = Duration::from_secs(300);
+/// They are counted together for so long.
+const STEP: Duration = Duration::from_millis(100);
+const WATCHED: &str = "strangers that reach the database";
+const UNIT: &str = "in 100 ms";
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Member {
@@ -34,17 +39,20 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     match way {
         Way::Naive => {
             let (shelf, asked) = (Shelf::<String>::open(&setup).await?, setup.scaled(PAID_STRANGERS));
+            let reaching = Ticks::start(&Clock::system(), STEP);
             for _ in 0..asked {
                 let id = stranger();
                 if shelf.get(&id.to_string()).await?.is_none() {
                     let name = shop.query(SELECT, [id]).await?;
+                    reaching.note(true);
                     // What is not there cannot be kept.
                     if let Some(name) = name {
                         shelf.set(&id.to_string(), name, LIFE).await?;
                     }
                 }
             }
-            Ok(outcome(asked as u64, shop.queries(), 0))
+            let series = reaching.series(WATCHED, UNIT);
+            Ok(outcome(asked as u64, shop.queries(), 0, series))
         }
         Way::Protected | Way::Unprotected => {
             let failed = |why: &dyn std::fmt::Display| LabError::failed("asking for a user", why);
@@ -62,13 +70,16 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            let reaching = Ticks::start(&Clock::system(), STEP);
             let strangers =
                 if way == Way::Unprotected && setup.full.is_some() { PAID_STRANGERS } else { STRANGERS };
             let (asked, mut reached, mut missed) = (setup.scaled(strangers), 0, 0);
             for number in 0..asked {
                 let id = stranger();
                 let answer = users.get(&id).await.map_err(|why| failed(&why))?;
-                reached += u64::from(answer.receipt().served_by == ServedBy::Source);
+                let reaches = answer.receipt().served_by == ServedBy::Source;
+                reached += u64::from(reaches);
+                reaching.note(reaches);
                 if number % (asked / BORN).max(1) == 0 {
                     let insert = "INSERT INTO member VALUES (?1, 'born')";
                     let (_, token) = node.write(async |tx| tx.execute(insert, [id]).await).await?;
@@ -76,15 +87,16 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
                     missed += u64::from(found.is_absent());
                 }
             }
+            let series = reaching.series(WATCHED, UNIT);
             node.shut_down().await;
-            Ok(outcome(asked as u64, reached, missed))
+            Ok(outcome(asked as u64, reached, missed, series))
         }
     }
 }
 
 const SELECT: &str = "SELECT name FROM member WHERE id = ?1";
 
-fn outcome(asked: u64, reached: u64, missed: u64) -> Outcome {
+fn outcome(asked: u64, reached: u64, missed: u64, series: Series) -> Outcome {
     Outcome::new(
         // 99.97 % of them, as the accounts have it.
         missed == 0 && reached * 10_000 <= asked * 3,
@@ -94,4 +106,5 @@ fn outcome(asked: u64, reached: u64, missed: u64) -> Outcome {
             Figure::count("new users called absent after their insert", missed),
         ],
     )
+    .over_time([series])
 }

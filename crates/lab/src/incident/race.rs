@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use trueup::Class;
 use trueup_core::env::{Clock, Nanos};
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, node::Node, shelf::Shelf, shop::Shop};
+use super::{
+    Figure, Outcome, Setup, Way, crowd::together, node::Node, series::Ticks, shelf::Shelf, shop::Shop,
+};
 use crate::world::LabError;
 
 /// Rows; few enough that a write meets a read all the time.
@@ -35,6 +37,8 @@ const LONG_MEETING: Duration = Duration::from_secs(9);
 const LIFE: Duration = Duration::from_secs(300);
 /// What the class promises: an answer reflects every commit acknowledged longer ago.
 const BOUND: Duration = Duration::from_millis(250);
+/// Answers are counted together for so long.
+const STEP: Duration = Duration::from_millis(100);
 /// Until everything that was sent has arrived.
 const REST: Duration = Duration::from_millis(400);
 /// The second deletion of delete, update, delete: "longer than a read takes", as the advice goes.
@@ -73,6 +77,7 @@ struct Race {
     reads: AtomicU64,
     /// Answers that missed a commit acknowledged longer ago than the bound.
     late: AtomicU64,
+    late_over_time: Ticks,
     over: AtomicBool,
 }
 
@@ -98,6 +103,7 @@ pub(super) async fn run(setup: Setup, way: Way, habit: Habit) -> Result<Outcome,
         written: (0..ROWS).map(|_| Mutex::default()).collect(),
         reads: AtomicU64::default(),
         late: AtomicU64::default(),
+        late_over_time: Ticks::start(&Clock::system(), STEP),
         over: AtomicBool::default(),
     });
     let outcome = race.meet(setup, habit).await;
@@ -191,9 +197,9 @@ impl Race {
             let began = self.clock.now();
             let balance = self.read(id).await?;
             self.reads.fetch_add(1, Ordering::Relaxed);
-            if balance < self.must_show(id, began) {
-                self.late.fetch_add(1, Ordering::Relaxed);
-            }
+            let is_late = balance < self.must_show(id, began);
+            self.late.fetch_add(u64::from(is_late), Ordering::Relaxed);
+            self.late_over_time.note(is_late);
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -252,7 +258,8 @@ impl Race {
                 Figure::count("answers older than the bound of 250 ms", late),
                 Figure::count("rows still wrong when all is at rest (of 96)", wrong),
             ],
-        ))
+        )
+        .over_time([self.late_over_time.series("answers older than the bound", "in 100 ms")]))
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rand_distr::Distribution as _;
 
-use super::{Figure, Outcome, Setup, Way, shop::Shop};
+use super::{Figure, Outcome, Series, Setup, Way, shop::Shop};
 use crate::world::LabError;
 
 /// Searches that people make again and again, and of how many a cache has room for.
@@ -16,6 +16,10 @@ const SEARCHES: usize = 40_000;
 const ONCE: f64 = 0.55;
 /// Bytes of the class on either side: room for about as many results as `KEYS_MAX`.
 const L1_CAPACITY: &str = "160KiB";
+
+pub(super) const HITS: &str = "hits (45 % are made again and again)";
+/// Searches of one step of the picture.
+const STEP: usize = 1_000;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Found {
@@ -45,12 +49,17 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     let mut dice = StdRng::seed_from_u64(setup.seed);
     let ranks = rand_distr::Zipf::new(COMMON, 0.9).map_err(|why| failed(&why))?;
     let (asked, mut hits, mut most) = (setup.scaled(SEARCHES), 0_u64, 0);
+    let (mut before, mut shares) = (0, Vec::new());
     for number in 0..asked {
         let combination =
             if dice.random_bool(ONCE) { 1_000_000 + number as i64 } else { ranks.sample(&mut dice) as i64 };
         let answer = searches.get(&combination).await.map_err(|why| failed(&why))?;
         hits += u64::from(answer.receipt().served_by == trueup::ServedBy::L1);
         most = most.max(searches.memory().len());
+        if (number + 1) % STEP == 0 {
+            shares.push((hits - before) as f64 * 100.0 / STEP as f64);
+            before = hits;
+        }
     }
     node.shut_down().await;
     let share = hits as f64 / asked as f64;
@@ -59,7 +68,8 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         [
             Figure::count("searches", asked),
             Figure::count("keys kept at most", most),
-            Figure::share("hits (45 % are made again and again)", hits, asked as u64),
+            Figure::share(HITS, hits, asked as u64),
         ],
-    ))
+    )
+    .over_time([Series::over_requests("hits", "% of 1,000 requests", STEP, shares)]))
 }

@@ -6,11 +6,12 @@ mod remote;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use trueup::Plan;
+use trueup::{Plan, redis::Redis};
 
 use self::{embedded::Embedded, remote::Remote};
 use super::{
     Setup,
+    books::Books,
     node::Node,
     sql::{Record, Values},
 };
@@ -95,8 +96,26 @@ impl Shop {
     /// tier; a class that is to be held in memory alone says `l2 = false`.
     pub(super) async fn trueup(&self, plan: &str) -> Result<Node, LabError> {
         match &self.place {
-            Place::Embedded(file) => file.trueup(parsed(plan)?).await,
-            Place::Remote(database) => database.trueup(parsed(&database.shared(plan))?).await,
+            Place::Embedded(file) => file.trueup(parsed(plan)?, None).await,
+            Place::Remote(database) => database.trueup(parsed(&database.shared(plan))?, None).await,
+        }
+    }
+
+    /// The same with a remote tier of the incident's own.
+    pub(super) async fn trueup_beside(&self, plan: &str, tier: Redis) -> Result<Node, LabError> {
+        // Where it is, the tier itself says; that there is one, the plan is to know.
+        let plan = parsed(&format!("[l2]\nurls = [\"redis://own:6379\"]\n{plan}"))?;
+        match &self.place {
+            Place::Embedded(file) => file.trueup(plan, Some(tier)).await,
+            Place::Remote(database) => database.trueup(plan, Some(tier)).await,
+        }
+    }
+
+    /// Where the record of what was done is kept: beside what it tells of.
+    pub(super) fn books(&self) -> Result<Books, LabError> {
+        match &self.place {
+            Place::Embedded(file) => Ok(Books::Sqlite(file.books())),
+            Place::Remote(database) => Ok(Books::Postgres(database.books()?)),
         }
     }
 
@@ -105,7 +124,7 @@ impl Shop {
         let mut nodes = Vec::with_capacity(size);
         for _ in 0..size {
             nodes.push(match &self.place {
-                Place::Embedded(file) => file.trueup(parsed(plan)?).await?,
+                Place::Embedded(file) => file.trueup(parsed(plan)?, None).await?,
                 Place::Remote(database) => database.member(parsed(&database.shared(plan))?).await?,
             });
         }

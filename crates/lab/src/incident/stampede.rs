@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use trueup::Class;
 use trueup_core::env::Clock;
 
-use super::{Figure, Outcome, Setup, Way, crowd::together, node::Node, shelf::Shelf, shop::Shop};
-use crate::world::LabError;
+use super::{
+    Figure, Outcome, Setup, Way, counted::loads, crowd::together, node::Node, series::Watch, shelf::Shelf,
+    shop::Shop,
+};
+use crate::{load::open::quantile, world::LabError};
 
 const READERS: usize = 400;
 /// A report that takes the database some milliseconds.
@@ -18,6 +20,8 @@ const REPORT: &str = "WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1
 const REPORT_OF_READER: &str = "WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step WHERE n < 20000) \
      SELECT CAST(sum(n) AS BIGINT) + (SELECT total FROM sale WHERE day = :day) + 0 * CAST(:reader AS BIGINT) AS total FROM step";
 const LIFE: Duration = Duration::from_secs(300);
+/// Loads are counted together for so long.
+const STEP: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Report {
@@ -52,6 +56,8 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
     };
     let world = Arc::new((shop, cache));
     let (clock, readers) = (Clock::system(), setup.scaled(READERS));
+    let watched = Arc::clone(&world);
+    let watch = Watch::start(&clock, STEP, move || watched.1.loads(&watched.0));
     let times = together(readers, |reader| {
         let (world, clock) = (Arc::clone(&world), clock.clone());
         async move {
@@ -61,19 +67,13 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
         }
     })
     .await?;
+    let series = watch.end("loads", "in 20 ms").await;
     let (shop, cache) = &*world;
-    let loads = match cache {
-        Cache::Naive(_) => shop.queries(),
-        Cache::Trueup { node, reports } => {
-            node.shut_down().await;
-            loads(reports)
-        }
-        Cache::Unprotected { node, reports } => {
-            node.shut_down().await;
-            loads(reports)
-        }
-    };
-    let slowest = quantile(&times, 0.99)?;
+    let loads = cache.loads(shop);
+    if let Cache::Trueup { node, .. } | Cache::Unprotected { node, .. } = cache {
+        node.shut_down().await;
+    }
+    let slowest = quantile(times, 0.99);
     Ok(Outcome::new(
         loads == 1,
         [
@@ -81,23 +81,19 @@ pub(super) async fn run(setup: Setup, way: Way) -> Result<Outcome, LabError> {
             Figure::count("loads", loads),
             Figure::millis("99 % of readers have it within", slowest),
         ],
-    ))
-}
-
-fn loads<K>(reports: &Class<K, Report>) -> u64 {
-    reports.stats().counts().loads.iter().map(|(_, times)| times.count()).sum()
-}
-
-fn quantile(times: &[Duration], at: f64) -> Result<Duration, LabError> {
-    let failed = |why: &dyn std::fmt::Display| LabError::failed("the histogram", why);
-    let mut histogram = Histogram::<u64>::new(3).map_err(|why| failed(&why))?;
-    for time in times {
-        histogram.record(time.as_micros() as u64).map_err(|why| failed(&why))?;
-    }
-    Ok(Duration::from_micros(histogram.value_at_quantile(at)))
+    )
+    .over_time([series]))
 }
 
 impl Cache {
+    fn loads(&self, shop: &Shop) -> u64 {
+        match self {
+            Self::Naive(_) => shop.queries(),
+            Self::Trueup { reports, .. } => loads(reports),
+            Self::Unprotected { reports, .. } => loads(reports),
+        }
+    }
+
     async fn read(&self, shop: &Shop, reader: i64) -> Result<(), LabError> {
         match self {
             Self::Naive(shelf) => {

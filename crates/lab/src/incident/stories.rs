@@ -1,10 +1,16 @@
 //! Which incidents there are, and their stories.
 
 use super::{
-    Incident, avalanche, composite, double_spend, keys, lost_update, own_write, penetration,
+    Account, Incident,
+    account::Reach,
+    avalanche, avalanche_redis, booking, cold_start, composite, double_charge, double_spend, flash_sale, job,
+    keys, local_tier, lost_edit, lost_message, lost_update, own_write, penetration,
     race::{self, Habit},
-    search, stampede, wrong_user,
+    redelivery, search, stampede, wrong_user,
 };
+
+/// Incidents that start a Redis server of their own, also where everything else is embedded.
+pub(crate) const NEED_REDIS: [&str; 2] = ["avalanche-redis", "local-tier"];
 
 /// Every incident.
 pub(crate) const INCIDENTS: &[Incident] = &[
@@ -13,6 +19,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Two programs add to a balance that each has read from the cache. 1,200 and 850 were paid in; one of the two is gone, and a customer saw the balance go back.",
         naive: "reads the cached balance, adds, writes the sum to the database and to the cache",
         protection: "the sum is made of a balance that is read and locked in the transaction; what is shown carries the write's token",
+        account: &[],
         run: |setup, way| Box::pin(lost_update::run(setup, way)),
     },
     Incident {
@@ -20,6 +27,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Many payments are authorised at once against one cached balance that covers half of them.",
         naive: "checks the cached balance, debits the database, deletes the entry",
         protection: "an Authoritative value, which only a transaction gives, decides; a Cached one does not fit",
+        account: &[],
         run: |setup, way| Box::pin(double_spend::run(setup, way)),
     },
     Incident {
@@ -27,6 +35,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A job adjusts balances at night by plain SQL. Nobody told it of the cache, and customers see yesterday's balance until the entries end.",
         naive: "deletes on each write that the service itself makes",
         protection: "the database's own change log is read: whoever wrote, the entry is no longer proven",
+        account: &[],
         run: |setup, way| Box::pin(race::run(setup, way, Habit::JobBeside)),
     },
     Incident {
@@ -34,6 +43,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A reader misses and reads the old row; a writer changes the row and deletes the entry; the reader stores what it read. The old value stays for its whole life.",
         naive: "cache-aside with delete on write",
         protection: "an entry carries the snapshot that its reader saw, and is served only if nothing it depends on has changed since",
+        account: &[],
         run: |setup, way| Box::pin(race::run(setup, way, Habit::DeleteOnWrite)),
     },
     Incident {
@@ -41,6 +51,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Two writers change a row one after the other, and the cache the other way round: shipped after delivered.",
         naive: "writes the new value into the cache after each commit",
         protection: "nobody writes into the cache: what is loaded is ordered by the database's own positions",
+        account: &[],
         run: |setup, way| Box::pin(race::run(setup, way, Habit::SetOnWrite)),
     },
     Incident {
@@ -48,6 +59,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "The advice for the race between fill and write: delete, update, delete again after a while. A read that takes longer than the while stores the old value all the same.",
         naive: "deletes, writes, waits 5 ms and deletes again",
         protection: "no wait has to be guessed: the proof knows what the fill saw",
+        account: &[],
         run: |setup, way| Box::pin(race::run(setup, way, Habit::DeleteTwice)),
     },
     Incident {
@@ -55,6 +67,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A user changes a nickname, is sent to another machine, and sees the old one.",
         naive: "a map on each machine; a write deletes from its own",
         protection: "the write gives a token; a read that carries it reflects the write, on any node",
+        account: &[],
         run: |setup, way| Box::pin(own_write::run(setup, way)),
     },
     Incident {
@@ -62,6 +75,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "The most read key ends, and a thousand requests compute it at once.",
         naive: "each reader who misses asks the database",
         protection: "one load per key, and everybody has its answer",
+        account: &[Account { figure: "loads", told: "1,000 -> 1", reach: Reach::AtMost(1.0), short: "" }],
         run: |setup, way| Box::pin(stampede::run(setup, way)),
     },
     Incident {
@@ -69,6 +83,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "Entries that were written together in the morning end in the same second, and their readers meet at the database.",
         naive: "one life for all entries",
         protection: "a proven entry at the end of its life is renewed without a load",
+        account: &[],
         run: |setup, way| Box::pin(avalanche::run(setup, way)),
     },
     Incident {
@@ -76,6 +91,12 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A crawler asks for ids that do not exist. No cache holds what is not there, so each of them reaches the database.",
         naive: "keeps what was found",
         protection: "a filter of the keys there are, kept true by the change log: what is not in it is absent, proven",
+        account: &[Account {
+            figure: "of them reached the database",
+            told: "-99.7 %",
+            reach: Reach::CutBy(99.7),
+            short: "",
+        }],
         run: |setup, way| Box::pin(penetration::run(setup, way)),
     },
     Incident {
@@ -83,6 +104,16 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "One product was cached under 47 keys: other order, other letter case, True and 1, a campaign's parameter.",
         naive: "the query string is the key",
         protection: "each class declares one normal form of its keys",
+        account: &[
+            Account {
+                figure: "keys of the one product that is asked for most",
+                told: "47 -> 1",
+                reach: Reach::AtMost(1.0),
+                short: "",
+            },
+            Account { figure: keys::HITS, told: "31 % -> 89 %", reach: Reach::AtLeast(89.0), short: "" },
+            Account { figure: keys::ENTRIES, told: "-60 % memory", reach: Reach::CutBy(60.0), short: "" },
+        ],
         run: |setup, way| Box::pin(keys::run(setup, way)),
     },
     Incident {
@@ -90,6 +121,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "The key was written before there were tenants. One customer is shown the statement of another.",
         naive: "the query names the tenant, the key does not",
         protection: "the class declares its scope: a read without it does not compile, and a class opened without it is refused",
+        account: &[],
         run: |setup, way| Box::pin(wrong_user::run(setup, way)),
     },
     Incident {
@@ -97,6 +129,7 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A cached order shows the nickname of its buyer. The nickname changes; the order's entry does not.",
         naive: "whoever renames a user deletes the user's entry",
         protection: "a query's tables are found by the database itself, and a change of any of them ends its entries",
+        account: &[],
         run: |setup, way| Box::pin(composite::run(setup, way)),
     },
     Incident {
@@ -104,6 +137,120 @@ pub(crate) const INCIDENTS: &[Incident] = &[
         story: "A search page has more combinations of filters than there will ever be visitors. Each result is kept once and never asked for again, in the place of one that is.",
         naive: "keeps every result, drops what was used longest ago",
         protection: "only what is asked for again is kept, and no more than so many keys",
+        account: &[Account {
+            figure: search::HITS,
+            told: "41 % -> 78 %",
+            reach: Reach::AtLeast(78.0),
+            short: "55 % of these searches are made once, and no cache can answer them",
+        }],
         run: |setup, way| Box::pin(search::run(setup, way)),
+    },
+    Incident {
+        name: "lost-message",
+        story: "Each machine keeps a map of its own, and deletes from the others' by a message. One machine was not connected when a message came; it shows the old price until somebody restarts it.",
+        naive: "deletes from its own map and publishes the key to the others",
+        protection: "each node reads the database's change log, in which nothing is missing; while it cannot, it proves nothing",
+        account: &[],
+        run: |setup, way| Box::pin(lost_message::run(setup, way)),
+    },
+    Incident {
+        name: "lost-edit",
+        story: "Several people edit one page. Each saves what was opened, with a field changed, and takes back what the others have saved meanwhile.",
+        naive: "shows the cached page, saves the whole of it, deletes the entry",
+        protection: "the version that was shown comes back with the save, and is compared with the locked row: 409 where it has moved",
+        account: &[],
+        run: |setup, way| Box::pin(lost_edit::run(setup, way)),
+    },
+    Incident {
+        name: "booking-rush",
+        story: "Workshops are announced, and a thousand people look at once. The entries of all of them had ended together a moment before.",
+        naive: "keeps the free seats for a while, deletes on a booking",
+        protection: "hot entries are renewed behind their readers, and loaded again only when a booking changed them",
+        account: &[Account {
+            figure: "queries to the database for them",
+            told: "hundreds, and down for four minutes -> a few",
+            reach: Reach::AtMost(8.0),
+            short: "",
+        }],
+        run: |setup, way| Box::pin(booking::run(setup, way)),
+    },
+    Incident {
+        name: "avalanche-redis",
+        story: "The shared cache dies. Whatever it held is asked of the database, which was built for a tenth of that, and dies next. When the cache is back it is empty, and it begins again.",
+        naive: "asks Redis, else the database, and stores what it got",
+        protection: "a breaker leaves Redis alone, memory goes on, a budget of loads protects the database, and what matters most goes first",
+        account: &[],
+        run: |setup, way| Box::pin(avalanche_redis::run(setup, way)),
+    },
+    Incident {
+        name: "cold-start",
+        story: "A new version is deployed at noon. Its memory is empty, every request is a miss, and the first minutes look like an incident until they are over.",
+        naive: "a map in the process, which begins empty",
+        protection: "the recorded hot keys are read before the process says that it is ready, and the rest is let in slowly",
+        account: &[],
+        run: |setup, way| Box::pin(cold_start::run(setup, way)),
+    },
+    Incident {
+        name: "flash-sale",
+        story: "A sale begins at midnight, at seventeen times the usual peak, of products that no cache holds.",
+        naive: "cache-aside",
+        protection: "what the access log calls hot is read ahead; loads have a budget, of which accounts have the first part; products that find no place are answered by what stands in, and say so",
+        account: &[Account {
+            figure: "99 % of them within",
+            told: "never above 200 ms",
+            reach: Reach::AtMost(200.0),
+            short: "",
+        }],
+        run: |setup, way| Box::pin(flash_sale::run(setup, way)),
+    },
+    Incident {
+        name: "local-tier",
+        story: "Every read crosses the network to Redis, also for the few products that everybody looks at. Redis is busy with answering the same again and again.",
+        naive: "asks Redis on each read, deletes on write",
+        protection: "entries are held in memory too, and are proven there by the change log instead of ending after seconds",
+        account: &[
+            Account {
+                figure: local_tier::ASKED,
+                told: "120,000 -> 30,000 a second",
+                reach: Reach::CutBy(75.0),
+                short: "",
+            },
+            Account { figure: local_tier::P99, told: "45 ms -> 8 ms", reach: Reach::CutBy(82.2), short: "" },
+        ],
+        run: |setup, way| Box::pin(local_tier::run(setup, way)),
+    },
+    Incident {
+        name: "double-charge",
+        story: "A payment's answer does not come in time. The client sends it again, with the same key, while the first is still under way, or after its server died before it wrote the key down.",
+        naive: "looks for the key, charges, inserts the key",
+        protection: "the key is claimed in the transaction that writes down what is intended; the charge carries its name, whoever goes on with it",
+        account: &[Account {
+            figure: double_charge::TWICE,
+            told: "some -> none",
+            reach: Reach::AtMost(0.0),
+            short: "",
+        }],
+        run: |setup, way| Box::pin(double_charge::run(setup, way)),
+    },
+    Incident {
+        name: "job-run-twice",
+        story: "The nightly job is started by two schedulers, and was killed half way and started again. Some customers have their interest two or three times.",
+        naive: "looks whether the day has been done, posts to each account, writes down that it has",
+        protection: "a lease lets one run, each chunk is committed with the checkpoint behind it, and each posting has one name for all runs",
+        account: &[Account {
+            figure: job::TWICE,
+            told: "some -> none",
+            reach: Reach::AtMost(0.0),
+            short: "",
+        }],
+        run: |setup, way| Box::pin(job::run(setup, way)),
+    },
+    Incident {
+        name: "redelivery",
+        story: "The queue delivers again what was not acknowledged, the sender sends again what was not confirmed, and one message overtakes another: points twice, and a parcel on its way that has arrived.",
+        naive: "looks for the message's number, does what it says, inserts the number",
+        protection: "the sender's own name for the message is recorded in the transaction of its effect, and a state that is older than what is known has none",
+        account: &[],
+        run: |setup, way| Box::pin(redelivery::run(setup, way)),
     },
 ];

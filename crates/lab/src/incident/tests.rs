@@ -64,4 +64,14 @@ incidents! {
     wrong_user "wrong-user";
     stale_composite "stale-composite";
     search_explosion "search-explosion";
+    booking_rush "booking-rush";
+    avalanche_redis "avalanche-redis";
+    cold_start "cold-start";
+    flash_sale "flash-sale";
+    local_tier "local-tier";
+    double_charge "double-charge";
+    job_run_twice "job-run-twice";
+    redelivery "redelivery";
+    lost_message "lost-message";
+    lost_edit "lost-edit";
 }

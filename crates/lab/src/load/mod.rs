@@ -2,7 +2,10 @@
 
 mod answer;
 mod http;
+mod keys;
+mod mishaps;
 mod naive;
+pub(crate) mod open;
 mod ops;
 mod own;
 mod reader;
@@ -21,6 +24,7 @@ use std::{
 use parking_lot::Mutex;
 use trueup_core::env::{Nanos, Task, spawn};
 
+pub(crate) use self::{keys::Keys, mishaps::Mishaps};
 use self::{
     naive::{Look, NaiveReader},
     own::OwnReader,

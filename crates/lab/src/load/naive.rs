@@ -58,7 +58,7 @@ pub(super) struct NaiveReader {
     log: Arc<SharedLog>,
     look: Look,
     session: u32,
-    objects: Zipf,
+    objects: Zipf<Object>,
     dice: StdRng,
     sql: Option<Box<dyn Sql>>,
     era: u64,

@@ -28,7 +28,7 @@ const RECENT_OF_TEN: u32 = 5;
 pub(super) struct OwnReader {
     world: Arc<World>,
     log: Arc<SharedLog>,
-    objects: Zipf,
+    objects: Zipf<Object>,
     dice: StdRng,
     givers: Vec<Option<MultiplexedConnection>>,
     readers: Vec<Option<Http>>,

@@ -72,7 +72,7 @@ struct Demand {
 pub(super) struct Reader {
     world: Arc<World>,
     log: Arc<SharedLog>,
-    objects: Zipf,
+    objects: Zipf<Object>,
     dice: StdRng,
     pace: Pace,
     connections: Vec<Option<MultiplexedConnection>>,

@@ -13,7 +13,7 @@ use super::{
     zipf::Zipf,
 };
 use crate::{
-    history::{Read, ServedBy},
+    history::{Object, Read, ServedBy},
     world::{LabError, World, schema::Row},
 };
 
@@ -33,7 +33,7 @@ pub(super) struct SessionReader {
     session: u32,
     reads: u32,
     token: Option<String>,
-    objects: Zipf,
+    objects: Zipf<Object>,
     dice: StdRng,
     connections: Vec<Option<Http>>,
 }

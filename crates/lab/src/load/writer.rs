@@ -32,7 +32,7 @@ struct Pending {
 pub(super) struct Writer {
     world: Arc<World>,
     name: String,
-    objects: Zipf,
+    objects: Zipf<Object>,
     items: Vec<Object>,
     dice: StdRng,
     pause: Duration,

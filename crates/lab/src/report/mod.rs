@@ -1,6 +1,8 @@
 //! What a run has shown.
 
+mod chart;
 mod page;
+pub(crate) mod scale;
 mod show;
 mod tally;
 mod timeline;
@@ -22,6 +24,11 @@ use crate::{
     load::Aged,
     world::{Attempt, Counted},
 };
+
+/// Text as it may stand in a page.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
 
 /// A write that takes longer than this, while nothing was done to the database, was held up by the cache.
 const WRITE_BLOCKED: Duration = Duration::from_secs(2);

@@ -1,23 +1,33 @@
 //! The report of the incidents as a page for a browser: one card each. It loads nothing from anywhere and runs no script.
 
+use super::{chart::chart, escaped};
 use crate::{
-    cli::{Shown, number},
-    incident::{Figure, Outcome},
+    cli::Shown,
+    incident::{Beside, Figure, Outcome},
 };
 
 /// The page.
 pub(crate) fn page(shown: &[Shown]) -> String {
     let cards: String = shown.iter().map(card).collect();
+    let links: String = shown.iter().map(link).collect();
     let as_told = shown.iter().filter(|one| one.as_told()).count();
+    let seconds: f64 = shown.iter().map(|one| one.seconds).sum();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Incidents, naive beside Trueup</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <title>Incidents, naive beside Trueup</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <header>\n<h1>Incidents, naive beside Trueup</h1>\n\
-         <p>{as_told} of {} went as their story says: the naive way shows it, the protected way does not.</p>\n</header>\n\
+         <p>{as_told} of {} went as their story says: the naive way shows it, the protected way does not. The whole run took \
+         {seconds:.0} s.</p>\n<nav aria-label=\"Incidents\"><ul>\n{links}</ul></nav>\n</header>\n\
          <main>\n{cards}</main>\n</body>\n</html>\n",
         shown.len()
     )
+}
+
+fn link(one: &Shown) -> String {
+    let id = escaped(one.name);
+    let untold = if one.as_told() { "" } else { " (not as told)" };
+    format!("<li><a href=\"#{id}\">{id}</a>{untold}</li>\n")
 }
 
 fn card(one: &Shown) -> String {
@@ -31,22 +41,49 @@ fn card(one: &Shown) -> String {
         .collect();
     let without =
         if one.unprotected.is_some() { "<th scope=\"col\">without its protection</th>" } else { "" };
-    let verdict = if one.as_told() { "as told" } else { "not as told" };
-    let class = if one.as_told() { "told" } else { "untold" };
+    let (class, verdict) = if one.as_told() { ("told", "as told") } else { ("untold", "not as told") };
+    let series = one.naive.series.iter().zip(&one.protected.series).enumerate();
+    let charts: String =
+        series.map(|(index, (naive, ours))| chart(&format!("{id}-{index}"), naive, ours)).collect();
     format!(
         "<article aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{id} <span class=\"{class}\">{verdict}</span></h2>\n\
          <p>{}</p>\n<dl><dt>Naive</dt><dd>{}</dd><dt>Trueup</dt><dd>{}</dd></dl>\n\
          <div class=\"table\" tabindex=\"0\" role=\"region\" aria-label=\"Figures of {id}\"><table>\n<thead><tr>\
          <th scope=\"col\">figure</th><th scope=\"col\">naive{}</th><th scope=\"col\">Trueup{}</th>{without}</tr></thead>\n\
-         <tbody>\n{rows}</tbody>\n</table></div>\n<p class=\"command\">seed {}, {:.1} s: <code>{}</code></p>\n</article>\n",
+         <tbody>\n{rows}</tbody>\n</table></div>\n{}{charts}<p class=\"command\">seed {}, {:.1} s: <code>{}</code></p>\n</article>\n",
         escaped(one.story),
         escaped(one.naive_does),
         escaped(one.protection),
         holds(&one.naive),
         holds(&one.protected),
+        accounts(&id, &one.account),
         one.seed,
         one.seconds,
         escaped(&one.command)
+    )
+}
+
+/// What those who told the story measured, beside ours.
+fn accounts(id: &str, account: &[Beside]) -> String {
+    if account.is_empty() {
+        return String::new();
+    }
+    let row = |beside: &Beside| {
+        let why =
+            if beside.short.is_empty() { String::new() } else { format!(": {}", escaped(beside.short)) };
+        let reached = if beside.reached {
+            "<td class=\"told\">reached</td>".to_owned()
+        } else {
+            format!("<td class=\"short\">falls short{why}</td>")
+        };
+        let [figure, told, here] = [beside.figure, beside.told, &beside.here].map(escaped);
+        format!("<tr><th scope=\"row\">{figure}</th><td>{told}</td><td>{here}</td>{reached}</tr>\n")
+    };
+    let rows: String = account.iter().map(row).collect();
+    format!(
+        "<div class=\"table\" tabindex=\"0\" role=\"region\" aria-label=\"Figures as {id} was told\"><table>\n\
+         <thead><tr><th scope=\"col\">figure</th><th scope=\"col\">as it was told</th><th scope=\"col\">here</th>\
+         <th scope=\"col\">beside it</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
     )
 }
 
@@ -65,7 +102,7 @@ fn row(naive: &Figure, protected: Option<&Figure>, without: Option<&Outcome>, in
         format!(
             "<td>{}<svg viewBox=\"0 0 100 4\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
              <rect width=\"{width:.1}\" height=\"4\"/></svg></td>",
-            escaped(&number(figure))
+            escaped(&figure.to_string())
         )
     };
     let last = without.map(cell).unwrap_or_default();
@@ -73,32 +110,35 @@ fn row(naive: &Figure, protected: Option<&Figure>, without: Option<&Outcome>, in
     format!("<tr><th scope=\"row\">{what}</th>{}{}{last}</tr>\n", cell(Some(naive)), cell(protected))
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--line:#d0d7de;--good:#0a6b2d;--bad:#a40e26;--bar:#3b6ea8}\
-@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--paper:#0d1117;--line:#3d444d;--good:#56d364;--bad:#ff7b72;--bar:#79b8ff}}\
-body{margin:0 auto;max-width:72rem;padding:1rem;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}\
-main{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,32rem),1fr));gap:1rem}\
-article{border:1px solid var(--line);border-radius:8px;padding:1rem}\
-h2{margin:0;font-size:1.2rem}h2 span{font-size:.85rem;font-weight:400;margin-left:.5rem}\
-.told{color:var(--good)}.untold{color:var(--bad)}\
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem .8rem;margin:0}dt{font-weight:600}dd{margin:0}\
-.table{overflow-x:auto}table{border-collapse:collapse;width:100%;margin-top:.6rem}\
-th,td{text-align:left;padding:.3rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}\
-tbody th{font-weight:400}td svg{display:block;width:100%;min-width:5rem;height:4px;fill:var(--bar)}\
-.command{font-size:.85rem;margin-bottom:0}code{overflow-wrap:anywhere}";
+const STYLE: &str = include_str!("page.css");
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incident::{Along, Series};
 
     #[test]
     fn a_card_tells_story_figures_and_command_and_escapes_what_it_shows() {
-        let outcome =
-            |holds, value| Outcome { holds, figures: vec![Figure { what: "a < b", value, unit: "%" }] };
+        let series = Series {
+            what: "wrong answers",
+            unit: "in 100 ms",
+            along: Along::Seconds,
+            step: 0.1,
+            values: vec![1.0, 3.0],
+            marks: Vec::new(),
+        };
+        let outcome = |holds, value| Outcome {
+            holds,
+            figures: vec![Figure { what: "a < b", value, unit: "%" }],
+            series: vec![series.clone()],
+        };
+        let beside = Beside {
+            figure: "a < b",
+            told: "41 % -> 78 %",
+            here: "50.00 % -> 25.00 %".to_owned(),
+            reached: false,
+            short: "another load",
+        };
         let shown = Shown {
             name: "some-incident",
             story: "\"quoted\" & told",
@@ -110,6 +150,7 @@ mod tests {
             seconds: 1.0,
             naive: outcome(false, 50.0),
             protected: outcome(true, 25.0),
+            account: vec![beside],
             unprotected: None,
         };
         let page = page(std::slice::from_ref(&shown));
@@ -122,6 +163,10 @@ mod tests {
             "Trueup (holds)",
             "<code>trueup-lab run some-incident --seed 7</code>",
             "1 of 1",
+            "<a href=\"#some-incident\">",
+            "<td>41 % -&gt; 78 %</td><td>50.00 % -&gt; 25.00 %</td><td class=\"short\">falls short: another load</td>",
+            "wrong answers, in 100 ms",
+            "id=\"some-incident-0-title\"",
         ] {
             assert!(page.contains(part), "{part} is missing in {page}");
         }

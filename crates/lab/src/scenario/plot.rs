@@ -3,13 +3,18 @@
 use std::fmt::Write as _;
 
 use super::Shown;
-use crate::history::ServedBy;
+use crate::{
+    history::ServedBy,
+    report::scale::{Panel, ceiling, steps},
+};
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 836.0;
-/// Top and bottom of the panels.
-const PANELS: [(f64, f64); 2] = [(56.0, 236.0), (276.0, 396.0)];
+const PANELS: [Panel; 2] = [
+    Panel { left: LEFT, right: RIGHT, top: 56.0, bottom: 236.0 },
+    Panel { left: LEFT, right: RIGHT, top: 276.0, bottom: 396.0 },
+];
 const HEIGHT: f64 = 436.0;
 /// Seconds between two ticks.
 const TICK_S: usize = 10;
@@ -32,7 +37,7 @@ pub(crate) fn svg(shown: &Shown) -> String {
 
 fn draw(out: &mut String, shown: &Shown) -> std::fmt::Result {
     let seconds = &shown.series.seconds;
-    let x = |second: f64| LEFT + (RIGHT - LEFT) * second / seconds.len().max(1) as f64;
+    let x = |second: f64| PANELS[0].x(seconds.len().max(1) as f64, second);
     let reads_max = ceiling(seconds.iter().map(|second| second.answered() as f64).fold(1.0, f64::max));
     let loads_max = ceiling(seconds.iter().map(|second| second.loads).fold(1.0, f64::max));
     writeln!(
@@ -54,8 +59,8 @@ fn draw(out: &mut String, shown: &Shown) -> std::fmt::Result {
         }
         let above: Vec<f64> =
             seconds.iter().zip(&below).map(|(second, below)| below + second.by(*by) as f64).collect();
-        let forth = steps(&above, x, |value| height(PANELS[0], reads_max, value));
-        let back = steps(&below, x, |value| height(PANELS[0], reads_max, value));
+        let forth = steps(&above, x, |value| PANELS[0].y(reads_max, value));
+        let back = steps(&below, x, |value| PANELS[0].y(reads_max, value));
         let outline: Vec<String> = forth.into_iter().chain(back.into_iter().rev()).collect();
         writeln!(out, "<polygon fill=\"{colour}\" points=\"{}\"/>", outline.join(" "))?;
         let at = LEFT + 300.0 + 90.0 * place as f64;
@@ -68,35 +73,35 @@ fn draw(out: &mut String, shown: &Shown) -> std::fmt::Result {
         below = above;
     }
     let loads: Vec<f64> = seconds.iter().map(|second| second.loads).collect();
-    let line = steps(&loads, x, |value| height(PANELS[1], loads_max, value));
+    let line = steps(&loads, x, |value| PANELS[1].y(loads_max, value));
     writeln!(
         out,
         "<polyline fill=\"none\" stroke=\"{LOADS}\" stroke-width=\"1.5\" points=\"{}\"/>",
         line.join(" ")
     )?;
     for tick in (0..=seconds.len()).step_by(TICK_S) {
-        let (at, bottom) = (x(tick as f64), PANELS[1].1 + 16.0);
+        let (at, bottom) = (x(tick as f64), PANELS[1].bottom + 16.0);
         writeln!(out, "<text x=\"{at:.1}\" y=\"{bottom}\" text-anchor=\"middle\">{tick} s</text>")?;
     }
     for mark in &shown.series.marks {
-        let (at, top, bottom) = (x(mark.at_s), PANELS[0].0, PANELS[1].1);
+        let (at, top, bottom) = (x(mark.at_s), PANELS[0].top, PANELS[1].bottom);
         writeln!(
             out,
             "<line x1=\"{at:.1}\" y1=\"{top}\" x2=\"{at:.1}\" y2=\"{bottom}\" stroke=\"#333\" stroke-dasharray=\"4 3\"/>\
              <text x=\"{:.1}\" y=\"{}\">{}</text>",
             at + 4.0,
-            PANELS[0].1 + 14.0,
+            PANELS[0].bottom + 14.0,
             mark.what
         )?;
     }
     writeln!(out, "</svg>")
 }
 
-fn axis(out: &mut String, (top, bottom): (f64, f64), max: f64, label: &str) -> std::fmt::Result {
-    let above = top - 11.0;
+fn axis(out: &mut String, panel: Panel, max: f64, label: &str) -> std::fmt::Result {
+    let above = panel.top - 11.0;
     writeln!(out, "<text x=\"{LEFT}\" y=\"{above}\" fill=\"#555\">{label}</text>")?;
     for part in [0.0, 0.5, 1.0] {
-        let y = height((top, bottom), 1.0, part);
+        let y = panel.y(1.0, part);
         writeln!(
             out,
             "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{RIGHT}\" y2=\"{y:.1}\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{:.1}\" \
@@ -107,25 +112,6 @@ fn axis(out: &mut String, (top, bottom): (f64, f64), max: f64, label: &str) -> s
         )?;
     }
     Ok(())
-}
-
-/// Each second is a step.
-fn steps(values: &[f64], x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> Vec<String> {
-    let corner = |second: f64, value: f64| format!("{:.1},{:.1}", x(second), y(value));
-    let step =
-        |(second, value): (usize, &f64)| [corner(second as f64, *value), corner(second as f64 + 1.0, *value)];
-    values.iter().enumerate().flat_map(step).collect()
-}
-
-fn height((top, bottom): (f64, f64), max: f64, value: f64) -> f64 {
-    bottom - (bottom - top) * value / max
-}
-
-/// The next number of one figure, or of one and a half.
-fn ceiling(value: f64) -> f64 {
-    let power = 10_f64.powf(value.log10().floor());
-    let steps = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
-    steps.into_iter().map(|step| step * power).find(|bound| *bound >= value).unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -142,6 +128,5 @@ mod tests {
         assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"));
         assert!(text.contains("killed") && text.contains("A run") && text.contains(">l1<"), "{text}");
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
-        assert!((ceiling(1_234.0) - 1_500.0).abs() < 1e-9 && (ceiling(10.0) - 10.0).abs() < 1e-9);
     }
 }

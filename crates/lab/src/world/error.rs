@@ -26,6 +26,18 @@ impl From<trueup_testbed::Failed> for LabError {
     }
 }
 
+impl From<once::OnceError> for LabError {
+    fn from(error: once::OnceError) -> Self {
+        Self::Unreachable(format!("the record of what was done: {error}"))
+    }
+}
+
+impl From<once::store::StoreError> for LabError {
+    fn from(error: once::store::StoreError) -> Self {
+        once::OnceError::from(error).into()
+    }
+}
+
 impl From<trueup::ReadError> for LabError {
     fn from(error: trueup::ReadError) -> Self {
         Self::Unreachable(format!("a read through Trueup: {error}"))

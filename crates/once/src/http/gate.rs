@@ -1,6 +1,6 @@
 //! Look-up and claim, with the answers that the contract has for them.
 
-use std::time::Duration;
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -25,11 +25,24 @@ const ACCEPTED_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// `Retry-After` where the store is down.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// What a service finds at a place: its present state as an answer, or nothing.
+pub type Found = Result<Option<Response>, Box<dyn Error + Send + Sync>>;
+
+/// Reads the present state of what is at a place, for a principal.
+type Present = dyn for<'a> Fn(&'a str, &'a str) -> BoxFuture<'a, Found> + Send + Sync;
+
 /// The engine, with answers for HTTP.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Gate<S> {
     once: Once<S>,
     docs: Docs,
+    present: Option<Arc<Present>>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Gate<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("once", &self.once).field("docs", &self.docs).finish_non_exhaustive()
+    }
 }
 
 /// A request whose key was looked up, and that may be claimed.
@@ -82,7 +95,21 @@ impl<S: Store> Gate<S> {
     /// The contract's answers for what `once` says.
     #[must_use]
     pub const fn new(once: Once<S>, docs: Docs) -> Self {
-        Self { once, docs }
+        Self { once, docs, present: None }
+    }
+
+    /// With the service's own way to the present state of what a request has made: `read(principal, place)`, where the place is a
+    /// [`BusinessId`](crate::BusinessId)'s reference or a location. It reads from the database of record, and checks that the principal may see it.
+    ///
+    /// [`Gate::run`] and [`Gate::tell`] then answer a request whose business id is known (its key may be long forgotten) with that state, and
+    /// one that was accepted, too, in place of a problem that only names the place.
+    #[must_use]
+    pub fn present<F>(mut self, read: F) -> Self
+    where
+        F: for<'a> Fn(&'a str, &'a str) -> BoxFuture<'a, Found> + Send + Sync + 'static,
+    {
+        self.present = Some(Arc::new(read));
+        self
     }
 
     /// The engine.
@@ -147,9 +174,34 @@ impl<S: Store> Gate<S> {
             .await;
         match ran {
             Ok(Ran::Fresh(response)) => Ok(respond(&response)),
-            Ok(Ran::Not(claim)) => Ok(self.answer(claim).into_response()),
+            Ok(Ran::Not(claim)) => {
+                Ok(self.tell(admitted.request.scope().principal(), self.answer(claim)).await)
+            }
             Err(RunError::Once(error)) => Ok(self.failed(&error).into_response()),
             Err(RunError::Work(error)) => Err(error),
+        }
+    }
+
+    /// `answer` as a response to `principal`: what was accepted before, and what was asked for before under another key, is answered with its present
+    /// state, if the service has said [how to read it](Gate::present) and there is one.
+    ///
+    /// **Safe to repeat: yes.** It only reads.
+    pub async fn tell(&self, principal: &str, answer: Answer) -> Response {
+        let place = match &answer {
+            Answer::Accepted { location, .. } => location,
+            Answer::Known { reference, problem } if problem.status() == StatusCode::CONFLICT => reference,
+            _ => return answer.into_response(),
+        };
+        let Some(read) = &self.present else { return answer.into_response() };
+        match read(principal, place).await {
+            Ok(Some(state)) => state,
+            Ok(None) => answer.into_response(),
+            Err(error) => {
+                tracing::error!(%error, "the present state of what was asked for before cannot be read");
+                let detail = "this was asked for before, and how it stands cannot be read now; nothing was done; repeat with the same key";
+                let problem = self.problem(ProblemKind::Unavailable, detail);
+                problem.retry_after(UNAVAILABLE_RETRY_AFTER).into_response()
+            }
         }
     }
 

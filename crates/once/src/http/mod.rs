@@ -8,6 +8,7 @@
 //! | same key, other request | 422, a type of its own |
 //! | answered before | the same answer byte for byte, with `Idempotent-Replayed: true` |
 //! | accepted before | 202, `Location`, `Retry-After`: read the state anew |
+//! | same business id, other key (the first may be long forgotten) | the present state, by [`Gate::present`], else 409 with its place |
 //! | `If-Match` missing, stale | 428, 412, with the current version |
 //! | a race that was lost | 409, with the current version |
 //! | the store is down | 503, `Retry-After`: nothing was done |
@@ -25,7 +26,7 @@ mod stored;
 
 pub use self::{
     conditional::{etag, if_match, if_match_present, lost_race},
-    gate::{Admitted, Answer, Begun, Gate},
+    gate::{Admitted, Answer, Begun, Found, Gate},
     header::{HeaderError, IDEMPOTENCY_KEY, key_of},
     layer::{GateLayer, GateService, Keyed, Principal},
     problem::{Docs, Problem, ProblemKind},

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use once::{
     BusinessId, Fingerprint, Held, Once, OnceError, Options, Point, Request, Step, StoredResponse, Transient,
     http::{
-        Answer, Begun, Docs, Gate, GateLayer, Keyed, Principal, Problem, collect, etag, if_match,
+        Answer, Begun, Docs, Found, Gate, GateLayer, Keyed, Principal, Problem, collect, etag, if_match,
         if_match_present,
     },
     sqlite::SqliteStore,
@@ -35,17 +35,35 @@ pub(crate) async fn start() -> Service<SqliteStore> {
     let store = SqliteStore::new(folder.path().join("service.db"));
     once::migrate(&store).await.unwrap();
     let tx = store.begin().await.unwrap();
-    let schema = "CREATE TABLE note (text TEXT NOT NULL); CREATE TABLE document (version INTEGER NOT NULL, text TEXT NOT NULL); \
+    let schema = "CREATE TABLE note (text TEXT NOT NULL, reference TEXT); CREATE TABLE document (version INTEGER NOT NULL, text TEXT NOT NULL); \
                   INSERT INTO document VALUES (1, 'first')";
     tx.batch(schema).await.unwrap();
     tx.commit().await.unwrap();
     Service { _folder: Some(folder), ..serve(store).await }
 }
 
+/// The same, and it has told the gate how a note's present state is read.
+pub(crate) async fn start_with_present_states() -> Service<SqliteStore> {
+    let service = start().await;
+    let store = service.once.store().clone();
+    Service { _folder: service._folder, ..serve_with(store, true).await }
+}
+
 /// The service on this database.
 pub(crate) async fn serve<S: Store>(store: S) -> Service<S> {
+    serve_with(store, false).await
+}
+
+async fn serve_with<S: Store>(store: S, shows_present_states: bool) -> Service<S> {
     let once = Once::new(store, Options::new());
-    let gate = Gate::new(once.clone(), Docs::at("https://docs.example/once"));
+    let mut gate = Gate::new(once.clone(), Docs::at("https://docs.example/once"));
+    if shows_present_states {
+        let once = once.clone();
+        gate = gate.present(move |principal, place| {
+            let once = once.clone();
+            Box::pin(async move { present_note(&once, principal, place).await })
+        });
+    }
     let gates = GateLayer::new(gate.docs().clone(), |parts| {
         Box::pin(async move {
             match parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()) {
@@ -142,15 +160,16 @@ async fn take_note<S: Store>(
             request.business(BusinessId::new("note/tenant-1", reference, &format!("/notes/{reference}"))?);
     }
     let admitted = gate.look_up(request).await?;
-    let text = note.text;
+    let (text, reference) = (note.text, note.reference);
     gate.run(&admitted, |tx, held| {
-        let text = text.clone();
+        let (text, reference) = (text.clone(), reference.clone());
         Box::pin(async move {
             if text == "refused" {
                 let declined = (StatusCode::PAYMENT_REQUIRED, Json(serde_json::json!({"declined": true})));
                 return Ok(collect(declined.into_response()).await?);
             }
-            tx.execute("INSERT INTO note VALUES ($1)", &[(&text).into()]).await.map_err(OnceError::from)?;
+            let params = [(&text).into(), reference.as_ref().into()];
+            tx.execute("INSERT INTO note VALUES ($1, $2)", &params).await.map_err(OnceError::from)?;
             let created = (
                 StatusCode::CREATED,
                 [
@@ -163,6 +182,19 @@ async fn take_note<S: Store>(
         })
     })
     .await
+}
+
+/// How the note at `place` stands. Notes are the tenant's; one that reads "torn" cannot be read.
+async fn present_note<S: Store>(once: &Once<S>, principal: &str, place: &str) -> Found {
+    assert!(principal.starts_with("tenant-1/"));
+    let Some(reference) = place.strip_prefix("/notes/") else { return Ok(None) };
+    let tx = once.store().begin_read().await?;
+    let row = tx.query_row("SELECT text FROM note WHERE reference = $1", &[reference.into()]).await?;
+    let Some(row) = row else { return Ok(None) };
+    match row.text(0)? {
+        "torn" => Err("it cannot be read".into()),
+        text => Ok(Some(([(header::LOCATION, place.to_owned())], text.to_owned()).into_response())),
+    }
 }
 
 async fn read_document<S: Store>(State(gate): State<Gate<S>>, _: Principal) -> Response {

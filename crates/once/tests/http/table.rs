@@ -6,7 +6,7 @@ use once::{
 };
 
 use crate::{
-    service::{serve, start},
+    service::{serve, start, start_with_present_states},
     wire::{Answer, send},
 };
 
@@ -102,6 +102,43 @@ async fn a_business_id_under_another_key_is_409_and_for_something_else_422() {
     let answer = note(service.at, OTHER, r#"{"text": "b", "reference": "order-1"}"#).await;
     assert_eq!((answer.status, answer.problem().as_str()), (422, "business-id-reused"));
     assert_eq!(notes(&service.once).await, 1);
+}
+
+#[tokio::test]
+async fn a_key_that_was_forgotten_repeats_nothing_and_is_told_the_present_state() {
+    use once::store::Transaction as _;
+    let service = start_with_present_states().await;
+    let body = r#"{"text": "a", "reference": "order-1"}"#;
+    let first = note(service.at, KEY, body).await;
+    assert_eq!(first.status, 201);
+    let change = async |sql: &str| {
+        let tx = service.once.store().begin().await.unwrap();
+        tx.batch(sql).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    // The key is older than the retention, and the note has changed since.
+    change("UPDATE once_keys SET created_ms = 0, finished_ms = 0; UPDATE note SET text = 'changed since'")
+        .await;
+    assert_eq!(service.once.reap(10).await.unwrap(), 1);
+    for key in [KEY, OTHER, KEY] {
+        let again = note(service.at, key, body).await;
+        assert_eq!((again.status, &again.body[..]), (200, &b"changed since"[..]), "not what was told then");
+        assert_eq!(again.header("location"), Some("/notes/order-1"));
+        assert_eq!(again.header("idempotent-replayed"), None);
+    }
+    let other = note(service.at, OTHER, r#"{"text": "b", "reference": "order-1"}"#).await;
+    assert_eq!((other.status, other.problem().as_str()), (422, "business-id-reused"));
+    // Where the state cannot be read nothing is done either.
+    change("UPDATE note SET text = 'torn'").await;
+    let torn = note(service.at, KEY, body).await;
+    assert_eq!((torn.status, torn.problem().as_str()), (503, "idempotency-store-unavailable"));
+    // What is gone is told by its place.
+    change("DELETE FROM note").await;
+    let gone = note(service.at, KEY, body).await;
+    assert_eq!((gone.status, gone.problem().as_str()), (409, "already-requested"));
+    assert_eq!(gone.json()["reference"], "/notes/order-1");
+    assert_eq!(notes(&service.once).await, 0, "nothing was repeated");
+    assert_eq!(service.once.counters().claims_granted.get(), 1);
 }
 
 #[tokio::test]

@@ -29,6 +29,12 @@ impl Id {
         Self(Uuid::new_v7(Timestamp::from_unix(NoContext, unix_ms / MS_PER_S, rest_ms * NS_PER_MS)))
     }
 
+    /// The one that a job gives to what it does for something on a date: the same on every run.
+    #[must_use]
+    pub const fn of_job(id: Uuid) -> Self {
+        Self(id)
+    }
+
     /// The one that these parts always make, version 5.
     fn of(parts: &[&str]) -> Self {
         let mut name = Vec::new();

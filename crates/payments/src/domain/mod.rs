@@ -12,6 +12,7 @@ mod permit;
 mod posting;
 mod role;
 mod session;
+mod standing;
 
 pub use self::{
     account::{Account, AccountKind, AccountStatus},
@@ -26,4 +27,5 @@ pub use self::{
     posting::{Leg, Posting, PostingKind, Unbalanced},
     role::{Action, Role},
     session::{Session, session_digest},
+    standing::{Month, MonthError, StandingOrder, StandingStatus},
 };

@@ -15,6 +15,8 @@ pub enum PostingKind {
     Refund,
     /// The nightly job.
     Settlement,
+    /// A standing order, in a month.
+    StandingOrder,
 }
 
 impl PostingKind {
@@ -26,6 +28,7 @@ impl PostingKind {
             Self::Charge => "charge",
             Self::Refund => "refund",
             Self::Settlement => "settlement",
+            Self::StandingOrder => "standing-order",
         }
     }
 }

@@ -7,18 +7,16 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use trueup::engine::env;
 
-use super::Unanswered;
+use super::{GatewayAddress, Unanswered};
 
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// A call to be made.
 pub(super) struct Call<'a> {
-    /// `HOST:PORT`.
-    pub(super) address: &'a str,
+    pub(super) to: &'a GatewayAddress,
     pub(super) method: Method,
     pub(super) path: &'a str,
     pub(super) headers: &'a [(&'a str, &'a str)],
@@ -35,8 +33,7 @@ pub(super) async fn call(call: Call<'_>) -> Result<(u16, Bytes), Unanswered> {
 
 async fn exchange(call: Call<'_>) -> Result<(u16, Bytes), Unanswered> {
     let lost = |doing: &str, why: &dyn std::fmt::Display| Unanswered(format!("{doing}: {why}"));
-    let stream = TcpStream::connect(call.address).await.map_err(|why| lost("connecting", &why))?;
-    stream.set_nodelay(true).map_err(|why| lost("connecting", &why))?;
+    let stream = call.to.connect().await.map_err(|why| lost("connecting", &why))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|why| lost("greeting", &why))?;
@@ -47,7 +44,7 @@ async fn exchange(call: Call<'_>) -> Result<(u16, Bytes), Unanswered> {
     let mut request = Request::builder()
         .method(call.method)
         .uri(call.path)
-        .header(header::HOST, call.address)
+        .header(header::HOST, call.to.place())
         .header(header::CONTENT_TYPE, "application/json");
     for (name, value) in call.headers {
         request = request.header(*name, *value);

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use trueup::engine::env::{self, Clock, Nanos};
 
 use super::{
-    Order, WebhookKey,
+    GatewayAddress, Order, WebhookKey,
     client::{Call, call},
     http::{Said, Status, Written},
 };
@@ -210,10 +210,11 @@ impl Fake {
         let event = Event { event: Id::new(env::unix_ms()), said: said.clone() };
         let Ok(body) = serde_json::to_vec(&event) else { return };
         let signature = self.options.webhook_key.sign(&body);
+        let to = GatewayAddress::plain(address.as_str());
         for _ in 0..3 {
             let (headers, body) = ([(SIGNATURE, signature.as_str())], body.clone());
             let call = call(Call {
-                address,
+                to: &to,
                 method: Method::POST,
                 path,
                 headers: &headers,

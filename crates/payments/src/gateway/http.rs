@@ -1,11 +1,11 @@
-//! A gateway that speaks JSON over HTTP, on a private network or through a proxy that speaks TLS to the outside.
+//! A gateway that speaks JSON over HTTP, or HTTPS.
 
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 use trueup::engine::env::BoxFuture;
 
 use super::{
-    Attempt, Gateway, Order, Outcome, Terms, Unanswered,
+    Attempt, Gateway, GatewayAddress, Order, Outcome, Terms, Unanswered,
     client::{Call, call},
 };
 use crate::domain::Id;
@@ -16,15 +16,15 @@ const CODE_BYTES_MAX: usize = 64;
 /// The gateway at an address.
 #[derive(Clone, Debug)]
 pub struct HttpGateway {
-    address: String,
+    address: GatewayAddress,
     terms: Terms,
 }
 
 impl HttpGateway {
-    /// The gateway at `HOST:PORT`.
+    /// The gateway at `address`.
     #[must_use]
-    pub fn new(address: impl Into<String>, terms: Terms) -> Self {
-        Self { address: address.into(), terms }
+    pub const fn new(address: GatewayAddress, terms: Terms) -> Self {
+        Self { address, terms }
     }
 }
 
@@ -89,16 +89,10 @@ impl Gateway for HttpGateway {
                 order: attempt.order.clone(),
             };
             let body = serde_json::to_vec(&written).map_err(|why| Unanswered(why.to_string()))?;
-            let (address, timeout) = (self.address.as_str(), self.terms.timeout);
-            let answer = call(Call {
-                address,
-                method: Method::POST,
-                path: "/v1/operations",
-                headers: &[],
-                body,
-                timeout,
-            })
-            .await?;
+            let (to, timeout) = (&self.address, self.terms.timeout);
+            let answer =
+                call(Call { to, method: Method::POST, path: "/v1/operations", headers: &[], body, timeout })
+                    .await?;
             match answer {
                 (200, body) => outcome(attempt.reference, &body),
                 (status, _) => Err(Unanswered(format!("status {status}"))),
@@ -109,10 +103,10 @@ impl Gateway for HttpGateway {
     fn look_up(&self, reference: Id) -> BoxFuture<'_, Result<Option<Outcome>, Unanswered>> {
         Box::pin(async move {
             let path = format!("/v1/operations/{reference}");
-            let (address, timeout) = (self.address.as_str(), self.terms.timeout);
+            let (to, timeout) = (&self.address, self.terms.timeout);
             let body = Vec::new();
             let answer =
-                call(Call { address, method: Method::GET, path: &path, headers: &[], body, timeout }).await?;
+                call(Call { to, method: Method::GET, path: &path, headers: &[], body, timeout }).await?;
             match answer {
                 (200, body) => outcome(reference, &body).map(Some),
                 // Its own words, so that a wrong address is not taken for "never heard of it".

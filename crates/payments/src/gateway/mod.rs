@@ -2,6 +2,7 @@
 //!
 //! A time-out is never an outcome. What is not a clear yes or no of the gateway is [`Unanswered`], and then nobody knows.
 
+mod address;
 mod client;
 pub mod fake;
 mod http;
@@ -13,7 +14,11 @@ use serde::{Deserialize, Serialize};
 use trueup::engine::env::BoxFuture;
 
 pub(crate) use self::http::outcome;
-pub use self::{http::HttpGateway, signature::WebhookKey};
+pub use self::{
+    address::{GatewayAddress, GatewayError},
+    http::HttpGateway,
+    signature::WebhookKey,
+};
 use crate::domain::{Id, Money};
 
 /// What is asked of the gateway.

@@ -92,7 +92,8 @@ fn overdraft_in_bounds(overdraft: i64) -> Result<(), Problem> {
 /// Opens a wallet.
 #[utoipa::path(post, path = "/accounts", tag = "accounts", security(("bearer" = [])),
     params(("Idempotency-Key" = String, Header)), request_body = OpenAccount,
-    responses((status = 201, body = AccountView), Problems))]
+    responses((status = 201, body = AccountView),
+        (status = 200, body = AccountView, description = "Was opened before under another key; this is how it stands"), Problems))]
 pub(super) async fn open(
     State(app): State<App>,
     who: Who,

@@ -13,12 +13,12 @@ use once::{
 use serde::Serialize;
 use utoipa::IntoResponses;
 
-use super::{PaymentView, RefundView, TransferView};
+use super::{AccountView, PaymentView, RefundView, StandingOrderView, TransferView};
 use crate::{
     domain::Id,
     error::Failed,
-    service::{App, answered, failure},
-    store,
+    service::{App, failure},
+    store::{self, Database},
 };
 
 /// The version of the API that fingerprints are made for.
@@ -106,7 +106,7 @@ pub(super) async fn look_up<B: Names>(
     let request = request().map_err(|error: OnceError| failure(app, error.into()))?;
     match app.gate.look_up(request).await {
         Ok(admitted) => Ok(admitted),
-        Err(answer) => Err(answered(app, scope.principal(), answer).await),
+        Err(answer) => Err(app.gate.tell(scope.principal(), answer).await),
     }
 }
 
@@ -119,10 +119,14 @@ pub(crate) fn created(location: &str, body: Vec<u8>) -> Result<StoredResponse, O
 }
 
 /// How what is at `location` stands now, by the database: 202 while its outcome is not known.
-pub(crate) async fn state_of(app: &App, tenant: &str, location: &str) -> Result<Option<Response>, Failed> {
+pub(crate) async fn state_of(
+    database: &Database,
+    tenant: &str,
+    location: &str,
+) -> Result<Option<Response>, Failed> {
     let Some((kind, id)) = location.trim_start_matches('/').split_once('/') else { return Ok(None) };
     let Ok(id) = id.parse::<Id>() else { return Ok(None) };
-    let tx = app.database().begin_read().await?;
+    let tx = database.begin_read().await?;
     let response = match kind {
         "payments" => {
             store::see_payment(&tx, tenant, id).await?.map(|row| payment_state(&row, StatusCode::ACCEPTED))
@@ -133,6 +137,12 @@ pub(crate) async fn state_of(app: &App, tenant: &str, location: &str) -> Result<
         "transfers" => store::see_transfer(&tx, tenant, id)
             .await?
             .map(|row| Json(TransferView::of(&row)).into_response()),
+        "standing-orders" => store::see_standing_order(&tx, tenant, id)
+            .await?
+            .map(|row| state(true, row.version, StandingOrderView::of(&row), StatusCode::OK)),
+        "accounts" => store::see_account(&tx, tenant, id)
+            .await?
+            .map(|row| state(true, row.version, AccountView::of(&row), StatusCode::OK)),
         _ => None,
     };
     Ok(response.map(|mut response| {

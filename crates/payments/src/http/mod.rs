@@ -14,6 +14,7 @@ mod receipt;
 mod router;
 mod server;
 mod sessions;
+mod standing;
 mod transfers;
 mod views;
 mod webhook;
@@ -22,8 +23,8 @@ pub(crate) use self::{
     common::{created, state_of},
     sessions::bearer_of,
     views::{
-        AccountView, ChallengeView, FeeView, KycView, PaymentView, PersonView, RefundView, SessionView,
-        StatementLineView, StatementView, TransferView,
+        AccountView, ChallengeView, ExecutionsView, FeeView, KycView, PaymentView, PersonView, RefundView,
+        SessionView, StandingOrderView, StatementLineView, StatementView, TransferView,
     },
 };
 pub use self::{

@@ -140,6 +140,12 @@ impl Problem {
         self.member("version", version)
     }
 
+    /// What is wrong.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Its status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {

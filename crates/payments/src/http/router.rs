@@ -16,8 +16,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Kind, Problem, accounts, auth::gates, challenges, fees, health, payments, people, sessions, transfers,
-    webhook,
+    Kind, Problem, accounts, auth::gates, challenges, fees, health, payments, people, sessions, standing,
+    transfers, webhook,
 };
 use crate::service::App;
 
@@ -47,6 +47,9 @@ fn gated() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(transfers::create))
         .routes(routes!(transfers::get))
+        .routes(routes!(standing::create))
+        .routes(routes!(standing::get, standing::change))
+        .routes(routes!(standing::executions))
         .routes(routes!(payments::create))
         .routes(routes!(payments::get))
         .routes(routes!(payments::give_back))

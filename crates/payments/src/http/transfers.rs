@@ -18,7 +18,7 @@ use super::{
     receipt::with_token,
 };
 use crate::{
-    domain::{Action, Amount, Currency, Id, Money, Role},
+    domain::{Action, Amount, Currency, Id, Money, Role, Session},
     service::{App, NewTransfer, OtpAnswer, allowed, check_code, failure, transfer},
     store,
 };
@@ -89,13 +89,8 @@ pub(super) async fn create(
     if body.from == body.to {
         return Problem::new(Kind::BadBody, "`from` and `to` are the same account").into_response();
     }
-    if body
-        .note
-        .as_ref()
-        .is_some_and(|note| note.len() > NOTE_BYTES_MAX || note.chars().any(char::is_control))
-    {
-        let detail = format!("`note` has at most {NOTE_BYTES_MAX} bytes and no control characters");
-        return Problem::new(Kind::BadBody, detail).into_response();
+    if let Err(problem) = note_in_bounds(body.note.as_deref()) {
+        return problem.into_response();
     }
     if !session.role.may(Action::Pay, true) {
         return Problem::new(Kind::Forbidden, "your role moves no money").into_response();
@@ -117,19 +112,10 @@ pub(super) async fn create(
         Ok(version) => version,
         Err(answer) => return answer,
     };
-    let mut challenge = None;
-    if let Some(otp) = &body.otp {
-        let answer = OtpAnswer { challenge: otp.challenge, code: Zeroizing::new(otp.code.clone()) };
-        match check_code(&app, &session, &answer).await {
-            Ok(true) => challenge = Some(otp.challenge),
-            Ok(false) if session.role == Role::Customer => {
-                return Problem::new(Kind::OtpRequired, "the code is wrong, late or used; ask for another")
-                    .into_response();
-            }
-            Ok(false) => {}
-            Err(error) => return failure(&app, error),
-        }
-    }
+    let challenge = match checked_code(&app, &session, body.otp.as_ref()).await {
+        Ok(challenge) => challenge,
+        Err(answer) => return answer,
+    };
     let new = NewTransfer {
         id: body.id,
         from: body.from,
@@ -143,10 +129,37 @@ pub(super) async fn create(
     with_token(&app, response).await
 }
 
+pub(super) fn note_in_bounds(note: Option<&str>) -> Result<(), Problem> {
+    if note.is_none_or(|note| note.len() <= NOTE_BYTES_MAX && !note.chars().any(char::is_control)) {
+        return Ok(());
+    }
+    let detail = format!("`note` has at most {NOTE_BYTES_MAX} bytes and no control characters");
+    Err(Problem::new(Kind::BadBody, detail))
+}
+
+/// The challenge whose code was sent along and is right. A wrong one is told to customers; nobody else needs one.
+pub(super) async fn checked_code(
+    app: &App,
+    session: &Session,
+    otp: Option<&Otp>,
+) -> Result<Option<Id>, Response> {
+    let Some(otp) = otp else { return Ok(None) };
+    let answer = OtpAnswer { challenge: otp.challenge, code: Zeroizing::new(otp.code.clone()) };
+    match check_code(app, session, &answer).await {
+        Ok(true) => Ok(Some(otp.challenge)),
+        Ok(false) if session.role == Role::Customer => {
+            let detail = "the code is wrong, late or used; ask for another";
+            Err(Problem::new(Kind::OtpRequired, detail).into_response())
+        }
+        Ok(false) => Ok(None),
+        Err(error) => Err(failure(app, error)),
+    }
+}
+
 /// The version of the paying account, where the client demands one.
 async fn seen_version(
     app: &App,
-    session: &crate::domain::Session,
+    session: &Session,
     headers: &HeaderMap,
     account: Id,
 ) -> Result<Option<i64>, Response> {
@@ -188,7 +201,7 @@ pub(super) async fn get(State(app): State<App>, Who(session): Who, At(id): At<Id
         Ok(false) => return Problem::new(Kind::NotFound, "there is no such transfer").into_response(),
         Err(error) => return failure(&app, error),
     }
-    match state_of(&app, &session.tenant, &format!("/transfers/{id}")).await {
+    match state_of(app.database(), &session.tenant, &format!("/transfers/{id}")).await {
         Ok(Some(response)) => response,
         Ok(None) => Problem::new(Kind::NotFound, "there is no such transfer").into_response(),
         Err(error) => failure(&app, error),

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use crate::{
     cache::Person,
-    domain::{Account, Fee, Id, Kyc, Payment, Refund},
+    domain::{Account, Fee, Id, Kyc, Payment, Refund, StandingOrder},
     error::Failed,
-    store::{StatementLine, Transfer},
+    store::{Execution, StatementLine, Transfer},
 };
 
 macro_rules! views {
@@ -45,6 +45,49 @@ views! {
         note: Option<String>,
         /// When, in ms since 1970.
         created_ms: i64,
+    }
+    /// A standing order.
+    StandingOrderView {
+        /// Its id.
+        id: String,
+        /// The account that pays.
+        from: String,
+        /// The account that is paid.
+        to: String,
+        /// Minor units.
+        amount: i64,
+        /// ISO 4217.
+        currency: String,
+        /// What the payer wrote.
+        note: Option<String>,
+        /// The day of each month; in a shorter month its last.
+        day: u8,
+        /// From which month on.
+        first_month: String,
+        /// `active` or `ended`.
+        status: String,
+        /// Counts changes; the entity tag is made of it.
+        version: i64,
+    }
+    /// What a standing order came to in a month.
+    ExecutionView {
+        /// The month.
+        month: String,
+        /// `executed` or `declined`.
+        state: String,
+        /// The posting, where there is one.
+        posting: Option<String>,
+        /// Why it was declined: the name of a type of problem.
+        decline_code: Option<String>,
+        /// When, in ms since 1970.
+        executed_ms: i64,
+    }
+    /// What a standing order came to, the latest month first.
+    ExecutionsView {
+        /// The standing order.
+        standing_order: String,
+        /// A line for each month, the last 120 of them.
+        executions: Vec<ExecutionView>,
     }
     /// A card charge.
     PaymentView {
@@ -197,6 +240,36 @@ impl TransferView {
             note: row.note.clone(),
             created_ms: row.created_ms,
         }
+    }
+}
+
+impl StandingOrderView {
+    pub(crate) fn of(row: &StandingOrder) -> Self {
+        Self {
+            id: row.id.text(),
+            from: row.from.text(),
+            to: row.to.text(),
+            amount: row.minor,
+            currency: row.currency.to_string(),
+            note: row.note.clone(),
+            day: row.day,
+            first_month: row.first_month.to_string(),
+            status: row.status.as_str().to_owned(),
+            version: row.version,
+        }
+    }
+}
+
+impl ExecutionsView {
+    pub(crate) fn of(standing_order: Id, rows: &[Execution]) -> Self {
+        let execution = |row: &Execution| ExecutionView {
+            month: row.month.to_string(),
+            state: if row.posting.is_some() { "executed" } else { "declined" }.to_owned(),
+            posting: row.posting.map(Id::text),
+            decline_code: row.decline_code.clone(),
+            executed_ms: row.executed_ms,
+        };
+        Self { standing_order: standing_order.text(), executions: rows.iter().map(execution).collect() }
     }
 }
 

@@ -11,9 +11,9 @@ use once::{
 
 use super::{App, CODE_LIFE, OtpAnswer, Undone, failure, in_one_transaction, session_holds};
 use crate::{
-    domain::{Id, Session, new_code},
+    domain::{Id, Money, Role, Session, new_code},
     error::Failed,
-    http::{ChallengeView, created},
+    http::{ChallengeView, Kind, Problem, created},
     store::{self, DatabaseTx, Locked, OtpOf},
 };
 
@@ -63,4 +63,24 @@ pub(crate) async fn check_code(app: &App, session: &Session, answer: &OtpAnswer)
     store::pay_for_attempt(&tx, otp.id).await?;
     tx.commit().await?;
     Ok(otp.matches(&app.otp_key, &answer.code))
+}
+
+/// A customer's large amount uses up a code that was checked.
+pub(crate) async fn code_is_used(
+    tx: &DatabaseTx,
+    session: &Session,
+    money: Money,
+    challenge: Option<Id>,
+) -> Result<(), Undone> {
+    let from = store::otp_from(tx, &session.tenant).await?;
+    if session.role != Role::Customer || from.is_none_or(|from| money.minor() < from) {
+        return Ok(());
+    }
+    if let Some(challenge) = challenge
+        && store::use_code(tx, challenge).await?
+    {
+        return Ok(());
+    }
+    let detail = "this amount needs a one-time password that was not used yet";
+    Err(Problem::new(Kind::OtpRequired, detail).into())
 }

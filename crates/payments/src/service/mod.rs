@@ -9,6 +9,7 @@ mod notices;
 mod outside;
 mod refund;
 mod settlement;
+mod standing;
 mod sync;
 mod transfer;
 mod webhook;
@@ -26,13 +27,15 @@ pub use self::{
     deliver::{Deliver, FileDelivery},
     notices::Notices,
     settlement::{JOB as SETTLEMENT_JOB, Settled, settle},
+    standing::{Executed, JOB as STANDING_ORDERS_JOB, execute},
     transfer::{NewTransfer, OtpAnswer},
 };
 pub(crate) use self::{
     challenge::*,
     charge::{NewCharge, charge, settle_charge},
-    outside::answered,
+    notices::CONSUMER as NOTICES,
     refund::{NewGivingBack, refund, settle_refund},
+    standing::order,
     sync::*,
     transfer::{declined, transfer},
     webhook::*,
@@ -41,6 +44,7 @@ use crate::{
     cache::Shown,
     domain::OtpKey,
     gateway::{Gateway, WebhookKey},
+    http::state_of,
     secret::Secret,
     store::Database,
 };
@@ -75,7 +79,13 @@ impl App {
         delivery: Arc<dyn Deliver>,
         secret: Secret,
     ) -> Self {
-        let gate = Gate::new(once.clone(), Docs::at(DOCS));
+        let database = once.store().clone();
+        let gate = Gate::new(once.clone(), Docs::at(DOCS)).present(move |principal, place| {
+            let database = database.clone();
+            // A principal is a tenant and a person.
+            let tenant = principal.split_once('/').map_or(principal, |(tenant, _)| tenant);
+            Box::pin(async move { Ok(state_of(&database, tenant, place).await?) })
+        });
         let otp_key = OtpKey::new(secret.derive("one-time passwords"));
         let webhook_key = WebhookKey::new(secret.derive("webhooks"));
         Self { once, gate, shown: Arc::new(shown), gateway, delivery, otp_key, webhook_key, secret }

@@ -1,16 +1,23 @@
-//! The consumer of the outbox: what people are told, once for each message, however often it is delivered.
+//! The consumer of the outbox: what people are told, once for each message, however often it is delivered. Straight from the relay, or
+//! from a stream that the relay feeds.
+
+use std::error::Error;
 
 use once::{
     Once,
-    inbox::{Delivery, Received},
+    inbox::{Delivery, Received, redis::Consume},
     outbox::{Message, PublishError, Sink},
     store::{Owned as _, Store as _, Transaction as _},
 };
 
-use crate::{crash, error::Failed, store::Database};
+use crate::{
+    crash,
+    error::Failed,
+    store::{Database, DatabaseTx},
+};
 
 /// The consumer's name in the inbox.
-const CONSUMER: &str = "notices";
+pub(crate) const CONSUMER: &str = "notices";
 
 /// Writes a notice for each message, in one transaction with its row in the inbox.
 #[derive(Clone, Debug)]
@@ -35,18 +42,30 @@ impl Notices {
             Received::Repeated | Received::Outdated => return Ok(true),
             Received::Early => return Ok(false),
         }
-        let sql = "INSERT INTO notice (business_id, topic, aggregate, payload, created_ms) VALUES ($1, $2, $3, $4, {now})";
-        let payload: &[u8] = &message.payload;
-        let params = [
-            (&message.business_id).into(),
-            (&message.topic).into(),
-            (&message.aggregate).into(),
-            payload.into(),
-        ];
-        tx.execute(sql, &params).await?;
+        record(&tx, message).await?;
         tx.commit().await?;
         crash::reach("consumer-committed");
         Ok(true)
+    }
+}
+
+async fn record(tx: &DatabaseTx, message: &Message) -> Result<(), Failed> {
+    let sql = "INSERT INTO notice (business_id, topic, aggregate, payload, created_ms) VALUES ($1, $2, $3, $4, {now})";
+    let payload: &[u8] = &message.payload;
+    let params =
+        [(&message.business_id).into(), (&message.topic).into(), (&message.aggregate).into(), payload.into()];
+    tx.execute(sql, &params).await?;
+    Ok(())
+}
+
+impl Consume<Database> for Notices {
+    async fn consume(
+        &self,
+        _: &Once<Database>,
+        tx: &DatabaseTx,
+        message: &Message,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(record(tx, message).await?)
     }
 }
 

@@ -1,12 +1,9 @@
 //! Operations that ask the gateway: T1, the call, T2; and what is done when no answer came.
 
-use axum::{
-    http::StatusCode,
-    response::{IntoResponse as _, Response},
-};
+use axum::response::{IntoResponse as _, Response};
 use once::{
     Held, OnceError, Point, Step, StoredResponse,
-    http::{Admitted, Answer, Begun, respond},
+    http::{Admitted, Begun, respond},
     store::{Owned as _, Store as _},
 };
 use serde::{Deserialize, Serialize};
@@ -130,7 +127,7 @@ async fn first(app: &App, admitted: &Admitted, begin: &dyn Begin) -> Result<Firs
         }
         Err(answer) => {
             drop(tx);
-            return Ok(First::Answer(answered(app, admitted.request().scope().principal(), answer).await));
+            return Ok(First::Answer(app.gate.tell(admitted.request().scope().principal(), answer).await));
         }
     };
     match begin.begin(app, &tx, &held).await? {
@@ -143,21 +140,6 @@ async fn first(app: &App, admitted: &Admitted, begin: &dyn Begin) -> Result<Firs
             tx.commit().await?;
             Ok(First::Answer(respond(&response)))
         }
-    }
-}
-
-/// The answer to a repeat. One that was accepted is told how the operation stands now, by the database.
-pub(crate) async fn answered(app: &App, principal: &str, answer: Answer) -> Response {
-    let place = match &answer {
-        Answer::Accepted { location, .. } => location.clone(),
-        Answer::Known { reference, problem } if problem.status() == StatusCode::CONFLICT => reference.clone(),
-        _ => return answer.into_response(),
-    };
-    let tenant = principal.split_once('/').map_or(principal, |(tenant, _)| tenant);
-    match state_of(app, tenant, &place).await {
-        Ok(Some(response)) => response,
-        Ok(None) => answer.into_response(),
-        Err(error) => failure(app, error),
     }
 }
 
@@ -196,7 +178,7 @@ async fn accept(app: &App, admitted: &Admitted, held: &Held, plan: &Plan) -> Res
     if let Err(error) = accepted.await {
         return after_all(app, admitted, error).await;
     }
-    match state_of(app, &plan.tenant, &plan.location()).await {
+    match state_of(app.database(), &plan.tenant, &plan.location()).await {
         Ok(Some(response)) => response,
         Ok(None) => {
             Problem::new(Kind::Broken, "the operation is recorded and cannot be seen").into_response()
@@ -211,7 +193,7 @@ pub(crate) async fn after_all(app: &App, admitted: &Admitted, error: Failed) -> 
         return failure(app, error);
     }
     match app.gate.look_up(admitted.request().clone()).await {
-        Err(answer) => answered(app, admitted.request().scope().principal(), answer).await,
+        Err(answer) => app.gate.tell(admitted.request().scope().principal(), answer).await,
         Ok(_) => Problem::new(Kind::Busy, "it is not known yet what came of this; ask again").into_response(),
     }
 }

@@ -8,10 +8,7 @@ use once::{
 };
 use trueup::engine::env::BoxFuture;
 
-use super::{
-    App,
-    outside::{after_all, answered},
-};
+use super::{App, outside::after_all};
 use crate::{
     domain::{Action, Id, KycStatus, Role, Session},
     error::Failed,
@@ -85,7 +82,7 @@ where
         Ok(Begun::New(held) | Begun::Resume(held)) => held,
         Err(answer) => {
             drop(tx);
-            return Ok(answered(app, admitted.request().scope().principal(), answer).await);
+            return Ok(app.gate.tell(admitted.request().scope().principal(), answer).await);
         }
     };
     let response = work(&tx).await?;

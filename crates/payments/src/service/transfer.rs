@@ -6,10 +6,10 @@ use axum::response::Response;
 use once::{StoredResponse, http::Admitted, outbox::NewMessage};
 use trueup::Authoritative;
 
-use super::{App, Undone, allowed, identity_is_known, in_one_transaction, session_holds};
+use super::{App, Undone, code_is_used, identity_is_known, in_one_transaction, session_holds};
 use crate::{
     crash,
-    domain::{Account, AccountKind, Action, Id, Money, Permit, PostingKind, Refused, Session},
+    domain::{Account, AccountKind, Action, Id, Money, Permit, PostingKind, Refused, Role, Session},
     http::{Kind, Problem, TransferView, created},
     store::{self, DatabaseTx, Effect, Locked, OwnLeg, Transfer, WalletOf},
 };
@@ -80,22 +80,7 @@ async fn attempt(
     if let Err(declined) = identity_is_known(&locked, session).await? {
         return Ok(declined.stored()?);
     }
-    if let Some(from) = store::otp_from(tx, &session.tenant).await?
-        && new.money.minor() >= from
-        && session.role == crate::domain::Role::Customer
-    {
-        let used = match new.challenge {
-            Some(challenge) => store::use_code(tx, challenge).await?,
-            None => false,
-        };
-        if !used {
-            return Err(Problem::new(
-                Kind::OtpRequired,
-                "this amount needs a one-time password that was not used yet",
-            )
-            .into());
-        }
-    }
+    code_is_used(tx, session, new.money, new.challenge).await?;
     let tenant: Arc<str> = session.tenant.as_str().into();
     // Always in the order of the ids, so that two transfers never wait for each other in a circle.
     let key = |id| WalletOf { id, tenant: Arc::clone(&tenant) };
@@ -114,7 +99,8 @@ async fn attempt(
             Problem::new(Kind::Conflict, "the account changed while this was asked; look at it again");
         return Err(problem.version(row.version).into());
     }
-    let effect = match decide(session, new, &from, &to) {
+    let payer = Payer { role: session.role, person: session.person };
+    let effect = match payer.decide(PostingKind::Transfer, &new.id.text(), new.money, &from, &to) {
         Ok(effect) => effect,
         Err(declined) => return Ok(declined.stored()?),
     };
@@ -144,51 +130,64 @@ fn is_wallet(account: &Authoritative<'_, Account>) -> bool {
     account.value().is_some_and(|row| row.kind == AccountKind::Wallet)
 }
 
-/// What the transfer does to the two accounts, if it may.
-fn decide<'tx>(
-    session: &Session,
-    new: &NewTransfer,
-    from: &Authoritative<'tx, Account>,
-    to: &Authoritative<'tx, Account>,
-) -> Result<Effect<'tx>, Problem> {
-    let unknown = |which: &str| Problem::new(Kind::UnknownAccount, format!("there is no account `{which}`"));
-    let payer = from.value().ok_or_else(|| unknown("from"))?;
-    let payee = to.value().ok_or_else(|| unknown("to"))?;
-    // An account of somebody else is, to a customer who would pay from it, not there.
-    if !allowed(session, Action::Pay, payer.owner) {
-        return Err(unknown("from"));
+/// On whose word money moves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payer {
+    pub(crate) role: Role,
+    pub(crate) person: Id,
+}
+
+impl Payer {
+    fn may(self, action: Action, owner: Option<Id>) -> bool {
+        self.role.may(action, owner == Some(self.person))
     }
-    let mut effect = Effect {
-        kind: PostingKind::Transfer,
-        reference: new.id.text(),
-        currency: new.money.currency,
-        permits: Vec::new(),
-        own: Vec::new(),
-    };
-    for (row, account, gains) in [(payer, from, false), (payee, to, true)] {
-        match row.kind {
-            AccountKind::Wallet => {
-                let permit = if gains {
-                    Permit::credit(account, new.money)
-                } else {
-                    Permit::debit(account, new.money)
-                };
-                effect.permits.push(permit.map_err(declined)?);
-            }
-            AccountKind::Outside if allowed(session, Action::KeepAccounts, None) => {
-                if row.currency != new.money.currency {
-                    return Err(declined(Refused::Currency));
-                }
-                let minor = if gains { new.money.minor() } else { -new.money.minor() };
-                effect.own.push(OwnLeg { kind: AccountKind::Outside, minor });
-            }
-            _ => return Err(unknown(if gains { "to" } else { "from" })),
+
+    /// What moving `money` does to the two accounts, if it may.
+    pub(crate) fn decide<'tx>(
+        self,
+        kind: PostingKind,
+        reference: &str,
+        money: Money,
+        from: &Authoritative<'tx, Account>,
+        to: &Authoritative<'tx, Account>,
+    ) -> Result<Effect<'tx>, Problem> {
+        let unknown =
+            |which: &str| Problem::new(Kind::UnknownAccount, format!("there is no account `{which}`"));
+        let payer = from.value().ok_or_else(|| unknown("from"))?;
+        let payee = to.value().ok_or_else(|| unknown("to"))?;
+        // An account of somebody else is, to a customer who would pay from it, not there.
+        if !self.may(Action::Pay, payer.owner) {
+            return Err(unknown("from"));
         }
+        let mut effect = Effect {
+            kind,
+            reference: reference.to_owned(),
+            currency: money.currency,
+            permits: Vec::new(),
+            own: Vec::new(),
+        };
+        for (row, account, gains) in [(payer, from, false), (payee, to, true)] {
+            match row.kind {
+                AccountKind::Wallet => {
+                    let permit =
+                        if gains { Permit::credit(account, money) } else { Permit::debit(account, money) };
+                    effect.permits.push(permit.map_err(declined)?);
+                }
+                AccountKind::Outside if self.may(Action::KeepAccounts, None) => {
+                    if row.currency != money.currency {
+                        return Err(declined(Refused::Currency));
+                    }
+                    let minor = if gains { money.minor() } else { -money.minor() };
+                    effect.own.push(OwnLeg { kind: AccountKind::Outside, minor });
+                }
+                _ => return Err(unknown(if gains { "to" } else { "from" })),
+            }
+        }
+        if effect.permits.is_empty() {
+            return Err(Problem::new(Kind::UnknownAccount, "one of the accounts is to be a wallet"));
+        }
+        Ok(effect)
     }
-    if effect.permits.is_empty() {
-        return Err(Problem::new(Kind::UnknownAccount, "one of the accounts is to be a wallet"));
-    }
-    Ok(effect)
 }
 
 /// The answer to what the books do not allow.

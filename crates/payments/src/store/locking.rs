@@ -14,8 +14,8 @@ use trueup::{
 use super::DatabaseTx;
 use crate::{
     domain::{
-        Account, AccountKind, AccountStatus, Currency, Fee, Id, Kyc, KycStatus, Otp, Payment, PaymentState,
-        Refund, RefundState, Role, Session,
+        Account, AccountKind, AccountStatus, Currency, Fee, Id, Kyc, KycStatus, Month, Otp, Payment,
+        PaymentState, Refund, RefundState, Role, Session, StandingOrder, StandingStatus,
     },
     error::Failed,
 };
@@ -105,6 +105,8 @@ keys! {
     FeeOf(tenant: Arc<str>, kind: &'static str, currency: Currency) -> Fee, "{for_share}", FEE, "FROM fee WHERE tenant = $1 AND kind = $2 AND currency = $3", fee;
     /// A session, which is to stay as it is.
     SessionOf(id: Id, tenant: Arc<str>) -> Session, "{for_share}", SESSION, "FROM session WHERE id = $1 AND tenant = $2", session;
+    /// A standing order, by id and tenant.
+    StandingOf(id: Id, tenant: Arc<str>) -> StandingOrder, "{for_update}", STANDING, "FROM standing_order WHERE id = $1 AND tenant = $2", standing_order;
 }
 
 pub(super) const ACCOUNT: &str =
@@ -116,6 +118,7 @@ pub(super) const REFUND: &str =
 const OTP: &str = "id, tenant, person, code_hash, attempts_left, CASE WHEN expires_ms <= {now} THEN 1 ELSE 0 END, CASE WHEN used_ms IS NULL THEN 0 ELSE 1 END";
 pub(super) const KYC: &str = "person, tenant, status, version";
 pub(super) const FEE: &str = "tenant, kind, currency, fixed_minor, rate_ppm, version";
+pub(super) const STANDING: &str = "id, tenant, person, role, from_account, to_account, minor, currency, note, day, first_month, status, version";
 pub(super) const SESSION: &str = "id, tenant, person, role, expires_ms, revoked_ms";
 
 fn failed(error: &StoreError) -> LoadError {
@@ -216,6 +219,29 @@ pub(super) fn fee(row: &Row) -> Result<Fee, StoreError> {
         fixed_minor: row.int(3)?,
         rate_ppm: row.int(4)?,
         version: row.int(5)?,
+    })
+}
+
+pub(super) fn month(row: &Row, place: usize) -> Result<Month, StoreError> {
+    Month::stored(row.int(place)?).ok_or_else(|| unknown("a month"))
+}
+
+pub(super) fn standing_order(row: &Row) -> Result<StandingOrder, StoreError> {
+    Ok(StandingOrder {
+        id: id(row, 0)?,
+        tenant: row.text(1)?.to_owned(),
+        person: id(row, 2)?,
+        role: Role::stored(row.text(3)?).ok_or_else(|| unknown("a role"))?,
+        from: id(row, 4)?,
+        to: id(row, 5)?,
+        minor: row.int(6)?,
+        currency: currency(row, 7)?,
+        note: row.opt_text(8)?.map(str::to_owned),
+        day: u8::try_from(row.int(9)?).map_err(|_| unknown("a day"))?,
+        first_month: month(row, 10)?,
+        status: StandingStatus::stored(row.text(11)?)
+            .ok_or_else(|| unknown("a status of a standing order"))?,
+        version: row.int(12)?,
     })
 }
 

@@ -11,19 +11,22 @@ mod people;
 mod refunds;
 mod schema;
 mod settings;
+mod standing;
 mod transfers;
 
 pub(crate) use self::{
-    accounts::*, challenges::*, journal::*, payments::*, people::*, refunds::*, settings::*, transfers::*,
+    accounts::*, challenges::*, journal::*, payments::*, people::*, refunds::*, settings::*, standing::*,
+    transfers::*,
 };
 pub use self::{
     accounts::{NewAccount, StatementLine},
     database::{Database, DatabaseTx},
     journal::{Effect, OwnLeg},
-    locking::{FeeOf, KycOf, Locked, OtpOf, PaymentOf, RefundOf, SessionOf, WalletOf},
+    locking::{FeeOf, KycOf, Locked, OtpOf, PaymentOf, RefundOf, SessionOf, StandingOf, WalletOf},
     payments::NewPayment,
     people::NewPerson,
     refunds::NewRefund,
     schema::migrate,
+    standing::Execution,
     transfers::Transfer,
 };

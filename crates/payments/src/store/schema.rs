@@ -5,11 +5,18 @@ use once::migrate::{Migration, migrate_set};
 use super::Database;
 use crate::error::Failed;
 
-const SCHEMA: &[Migration] = &[Migration {
-    name: "tenants, people, sessions, accounts, ledger, payments",
-    postgres: include_str!("../../migrations/postgres_1.sql"),
-    sqlite: include_str!("../../migrations/sqlite_1.sql"),
-}];
+const SCHEMA: &[Migration] = &[
+    Migration {
+        name: "tenants, people, sessions, accounts, ledger, payments",
+        postgres: include_str!("../../migrations/postgres_1.sql"),
+        sqlite: include_str!("../../migrations/sqlite_1.sql"),
+    },
+    Migration {
+        name: "standing orders",
+        postgres: include_str!("../../migrations/postgres_2.sql"),
+        sqlite: include_str!("../../migrations/sqlite_2.sql"),
+    },
+];
 
 /// Makes or updates all tables. Safe to repeat, from every instance.
 ///

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod ask;
 mod support;
 
 use support::{Crashed, Place, World};
@@ -111,5 +112,24 @@ fn a_settlement_that_was_killed_is_gone_on_with() {
             let world = World::start(place.again());
             world.settle_killed_at(point);
         }
+    }
+}
+
+/// So are the standing orders of a day.
+#[test]
+fn standing_orders_that_were_killed_are_gone_on_with() {
+    for place in [Place::sqlite(), Place::postgres()] {
+        for point in ["standing-chunk", "standing-saved"] {
+            let world = World::start(place.again());
+            world.standing_orders_killed_at(point);
+        }
+    }
+}
+
+/// A job that was stopped past its lease, and wakes after another instance has gone on with it, is told so and changes nothing. On PostgreSQL, as above.
+#[test]
+fn a_job_that_wakes_late_changes_nothing() {
+    for (job, point) in [("settle", "settlement-saved"), ("standing-orders", "standing-saved")] {
+        World::start(Place::postgres()).job_stopped_and_woken(job, point);
     }
 }

@@ -1,8 +1,7 @@
 //! Processes to kill: the service and its gateway, each of its own.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
     process::{Child, Command, Stdio},
     sync::{
@@ -16,9 +15,13 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use trueup_testbed::free_port;
 
+use crate::ask::{Answer, ask};
+
 const ANN: &str = "0197b1f0-0000-7000-8000-00000000000a";
 const BEN: &str = "0197b1f0-0000-7000-8000-00000000000b";
 const OPENING: i64 = 100_000;
+/// Standing orders: two chunks of them.
+const ORDERS: i64 = 60;
 const SIGKILL: i32 = 9;
 /// A lease that ends soon, and a gateway that is given up soon.
 const TIMES: [&str; 6] = ["--lease-ms", "1000", "--gateway-timeout-ms", "300", "--relay-ttl-ms", "1000"];
@@ -98,6 +101,15 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
         std::thread::sleep(PAUSE);
     }
     panic!("waited in vain for {what}: {why}");
+}
+
+/// Waits until a process has stopped.
+fn until_stopped(pid: u32) {
+    eventually("the process to stop", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let state = stat.rsplit_once(") ").unwrap().1.chars().next().unwrap();
+        if state == 'T' { Ok(()) } else { Err(format!("it is in state {state}")) }
+    });
 }
 
 fn local(port: u16) -> SocketAddr {
@@ -273,25 +285,79 @@ impl World {
     /// Kills a settlement at a point, and runs it again.
     pub(crate) fn settle_killed_at(mut self, point: &str) {
         self.up(None);
-        let settle = |at: Option<&str>| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
-            command
-                .args(["settle", "--date", "2026-11-26", "--database", &self.database])
-                .arg("--data")
-                .arg(self.folder.path());
-            if let Some(point) = at {
-                command.env("PAYMENTS_CRASH_AT", point);
-            }
-            command.output().unwrap()
-        };
-        assert_eq!(settle(Some(point)).status.signal(), Some(SIGKILL));
-        // The lease of the killed run ends by itself.
-        eventually("the settlement to be taken over", || {
-            let out = settle(None);
-            if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stdout).into_owned()) }
-        });
+        self.job_killed_at("settle", point);
         assert_eq!(self.count_of_postings("settlement"), 1, "{point}");
         assert_eq!(self.balance(), OPENING + 5);
+        self.rest();
+    }
+}
+
+impl World {
+    /// Kills a job at a point, and runs it until it has come to its end.
+    fn job_killed_at(&self, job: &str, point: &str) {
+        let killed = self.job(job).env("PAYMENTS_CRASH_AT", point).output().unwrap();
+        assert_eq!(killed.status.signal(), Some(SIGKILL));
+        self.job_taken_over(job);
+    }
+
+    fn job(&self, job: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
+        command
+            .args([job, "--date", "2026-11-26", "--database", &self.database])
+            .arg("--data")
+            .arg(self.folder.path());
+        command
+    }
+
+    /// The lease of a run that was killed or stopped ends by itself.
+    fn job_taken_over(&self, job: &str) {
+        eventually("the job to be taken over", || {
+            let out = self.job(job).output().unwrap();
+            if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stdout).into_owned()) }
+        });
+    }
+
+    /// Stops a job between two chunks, has another go on with it, and wakes the first.
+    pub(crate) fn job_stopped_and_woken(mut self, job: &str, point: &str) {
+        self.up(None);
+        self.order(ORDERS);
+        let stopped = self
+            .job(job)
+            .env("PAYMENTS_STOP_AT", point)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = stopped.id();
+        until_stopped(pid);
+        self.job_taken_over(job);
+        let postings =
+            |world: &Self| (world.count_of_postings("settlement"), world.count_of_postings("standing-order"));
+        let after = postings(&self);
+        assert_eq!(after, if job == "settle" { (1, 0) } else { (0, ORDERS as usize) });
+        Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();
+        let woken = stopped.wait_with_output().unwrap();
+        assert!(!woken.status.success(), "it is told that it came too late: {woken:?}");
+        assert_eq!(postings(&self), after);
+        self.rest();
+    }
+
+    /// Standing orders of ann's, all due on the day of the jobs here.
+    fn order(&self, orders: i64) {
+        for _ in 0..orders {
+            let order = json!({"id": id(), "from": ANN, "to": BEN, "amount": 10, "currency": "EUR", "day": 26, "first_month": "2026-01"});
+            let answer = self.ask("ann", "POST", "/standing-orders", &id(), Some(&order)).unwrap();
+            assert_eq!(answer.status, 201, "{answer:?}");
+        }
+    }
+
+    /// Kills a run of the standing orders at a point, and runs it again: two chunks of them.
+    pub(crate) fn standing_orders_killed_at(mut self, point: &str) {
+        self.up(None);
+        self.order(ORDERS);
+        self.job_killed_at("standing-orders", point);
+        assert_eq!(self.count_of_postings("standing-order") as i64, ORDERS, "{point}");
+        assert_eq!(self.balance(), OPENING - ORDERS * 10);
         self.rest();
     }
 }
@@ -432,11 +498,7 @@ impl<'w> Crashed<'w> {
             ask(http, "POST", &path, &[("authorization", &bearer), ("idempotency-key", &key)], Some(&body))
         });
         let pid = world.service.as_ref().unwrap().id();
-        eventually("the service to stop", || {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-            let state = stat.rsplit_once(") ").unwrap().1.chars().next().unwrap();
-            if state == 'T' { Ok(()) } else { Err(format!("it is in state {state}")) }
-        });
+        until_stopped(pid);
         let other = local(free_port().unwrap());
         let mut second = world.command(other).spawn().unwrap();
         world.ready(other);
@@ -474,37 +536,4 @@ impl<'w> Crashed<'w> {
         }
         world.rest();
     }
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-}
-
-/// One request; none where no whole answer came.
-fn ask(
-    to: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Option<&Json>,
-) -> Option<Answer> {
-    let mut stream = TcpStream::connect(to).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    let body = body.map(Json::to_string).unwrap_or_default();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n");
-    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if method != "GET" {
-        head.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
-    }
-    stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).ok()?;
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let status = std::str::from_utf8(&bytes[..end]).ok()?.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { status, body: bytes[end + 4..].to_vec() })
 }

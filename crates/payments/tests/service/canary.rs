@@ -1,5 +1,6 @@
 //! What is never cached is found in no tier: codes, balances that decide, statuses of payments under way.
 
+use payments::cache::Shown;
 use serde_json::json;
 use trueup::TrueupError;
 
@@ -27,6 +28,21 @@ async fn what_is_never_cached_has_no_class_that_could(world: World) {
 /// Numbers and words that stand in rows of classes that are never cached, and in no others.
 const CANARY_AMOUNT: i64 = 7_654_321;
 const CANARY_DECLINE: &str = "card_declined";
+
+/// Everything that stands in memory, of all classes that could hold anything: key and value.
+fn memory_of(shown: &Shown) -> String {
+    let mut text = String::new();
+    macro_rules! dump {
+        ($($class:ident),+) => {$(
+            shown.$class.memory().for_each(|entry| {
+                let value = serde_json::to_string(&entry.value()).unwrap();
+                text.push_str(&format!("{} {value}\n", entry.canonical_key().as_str()));
+            });
+        )+};
+    }
+    dump!(sessions, balances, kyc, fees, people);
+    text
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_tier_holds_a_canary_after_a_full_run() {
@@ -76,11 +92,15 @@ async fn no_tier_holds_a_canary_after_a_full_run() {
         assert!(!keys.is_empty(), "the remote tier was used");
         keys.iter().map(|key| redis.cli(&["--raw", "GET", key]).unwrap_or_default()).collect::<String>()
     };
+    let memory = memory_of(shown);
     for there in ["ann@example.org", "\"balance\"", "14000", "customer"] {
         assert!(dump.contains(there), "{there} is to be shown, and stands in the remote tier");
+        assert!(memory.contains(there), "{there} is to be shown, and stands in memory");
     }
     for (challenge, code) in &codes {
-        assert!(!dump.contains(challenge.as_str()) && !dump.contains(&format!("\"{code}\"")));
+        for held in [&dump, &memory] {
+            assert!(!held.contains(challenge.as_str()) && !held.contains(&format!("\"{code}\"")));
+        }
     }
     for canary in [
         "code_hash",
@@ -93,6 +113,7 @@ async fn no_tier_holds_a_canary_after_a_full_run() {
         "intent",
     ] {
         assert!(!dump.contains(canary), "{canary} stands in the remote tier");
+        assert!(!memory.contains(canary), "{canary} stands in memory");
     }
     world.end().await;
 }

@@ -14,7 +14,7 @@ use once::Options;
 use payments::{
     cache::{PLAN, Source},
     demo,
-    gateway::{Terms, WebhookKey, fake},
+    gateway::{GatewayAddress, Terms, WebhookKey, fake},
     run::{Service, Settings},
     secret::Secret,
     service::{Audit, audit},
@@ -48,6 +48,7 @@ pub(crate) struct World {
     pub(crate) app: payments::service::App,
     pub(crate) folder: TempDir,
     pub(crate) secret: Secret,
+    source: Source,
     tokens: HashMap<&'static str, String>,
     stop: CancellationToken,
     serving: Option<JoinHandle<()>>,
@@ -95,7 +96,35 @@ impl World {
         Self::open(tempfile::tempdir().unwrap(), Source::Postgres(url), plan, l2).await
     }
 
+    /// With settings of its own.
+    pub(crate) async fn sqlite_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::Sqlite(folder.path().join("payments.db"));
+        Self::open_with(folder, source, PLAN.to_owned(), Vec::new(), change).await
+    }
+
+    /// On the PostgreSQL at this URL.
+    pub(crate) async fn postgres_at(url: String) -> Self {
+        Self::open(tempfile::tempdir().unwrap(), Source::Postgres(url), PLAN.to_owned(), Vec::new()).await
+    }
+
+    /// Another instance on the same database.
+    pub(crate) async fn beside(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::open_with(folder, self.source.clone(), PLAN.to_owned(), Vec::new(), change).await
+    }
+
     async fn open(folder: TempDir, source: Source, plan: String, l2: Vec<String>) -> Self {
+        Self::open_with(folder, source, plan, l2, |_| ()).await
+    }
+
+    async fn open_with(
+        folder: TempDir,
+        source: Source,
+        plan: String,
+        l2: Vec<String>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let secret = Secret::new(vec![7; 32]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let http = listener.local_addr().unwrap();
@@ -110,17 +139,20 @@ impl World {
         let router = fake::router(options).unwrap();
         trueup::engine::env::spawn("gateway", async move { axum::serve(gateway, router).await.unwrap() });
         let terms = Terms { timeout: GATEWAY_TIMEOUT, margin: Duration::from_secs(1), ..Terms::default() };
-        let settings = Settings {
-            source,
+        let mut settings = Settings {
+            source: source.clone(),
             plan,
             l2,
             secret: secret.clone(),
-            gateway: Some(gateway_address.to_string()),
+            gateway: Some(GatewayAddress::plain(gateway_address.to_string())),
             terms,
             data: folder.path().to_owned(),
             keys: Options::new(),
             relay_ttl: Duration::from_secs(2),
+            events: None,
+            nightly: None,
         };
+        change(&mut settings);
         let service = Service::open(settings, listener).await.unwrap();
         let app = service.app().clone();
         let database = app.database().clone();
@@ -140,6 +172,7 @@ impl World {
             app,
             folder,
             secret,
+            source,
             tokens,
             stop,
             serving: Some(serving),

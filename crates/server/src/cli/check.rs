@@ -136,7 +136,8 @@ async fn report(
     let cache = CacheBuilder::new(database.source()).written_elsewhere().start();
     for class in plan.classes.values() {
         // Opened as the server would open it: what does not hold shows now, not in the night.
-        let only = Plan { classes: [(class.name().clone(), class.clone())].into(), ..Plan::default() };
+        let mut only = Plan::default();
+        only.classes.insert(class.name().clone(), class.clone());
         let opened = database.add_classes(CatalogBuilder::new(cache.clone()), &only).await.map(drop);
         let evidence = match &opened {
             Ok(()) => "opened against the database as it is".to_owned(),

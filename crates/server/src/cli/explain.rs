@@ -1,10 +1,7 @@
 //! `trueup explain CLASS KEY`.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use trueup::{
-    catalog::{Demand, UnknownClass},
-    plan::Skipped,
-};
+use trueup::catalog::Demand;
 
 use super::{
     Failure,
@@ -69,9 +66,10 @@ fn look(args: &Args) -> Result<Explanation, Failure> {
     setup::runtime(None)?.block_on(async {
         let database = Database::open(&plan).await?;
         let skipped = database.complete(&mut plan).await?;
-        let node = Node::new(setup::catalog(&plan, &database, setup::Writes::Elsewhere).await?);
-        let unknown = |error| Failure::Usage(explain_unknown(&error, &args.class, &skipped));
-        let class = node.catalog().class(&args.class).map_err(unknown)?;
+        let catalog = setup::catalog(&plan, skipped, &database, setup::Writes::Elsewhere).await?;
+        let node = Node::new(catalog);
+        let class = node.catalog().class(&args.class);
+        let class = class.map_err(|unknown| Failure::Usage(unknown.to_string()))?;
         let key = class.form().parse(&args.key);
         let key = key.map_err(|why| Failure::Usage(AskError::key(class, why).to_string()))?;
         setup::until_ready(&node).await?;
@@ -82,14 +80,6 @@ fn look(args: &Args) -> Result<Explanation, Failure> {
         node.catalog().cache().shut_down().await;
         Ok(explanation)
     })
-}
-
-/// Adds why there is no such class, where a table of that name is left out.
-fn explain_unknown(error: &UnknownClass, asked: &str, skipped: &[Skipped]) -> String {
-    match skipped.iter().find(|skipped| skipped.table.eq_ignore_ascii_case(asked)) {
-        Some(Skipped { table, reason }) => format!("{error}; table `{table}` is not served: {reason}"),
-        None => error.to_string(),
-    }
 }
 
 fn show(explanation: &Explanation) -> String {

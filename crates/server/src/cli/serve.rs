@@ -68,7 +68,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             database = Database::open(&plan) => database?,
             () = signals.asked_to_end() => return Ok(()),
         };
-        for left_out in database.complete(&mut plan).await? {
+        let left_out = database.complete(&mut plan).await?;
+        for left_out in &left_out {
             tracing::warn!(table = left_out.table, reason = left_out.reason, "a table is not served");
         }
         if plan.classes.is_empty() {
@@ -82,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                  write a `[fleet]` section on each node that is to share entries"
             );
         }
-        let catalog = setup::catalog(&plan, &database, setup::Writes::Accepted).await?;
+        let catalog = setup::catalog(&plan, left_out, &database, setup::Writes::Accepted).await?;
         let warm = warm::Settings::of(&plan.warm, plan.state_dir().map(Into::into));
         let settings = Settings { fleet: database.fleet(), warm, ..settings };
         let running = start(Node::new(catalog), settings).await?;

@@ -10,7 +10,7 @@ use std::{
 use clap::ValueHint;
 use trueup::{
     catalog::{Catalog, CatalogBuilder},
-    plan::{Override, Plan, SecretFile, SourceSettings},
+    plan::{Override, Plan, SecretFile, Skipped, SourceSettings},
 };
 use trueup_core::cache::CacheBuilder;
 
@@ -84,7 +84,13 @@ pub(super) enum Writes {
 }
 
 /// A cache in front of the database, with the plan's classes. Call on a runtime.
-pub(super) async fn catalog(plan: &Plan, database: &Database, writes: Writes) -> Result<Catalog, Failure> {
+/// Whoever asks for one of the tables in `left_out` is told why it has no class.
+pub(super) async fn catalog(
+    plan: &Plan,
+    left_out: Vec<Skipped>,
+    database: &Database,
+    writes: Writes,
+) -> Result<Catalog, Failure> {
     let cache = CacheBuilder::new(database.source())
         .buckets(plan.memory.buckets)
         .filter_bytes_max(plan.memory.bloom_max)
@@ -93,13 +99,20 @@ pub(super) async fn catalog(plan: &Plan, database: &Database, writes: Writes) ->
         .online_checks(true);
     let cache = match writes {
         Writes::Elsewhere => cache.written_elsewhere(),
-        Writes::Accepted => match database.write_behind(plan).await? {
-            Some(journal) => cache.write_behind(journal),
-            None => cache,
-        },
+        Writes::Accepted => {
+            let cache = match plan.state_dir() {
+                Some(folder) => cache.filter_files(folder, plan.filters()),
+                None => cache,
+            };
+            match database.write_behind(plan).await? {
+                Some(journal) => cache.write_behind(journal),
+                None => cache,
+            }
+        }
     };
     let cache = remote::join(cache, plan, database.sealing_keys().await?)?.start();
-    Ok(database.add_classes(CatalogBuilder::new(cache), plan).await?.build())
+    let builder = CatalogBuilder::new(cache).left_out(left_out);
+    Ok(database.add_classes(builder, plan).await?.build())
 }
 
 /// Waits until answers can be proven.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use trueup_core::FilterStatus;
+use trueup_core::{FilterStart, FilterStatus};
 
 use super::writer::Writer;
 use crate::node::Node;
@@ -32,6 +32,16 @@ pub(super) fn write(node: &Node, out: &mut Writer<'_>) -> fmt::Result {
         each(|filter| filter.passed_absent),
     )?;
     out.counter("bloom_builds", "Times that the filter was built", each(|filter| filter.builds))?;
+    let starts = filters.iter().flat_map(|(class, status)| {
+        FilterStart::ALL.into_iter().map(move |how| {
+            ([("class", *class), ("outcome", how.as_str())], u64::from(status.start == Some(how)))
+        })
+    });
+    out.gauge(
+        "bloom_start",
+        "1 for how the filter began in this process, where filters are kept over a restart; all 0 before that is known, and elsewhere",
+        starts,
+    )?;
     out.gauge(
         "bloom_answering",
         "1 while the filter can say that a key is absent; else 0",

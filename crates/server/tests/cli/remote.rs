@@ -1,6 +1,6 @@
 //! `--l2`: nodes that share entries through a Redis server.
 
-use trueup_testbed::{Redis, RedisOptions, free_port};
+use trueup_testbed::{Cluster, ClusterOptions, Redis, RedisOptions, free_port};
 
 use crate::support::{Shop, until};
 
@@ -100,4 +100,33 @@ fn a_tier_that_is_not_there_is_a_warning() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.err.contains("no secret that nodes share"), "{ended:?}");
     assert!(ended.err.contains("the remote tier is not of use yet"), "{ended:?}");
+}
+
+#[test]
+fn explain_names_the_slot_and_the_server_of_a_cluster() {
+    let cluster = Cluster::start(&ClusterOptions::default()).unwrap();
+    let shop = Shop::new();
+    let config = config(&shop, &cluster.url());
+    let server = shop.serve(&["--config", &config]);
+    // What is shared is in the cluster once it has settled there.
+    let ask = || shop.run_plainly(&["explain", "product", "42", "--http", &server.http]).out;
+    until(
+        || {
+            shop.sql("UPDATE product SET price = price + 1 WHERE id = 42");
+            server.redis("GET product:42");
+            ask().contains("proven through")
+        },
+        || format!("{} {}", ask(), server.get("/metrics", "")),
+    );
+    let told = ask();
+    let line = |what: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix(what)).unwrap_or_else(|| panic!("{told}"));
+        line.trim().to_owned()
+    };
+    let name = line("remote name");
+    let slot = cluster.nodes()[0].cli(&["CLUSTER", "KEYSLOT", &name]).unwrap();
+    let holder = &cluster.nodes()[cluster.primary_of(&name).unwrap()];
+    let place = format!("slot {}, 127.0.0.1:{}", slot.trim(), holder.port());
+    assert_eq!(line("remote place"), place, "{told}");
+    assert_ne!(holder.cli(&["EXISTS", &name]).unwrap().trim(), "0", "it lies there");
 }

@@ -23,6 +23,22 @@ fn tables_are_served_by_primary_key_and_secrets_are_not() {
 }
 
 #[test]
+fn whoever_asks_for_a_table_without_a_class_is_told_why_and_what_to_do() {
+    let shop = Shop::new();
+    let server = shop.serve(&[]);
+    let answer = server.get("/v1/log/1", "");
+    let why =
+        "table `log` is not served: it has no primary key, so a row has no name; add one (`CREATE TABLE ...";
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("unknown-class"), "{answer}");
+    assert!(answer.contains(why) && answer.contains("declare a query over"), "{answer}");
+    assert!(server.redis("GET log:1").contains(why), "over RESP too");
+    let otp = server.get("/v1/otp/1", "");
+    assert!(otp.contains("its name looks like a one-time code") && !otp.contains("hunter2"), "{otp}");
+    let nothing = server.get("/v1/nothing/1", "");
+    assert!(nothing.contains("unknown class") && !nothing.contains("is not served"), "{nothing}");
+}
+
+#[test]
 fn what_another_program_writes_is_seen() {
     let shop = Shop::new();
     let server = shop.serve(&[]);

@@ -19,6 +19,7 @@ use super::{
     class::{SourceOfAnswers, is_filled},
     uncached::Uncached,
 };
+use crate::plan::Skipped;
 
 /// One class, ready to be opened.
 pub struct CatalogEntry {
@@ -37,13 +38,21 @@ pub struct CatalogEntry {
 pub struct CatalogBuilder {
     cache: Cache,
     classes: BTreeMap<ClassName, Arc<CatalogClass>>,
+    left_out: Vec<Skipped>,
 }
 
 impl CatalogBuilder {
     /// An empty catalogue in front of `cache`.
     #[must_use]
     pub const fn new(cache: Cache) -> Self {
-        Self { cache, classes: BTreeMap::new() }
+        Self { cache, classes: BTreeMap::new(), left_out: Vec::new() }
+    }
+
+    /// Tables that have no class, with the reason: told to whoever asks for one.
+    #[must_use]
+    pub fn left_out(mut self, tables: Vec<Skipped>) -> Self {
+        self.left_out = tables;
+        self
     }
 
     /// Adds a class. One whose purpose forbids caching is read from the source each time.
@@ -83,6 +92,6 @@ impl CatalogBuilder {
     /// The catalogue.
     #[must_use]
     pub fn build(self) -> Catalog {
-        Catalog { cache: self.cache, classes: Arc::new(self.classes) }
+        Catalog { cache: self.cache, classes: Arc::new(self.classes), left_out: self.left_out.into() }
     }
 }

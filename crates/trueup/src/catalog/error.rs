@@ -2,6 +2,8 @@
 
 use trueup_core::{class::ClassName, error::ClassError, key::FormError};
 
+use crate::plan::Skipped;
+
 /// Most names that an error lists.
 const NAMES_SHOWN_MAX: usize = 20;
 /// Most letters by which a name may differ from the one meant.
@@ -99,10 +101,11 @@ impl From<crate::postgres::PostgresError> for CatalogError {
 
 /// No class of that name. What was asked for is not shown: where a class was forgotten, it is a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown class{}; {known}", .meant.as_deref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default())]
+#[error("unknown class{}; {known}{}", .meant.as_deref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default(), .left_out.as_deref().unwrap_or_default())]
 pub struct UnknownClass {
     meant: Option<String>,
     known: String,
+    left_out: Option<String>,
 }
 
 impl UnknownClass {
@@ -125,7 +128,17 @@ impl UnknownClass {
             (_, 0) => format!("known: {shown}"),
             (_, more) => format!("known: {shown} and {more} more"),
         };
-        Self { meant, known }
+        Self { meant, known, left_out: None }
+    }
+
+    /// With the reason why the table that was asked for by its name has no class.
+    pub(super) fn explained(self, asked: &str, tables: &[Skipped]) -> Self {
+        let left_out = tables.iter().find(|one| one.table.eq_ignore_ascii_case(asked));
+        let left_out = left_out.map(|Skipped { table, reason }| {
+            // The reason says what to do.
+            format!("; table `{table}` is not served: {reason}")
+        });
+        Self { left_out, ..self }
     }
 }
 

@@ -39,11 +39,14 @@ pub use self::{
     uncached::{Uncached, UncachedCounts},
 };
 
+use crate::plan::Skipped;
+
 /// Classes by name, in front of one source.
 #[derive(Clone)]
 pub struct Catalog {
     cache: Cache,
     classes: Arc<BTreeMap<ClassName, Arc<CatalogClass>>>,
+    left_out: Arc<[Skipped]>,
 }
 
 impl Catalog {
@@ -63,9 +66,12 @@ impl Catalog {
     /// The class called `name`.
     ///
     /// # Errors
-    /// [`UnknownClass`], with the nearest name.
+    /// [`UnknownClass`], with the nearest name; where a table of that name was left out, with the reason.
     pub fn class(&self, name: &str) -> Result<&Arc<CatalogClass>, UnknownClass> {
-        self.get(name).ok_or_else(|| UnknownClass::new(name, self.classes.keys().map(ClassName::as_str)))
+        self.get(name).ok_or_else(|| {
+            let known = self.classes.keys().map(ClassName::as_str);
+            UnknownClass::new(name, known).explained(name, &self.left_out)
+        })
     }
 
     /// All classes, by name.

@@ -215,8 +215,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Shares entries with other nodes through a remote tier. Classes that the plan does not name take part; those that it
-    /// names take part where they say `l2`. A tier that can't be reached is no error: until it answers, it holds nothing.
+    /// Shares entries with other nodes through a remote tier. Classes take part, those that the plan's text names too, unless they say
+    /// `l2 = false`; one that is built in Rust says [`ClassPlanBuilder::l2`](crate::engine::class::ClassPlanBuilder::l2). A tier that can't be reached is no error: until it answers, it holds nothing.
     #[cfg(feature = "redis")]
     pub fn l2(mut self, tier: Redis) -> Self {
         self.l2 = Some(tier);
@@ -245,7 +245,7 @@ impl<D: Database> Builder<D> {
         let Self { source: database, mut plan, online_checks, .. } = self;
         #[cfg(feature = "redis")]
         if self.l2.is_some() {
-            plan.defaults.l2 = plan.defaults.l2.or(Some(true));
+            plan.use_l2();
         }
         let of_plan = plan.source.as_ref().map(|source| source.load_limits);
         let load_limits = self.load_limits.or(of_plan).unwrap_or_default();
@@ -260,6 +260,10 @@ impl<D: Database> Builder<D> {
             .online_checks(online_checks);
         let cache = match journal {
             Some(journal) => cache.write_behind(journal),
+            None => cache,
+        };
+        let cache = match plan.state_dir() {
+            Some(folder) => cache.filter_files(folder, plan.filters()),
             None => cache,
         };
         #[cfg(feature = "redis")]

@@ -23,7 +23,7 @@ mod warm;
 
 use std::{collections::BTreeMap, path::Path};
 
-use trueup_core::class::{ClassName, ClassPlan, ClassPlanBuilder, Purpose};
+use trueup_core::class::{Bloom, ClassName, ClassPlan, ClassPlanBuilder, Purpose};
 
 pub(crate) use self::behind::is_written_behind;
 pub use self::{
@@ -67,6 +67,18 @@ pub struct Plan {
     pub defaults: Tunables,
     /// The classes.
     pub classes: BTreeMap<ClassName, ClassPlan>,
+    /// Classes of the text that say nothing of a remote tier.
+    l2_unsaid: Unsaid,
+}
+
+/// What a text leaves open is no part of what it says.
+#[derive(Clone, Debug, Default)]
+struct Unsaid(Vec<ClassName>);
+
+impl PartialEq for Unsaid {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// No class of that name.
@@ -134,13 +146,17 @@ impl Plan {
         // Whoever names a remote tier means it to be used.
         defaults.l2 = defaults.l2.or(has_l2.then_some(true));
         let mut classes = BTreeMap::new();
-        let mut sharing = Vec::new();
+        let (mut sharing, mut l2_unsaid) = (Vec::new(), Vec::new());
         let memory_place = root.section("memory").place_of("capacity");
         for (name, section) in root.section("class").named() {
             let place = (section.place.clone(), section.path.clone());
             let journal_place = place.clone();
             let has_capacity = section.place_of("l1_capacity").is_some() || defaults.l1_capacity.is_some();
+            let says_l2 = section.place_of("l2").is_some() || defaults.l2.is_some();
             let Some(plan) = class::read(name, section, &defaults, &defaults_section) else { continue };
+            if !says_l2 {
+                l2_unsaid.push(plan.name().clone());
+            }
             if !has_capacity {
                 sharing.push(plan.name().clone());
             }
@@ -159,7 +175,9 @@ impl Plan {
         }
         defaults_section.finish("key");
         root.finish("section");
-        let mut plan = Self { source, fleet, server, memory, l2, warm, write_behind, defaults, classes };
+        let l2_unsaid = Unsaid(l2_unsaid);
+        let mut plan =
+            Self { source, fleet, server, memory, l2, warm, write_behind, defaults, classes, l2_unsaid };
         if let Err(problem) = plan.share_memory(&sharing) {
             let path = "memory.capacity".to_owned();
             findings.errors.borrow_mut().push(ConfigError {
@@ -184,6 +202,26 @@ impl Plan {
     pub fn state_dir(&self) -> Option<&Path> {
         let of_fleet = || self.fleet.as_ref().and_then(|fleet| fleet.state_dir.as_deref());
         self.warm.state_dir.as_deref().or_else(of_fleet)
+    }
+
+    /// A remote tier is there although the plan names none: classes use it unless they, or `[defaults]`, say `l2 = false`.
+    pub(crate) fn use_l2(&mut self) {
+        self.defaults.l2 = self.defaults.l2.or(Some(true));
+        for name in std::mem::take(&mut self.l2_unsaid.0) {
+            if let Some(class) = self.classes.get_mut(&name)
+                && let ClassPlan::Cacheable(plan) = class
+            {
+                *plan = plan.clone().with_l2();
+            }
+        }
+    }
+
+    /// Classes that know the keys there are, with their filters.
+    pub fn filters(&self) -> impl Iterator<Item = (ClassName, Bloom)> {
+        self.classes.values().filter_map(|class| {
+            let plan = class.cacheable().ok()?;
+            Some((plan.name.clone(), plan.bloom?))
+        })
     }
 
     /// What to say of a class that is not there.

@@ -128,10 +128,30 @@ pub(super) fn read_password(path: &PathBuf) -> Result<String, PostgresError> {
     }
 }
 
-/// Makes connections; a password file is read anew each time, so that a rotated password is taken up.
-struct Dialer {
+/// Makes connections as [`Postgres`](super::Postgres) does, for a pool of the service's own (`deadpool_postgres::Manager::from_connect`): `sslmode` and
+/// `sslrootcert` of the URL mean what they mean to libpq. A password file is read anew each time, so that a rotated password is taken up.
+pub struct Dialer {
     tls: Tls,
     password_file: Option<PathBuf>,
+}
+
+impl Dialer {
+    /// What is to be connected to, and how, by a URL as [`Postgres::connect`](super::Postgres::connect) takes it. Of `options` the
+    /// name of the application, the wait for a connection and the password file count.
+    ///
+    /// # Errors
+    /// [`PostgresError`] where the URL or a file of certificates cannot be read.
+    pub fn of_url(url: &str, options: &PostgresOptions) -> Result<(Config, Self), PostgresError> {
+        let address = Address::parse(url)?;
+        let config = configured(&address, options);
+        Ok((config, Self { tls: address.tls, password_file: options.password_file.clone() }))
+    }
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").field("password_file", &self.password_file).finish_non_exhaustive()
+    }
 }
 
 /// A connection, and the task that serves it.

@@ -38,6 +38,7 @@ mod write;
 pub use crate::group::GroupSpec;
 pub use behind::BehindSink;
 pub use canonical::KeyColumn;
+pub use connect::Dialer;
 pub use depend::Dependencies;
 pub use discover::{ColumnInfo, Identity, TableInfo, TableKind, discover, discover_table};
 pub use error::PostgresError;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use trueup_core::{
     apply::Feed,
+    entry::EpochId,
     env::BoxFuture,
-    proof::{Tag, Token},
+    proof::{Position, Tag, Token},
     source::{LoadError, Source},
 };
 
@@ -38,6 +39,14 @@ impl Source for Postgres {
         facts.extend(state.connection.map(|number| ("connection", number.to_string())));
         facts.push(("connections made", state.connections.to_string()));
         facts
+    }
+
+    /// A node of a fleet keeps where it is itself, and finds out by that whether the log goes on. One with a slot of its own begins
+    /// anew each time: nobody tells it what happened in between.
+    fn place<'a>(&'a self, _: EpochId, _: Position) -> BoxFuture<'a, Option<Box<[u8]>>> {
+        let fleet = self.shared.options.feed.fleet.as_ref();
+        let is_kept = fleet.is_some_and(|fleet| fleet.state_dir.is_some());
+        Box::pin(std::future::ready(is_kept.then(Box::default)))
     }
 
     fn waiting_for(&self) -> Option<String> {

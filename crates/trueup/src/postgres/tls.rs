@@ -3,18 +3,19 @@
 use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::PostgresError;
+use crate::tls;
 
 /// The connector of one server.
 pub(super) type Tls = Connector;
@@ -59,11 +60,8 @@ impl Connector {
     /// A connector that trusts the certificates in the file `root`, or else those of the operating system.
     pub(super) fn new(verify: Verify, root: Option<PathBuf>, place: &str) -> Result<Self, PostgresError> {
         let failed = |reason: String| PostgresError::Tls { place: place.to_owned(), reason };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| failed(e.to_string()))?;
-        let roots = || roots(root.as_ref()).map_err(failed);
+        let (builder, provider) = tls::builder().map_err(failed)?;
+        let roots = || tls::roots(root.as_deref()).map_err(|why| failed(format!("sslrootcert {why}")));
         let config = match verify {
             Verify::Full => builder.with_root_certificates(roots()?).with_no_client_auth(),
             Verify::Chain => {
@@ -86,27 +84,6 @@ impl Connector {
     pub(super) fn make(&self) -> MakeRustlsConnect {
         MakeRustlsConnect::new(ClientConfig::clone(&self.config))
     }
-}
-
-fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
-    match file {
-        Some(path) => {
-            let wrong = |e: &dyn std::fmt::Display| {
-                format!("sslrootcert {}: {e}; give a file of certificates in PEM", path.display())
-            };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e))? {
-                store.add(certificate.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
-            }
-            if store.is_empty() {
-                return Err(wrong(&"it holds no certificate"));
-            }
-        }
-        None => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    Ok(store)
 }
 
 /// Checks the chain at most, never the host's name.

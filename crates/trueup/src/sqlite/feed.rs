@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use trueup_core::{
     apply::Feed,
     entry::EpochId,
-    proof::{Ask, Message, Snapshot, Transaction, Xid},
+    proof::{Ask, Message, SavedPlace, Snapshot, Transaction, Xid},
 };
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     log,
     membership::{self, ReaderId},
     names::LOG,
+    place,
     registry::{FeedName, Registry},
     state::{State, position},
 };
@@ -38,6 +39,9 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// After so long without a change the pause between two looks grows.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
+
+/// No `PRAGMA data_version`: what was committed has to be read.
+const UNREAD: i64 = i64::MIN;
 
 /// Why following ended.
 #[derive(Debug)]
@@ -63,10 +67,12 @@ pub(super) fn follow(
     };
     let keeper = Keeper::start(runtime, shared.path.clone(), me);
     let mut broken: Option<FeedName> = None;
+    // Of an earlier process: what comes first in this one may go on from there.
+    let mut places = feed.saved_places();
     let mut pause = RETRY_PAUSE_MIN;
     while !stopped() {
-        let outcome = Follower::enter(shared, feed, broken, me, &keeper).and_then(|mut follower| {
-            broken = None;
+        let outcome = Follower::enter(shared, feed, broken, me, &keeper, places).and_then(|mut follower| {
+            (broken, places) = (None, &[]);
             pause = RETRY_PAUSE_MIN;
             let ended = follower.run(&stopped);
             if let Ok(Ended::Broken(_)) = ended {
@@ -158,6 +164,7 @@ impl<'a> Follower<'a> {
         broken: Option<FeedName>,
         me: ReaderId,
         keeper: &'a Keeper,
+        places: &[SavedPlace],
     ) -> Result<Self, SqliteError> {
         let missing = |_| SqliteError::Missing { path: shared.path.clone() };
         let at = shared.at("reading the log");
@@ -169,7 +176,12 @@ impl<'a> Follower<'a> {
         loop {
             let name = membership::enter(&shared.path, feed.clock(), me, broken)?;
             let data_version = data_version(&conn).map_err(|e| at.error(e))?;
-            let start = read_once(&conn, |tx| Start::read(shared, tx)).map_err(|e| at.error(e))?;
+            let read = |tx: &Connection| {
+                let start = Start::read(shared, tx)?;
+                let left = place::find(tx, &start.state, places)?;
+                Ok::<_, rusqlite::Error>((start, left))
+            };
+            let (start, left) = read_once(&conn, read).map_err(|e| at.error(e))?;
             if start.state.name != name {
                 continue;
             }
@@ -188,7 +200,10 @@ impl<'a> Follower<'a> {
                 applied: 0,
                 nonce: 0,
             };
-            follower.begin_epoch(start);
+            match left {
+                Some(left) => follower.resume(start, &left),
+                None => follower.begin_epoch(start),
+            }
             return Ok(follower);
         }
     }
@@ -196,6 +211,24 @@ impl<'a> Follower<'a> {
     /// Begins an epoch at the end of the log. In SQLite every committed change is visible to whoever reads next, so
     /// nothing that ends at or below the start can be missing from a later load.
     fn begin_epoch(&mut self, start: Start) {
+        let position = start.state.position();
+        self.adopt(start);
+        self.feed.begin_epoch(self.epoch, position, None);
+    }
+
+    /// Begins where an earlier process has left the log, so that everything since is told. That row is where it was, in the
+    /// transaction in which everything else was read.
+    fn resume(&mut self, start: Start, left: &place::Left) {
+        self.adopt(start);
+        (self.applied, self.nonce) = (left.seq, left.nonce);
+        self.keeper.applied(self.applied);
+        // What lies between is read before anything is called fresh.
+        self.data_version = UNREAD;
+        tracing::info!(from = left.seq, "following the log from where an earlier process has left it");
+        self.feed.begin_resumed(self.epoch, position(left.seq), left.of);
+    }
+
+    fn adopt(&mut self, start: Start) {
         for followed in &start.registry.tables {
             let (table, Some(reason)) = (&followed.name, &followed.outdated) else { continue };
             tracing::warn!(
@@ -206,7 +239,6 @@ impl<'a> Follower<'a> {
         self.epoch = self.name.epoch(self.schema_version);
         (self.registry, self.applied, self.nonce) = (start.registry, start.state.seq, start.nonce);
         self.keeper.applied(self.applied);
-        self.feed.begin_epoch(self.epoch, start.state.position(), None);
     }
 
     fn run(&mut self, stopped: &impl Fn() -> bool) -> Result<Ended, SqliteError> {
@@ -258,7 +290,7 @@ impl<'a> Follower<'a> {
     fn read_changes(&mut self) -> rusqlite::Result<Option<Ended>> {
         let told = self.shared.told(self.name);
         let tx = self.conn.unchecked_transaction()?;
-        let place = place(&tx, self.applied)?;
+        let place = place_of(&tx, self.applied)?;
         if let Some(ended) = self.judge(&place, told) {
             return Ok(Some(ended));
         }
@@ -330,7 +362,7 @@ fn read_once<T>(
     Ok(result)
 }
 
-fn place(conn: &Connection, applied: i64) -> rusqlite::Result<Place> {
+fn place_of(conn: &Connection, applied: i64) -> rusqlite::Result<Place> {
     let state = State::read(conn)?;
     let first = conn
         .prepare_cached(&format!("SELECT min(seq) FROM {LOG}"))?
@@ -338,7 +370,7 @@ fn place(conn: &Connection, applied: i64) -> rusqlite::Result<Place> {
     Ok(Place { state, nonce: nonce_at(conn, applied)?, first: first.unwrap_or(0) })
 }
 
-fn nonce_at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<i64>> {
+pub(super) fn nonce_at(conn: &Connection, seq: i64) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached(&format!("SELECT nonce FROM {LOG} WHERE seq = ?1"))?
         .query_row([seq], |row| row.get(0))
         .optional()

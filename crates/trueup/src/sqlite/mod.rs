@@ -18,6 +18,7 @@ mod locked;
 mod log;
 mod membership;
 mod names;
+mod place;
 mod pool;
 mod predicate;
 mod put;

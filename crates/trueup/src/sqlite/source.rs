@@ -7,8 +7,9 @@ use std::sync::{
 
 use trueup_core::{
     apply::Feed,
+    entry::EpochId,
     env::BoxFuture,
-    proof::{Tag, Token},
+    proof::{Position, Tag, Token},
     source::{LoadError, Source},
 };
 
@@ -40,6 +41,10 @@ impl Source for Sqlite {
                 );
             }
         })
+    }
+
+    fn place<'a>(&'a self, epoch: EpochId, position: Position) -> BoxFuture<'a, Option<Box<[u8]>>> {
+        Box::pin(std::future::ready(self.evidence(epoch, position)))
     }
 
     fn token(&self) -> BoxFuture<'_, Result<Token, LoadError>> {

@@ -10,4 +10,5 @@
 mod measured;
 mod node;
 mod postgres;
+mod restart;
 mod sqlite;

@@ -7,7 +7,7 @@ use trueup::{
     Plan,
     catalog::{Catalog, CatalogBuilder, Demand, postgres, sqlite},
     engine::{FilterStatus, cache::CacheBuilder, receipt::ServedBy},
-    postgres::{FeedPlan as PgFeedPlan, Postgres, PostgresOptions},
+    postgres::{FeedOptions, FeedPlan as PgFeedPlan, Postgres, PostgresOptions, fleet::FleetOptions},
     sqlite::{FeedPlan, Sqlite, SqliteOptions},
 };
 
@@ -31,7 +31,7 @@ impl File {
         file
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("items.db")
     }
 
@@ -69,6 +69,47 @@ impl Node {
         within(cache.ready()).await;
         let builder = postgres::add_classes(CatalogBuilder::new(cache), &source, &plan).await.unwrap();
         Self { catalog: builder.build() }
+    }
+
+    /// As [`Node::sqlite`], with filters that are kept in `folder`.
+    pub(crate) async fn sqlite_kept(file: &File, classes: &str, folder: &Path) -> Self {
+        let plan = plan(classes);
+        let path: &Path = &file.path();
+        FeedPlan::new(path, &sqlite::install_options(&plan)).unwrap().apply().unwrap();
+        let source = Sqlite::open(path, SqliteOptions::default()).unwrap();
+        let cache = CacheBuilder::new(Arc::new(source.clone())).filter_files(folder, plan.filters()).start();
+        within(cache.ready()).await;
+        let builder = sqlite::add_classes(CatalogBuilder::new(cache), &source, &plan).unwrap();
+        Self { catalog: builder.build() }
+    }
+
+    /// A node of a fleet, which keeps its ledger and its filters in `folder`; reached by others at `advertise`.
+    pub(crate) async fn postgres_kept(
+        server: &trueup_testbed::Postgres,
+        classes: &str,
+        folder: &Path,
+        advertise: Option<String>,
+    ) -> (Self, Postgres) {
+        let plan = plan(classes);
+        let fleet = FleetOptions {
+            advertise,
+            state_dir: Some(folder.to_owned()),
+            save_every: Duration::from_millis(200),
+            ..FleetOptions::default()
+        };
+        let feed = FeedOptions { fleet: Some(fleet), ..FeedOptions::default() };
+        let options = PostgresOptions { feed, ..PostgresOptions::default() };
+        let source = Postgres::connect(&server.url(), options).await.unwrap();
+        PgFeedPlan::new(&source, &postgres::install_options(&plan)).await.unwrap().apply().await.unwrap();
+        source.look_at_catalogue().await.unwrap();
+        let cache = CacheBuilder::new(Arc::new(source.clone())).filter_files(folder, plan.filters()).start();
+        within(cache.ready()).await;
+        let builder = postgres::add_classes(CatalogBuilder::new(cache), &source, &plan).await.unwrap();
+        (Self { catalog: builder.build() }, source)
+    }
+
+    pub(crate) async fn shut_down(self) {
+        within(self.catalog.cache().shut_down()).await;
     }
 
     pub(crate) fn filter(&self, class: &str) -> FilterStatus {

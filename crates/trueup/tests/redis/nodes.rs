@@ -198,3 +198,35 @@ async fn a_tier_that_is_not_there_is_no_obstacle_to_starting_and_reading() {
     assert_eq!((answer.receipt().served_by, balance(&answer)), (ServedBy::Source, 100));
     a.shut_down().await;
 }
+
+/// The plan names a class and no tier; the program hands one over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn classes_that_a_plan_names_use_the_tier_that_the_program_hands_over_unless_they_say_no() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bank.db");
+    bank(&path);
+    let redis = Arc::new(server(options()).await);
+    let named = |more: &str| format!("[class.account]\ntable = \"account\"\nkey = \"id\"\n{more}");
+    for (plan, shares) in [
+        (named(""), true),
+        (named("life = \"30s\"\n"), true),
+        (named("l2 = false\n"), false),
+        (format!("[defaults]\nl2 = false\n{}", named("")), false),
+    ] {
+        let a = node(&path, &redis.url(), &plan).await;
+        let accounts = a.class::<i64, Account>("account").unwrap();
+        let l2 = accounts.plan().l2;
+        assert_eq!(l2.map(|l2| l2.life), shares.then(|| accounts.plan().life), "{plan}");
+        accounts.get(&1).await.unwrap();
+        if shares {
+            until("the entry in the remote tier", || async {
+                (a.cache().remote_counts()?.stored >= 1).then_some(())
+            })
+            .await;
+        } else {
+            assert_eq!(accounts.get(&1).await.unwrap().receipt().served_by, ServedBy::L1);
+            assert_eq!(a.cache().remote_counts().unwrap().stored, 0, "{plan}");
+        }
+        a.shut_down().await;
+    }
+}

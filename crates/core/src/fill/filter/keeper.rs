@@ -7,15 +7,16 @@ use std::{
 };
 
 use super::{
-    Absence, Built, FilterState, Notes,
+    Absence, Built, FilterStart, FilterState, Notes, Saved,
     budget::{FilterBudget, Share},
     build::{Build, Failed},
+    store::shape_of,
 };
 use crate::{
     apply::Feed,
     class::ClassName,
     env::{self, Clock, Nanos, Task},
-    proof::{Ledger, RowFilter, filter_bytes},
+    proof::{Ledger, RowFilter, Voided, filter_bytes},
     source::{Catalogue, KeySet},
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct KeeperParts<K> {
     pub(crate) budget: Arc<FilterBudget>,
     /// The class's own share of the budget, for as long as the class is there.
     pub(crate) share: Share,
+    /// What an earlier process has saved, where filters are saved at all.
+    pub(crate) saved: Option<Saved>,
 }
 
 struct Keeper<K> {
@@ -59,6 +62,7 @@ struct Keeper<K> {
     key_set: Box<KeySetOf<K>>,
     budget: Arc<FilterBudget>,
     _share: Share,
+    saved: Option<Saved>,
     /// When the present filter was complete.
     built_at: Nanos,
     /// Entries of it that were warned about.
@@ -69,6 +73,7 @@ struct Keeper<K> {
 #[derive(Clone, Copy, Debug)]
 enum Why {
     None,
+    Start(FilterStart),
     Unproven,
     TooMuchPasses,
     Outgrown,
@@ -78,6 +83,7 @@ impl Why {
     const fn as_str(self) -> &'static str {
         match self {
             Self::None => "there is none yet",
+            Self::Start(how) => how.why(),
             Self::Unproven => "the one before can no longer be proven",
             Self::TooMuchPasses => "too many rows are gone that are still in it",
             Self::Outgrown => "more rows were added than the plan declares",
@@ -98,6 +104,7 @@ impl<K: Send + Sync + 'static> KeeperParts<K> {
             key_set: self.key_set,
             budget: self.budget,
             _share: self.share,
+            saved: self.saved,
             built_at: Nanos::ZERO,
             warned_at: 0,
         };
@@ -123,7 +130,13 @@ impl<K: Send + Sync + 'static> Keeper<K> {
     fn due(&mut self, absence: &Absence<K>) -> Option<Why> {
         self.feed.is_fresh().then_some(())?;
         let current = absence.current.load();
-        let Some(built) = current.as_ref() else { return Some(Why::None) };
+        let Some(built) = current.as_ref() else {
+            drop(current);
+            return match self.saved.take() {
+                Some(saved) => self.reload(absence, saved).err().map(Why::Start),
+                None => Some(Why::None),
+            };
+        };
         let filter = &built.filter;
         let same_shape = self.catalogue.number().load(Ordering::Acquire) == filter.class_epoch();
         if filter.is_void() || !same_shape || filter.epoch() != self.ledger.epoch_number() {
@@ -144,6 +157,43 @@ impl<K: Send + Sync + 'static> Keeper<K> {
             return Some(Why::Outgrown);
         }
         None
+    }
+
+    /// Puts what was saved in place, where the feed continues from it; else says why not. The feed has told how far the source
+    /// is, and with that everything that a saved filter had to hear.
+    fn reload(&mut self, absence: &Absence<K>, saved: Saved) -> Result<(), FilterStart> {
+        let reloaded = saved.and_then(|(filter, shape)| self.proven(absence, filter, shape));
+        absence.notes.started(reloaded.as_ref().err().copied().unwrap_or(FilterStart::Reloaded));
+        let built = reloaded?;
+        let (class, rows) = (self.class.as_str(), built.filter.entries());
+        tracing::info!(class, rows, "the saved filter of the keys there are goes on");
+        self.built_at = self.clock.now();
+        self.warned_at = built.filter.entries();
+        absence.current.store(Some(Arc::new(built)));
+        absence.notes.set(FilterState::Answering);
+        Ok(())
+    }
+
+    fn proven(
+        &self,
+        absence: &Absence<K>,
+        filter: Arc<RowFilter>,
+        shape: [u8; 16],
+    ) -> Result<Built<K>, FilterStart> {
+        // The number first, with its digest: a shape that moves from here on makes this filter one of another shape.
+        let (class_epoch, digest) = self.catalogue.both();
+        let keys = (self.key_set)().map_err(|_| FilterStart::Other)?;
+        if shape_of(absence.plan, keys.table(), digest) != shape {
+            return Err(FilterStart::Other);
+        }
+        if filter.is_void() || filter.epoch() != self.ledger.epoch_number() {
+            return Err(match filter.voided() {
+                Some(Voided::NotByRow | Voided::Altered) => FilterStart::Hidden,
+                Some(Voided::NotContinued) | None => FilterStart::NotContinued,
+            });
+        }
+        filter.is_of(class_epoch);
+        Ok(Built { filter, keys, since: absence.counts(), _share: None })
     }
 
     /// Builds a filter and puts it in place; returns how long to wait before the next look.

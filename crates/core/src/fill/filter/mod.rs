@@ -8,6 +8,7 @@ mod budget;
 mod build;
 mod keeper;
 mod status;
+mod store;
 
 use std::sync::{
     Arc,
@@ -20,10 +21,12 @@ use self::status::Notes;
 pub use self::{
     budget::FILTER_BYTES_MAX_DEFAULT,
     status::{FilterState, FilterStatus},
+    store::FilterStart,
 };
 pub(crate) use self::{
     budget::{FilterBudget, Share},
     keeper::KeeperParts,
+    store::{FilterStore, Saved},
 };
 use crate::{
     class::Bloom,
@@ -143,6 +146,7 @@ impl<K> Absence<K> {
             passed: read(&self.notes.passed),
             passed_absent: read(&self.notes.passed_absent),
             builds: read(&self.notes.builds),
+            start: self.notes.start(),
         }
     }
 

@@ -1,11 +1,13 @@
 //! How a class's filter is, for people and metrics.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
 use parking_lot::Mutex;
+
+use super::FilterStart;
 
 /// What a class's filter does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct FilterStatus {
     pub passed_absent: u64,
     /// How often it has been built.
     pub builds: u64,
+    /// How it began, where one could have been saved, as soon as that is known.
+    pub start: Option<FilterStart>,
 }
 
 impl FilterStatus {
@@ -78,6 +82,7 @@ pub(super) struct Notes {
     pub(super) passed: AtomicU64,
     pub(super) passed_absent: AtomicU64,
     pub(super) builds: AtomicU64,
+    start: OnceLock<FilterStart>,
 }
 
 impl Notes {
@@ -88,7 +93,16 @@ impl Notes {
             passed: AtomicU64::new(0),
             passed_absent: AtomicU64::new(0),
             builds: AtomicU64::new(0),
+            start: OnceLock::new(),
         }
+    }
+
+    pub(super) fn start(&self) -> Option<FilterStart> {
+        self.start.get().copied()
+    }
+
+    pub(super) fn started(&self, how: FilterStart) {
+        self.start.get_or_init(|| how);
     }
 
     pub(super) fn state(&self) -> FilterState {

@@ -2,10 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use once::sqlite::SqliteStore;
 use parking_lot::Mutex;
 use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
-use trueup::{Plan, Sqlite, SqliteOptions, Trueup, catalog::sqlite::install_options, sqlite::FeedPlan};
+use trueup::{
+    Plan, Sqlite, SqliteOptions, Trueup, catalog::sqlite::install_options, redis::Redis, sqlite::FeedPlan,
+};
 
 use crate::{
     incident::{
@@ -61,13 +64,22 @@ impl Embedded {
         first.transpose()
     }
 
-    pub(super) async fn trueup(&self, plan: Plan) -> Result<Node, LabError> {
+    pub(super) async fn trueup(&self, plan: Plan, tier: Option<Redis>) -> Result<Node, LabError> {
         let failed = |what: &str, why: &dyn std::fmt::Display| LabError::failed(what, why);
         let feed = FeedPlan::new(&self.path, &install_options(&plan)).and_then(|feed| feed.apply().map(drop));
         feed.map_err(|why| failed("the change feed", &why))?;
         let source = Sqlite::open(&self.path, SqliteOptions::default());
         let source = source.map_err(|why| failed("the database", &why))?;
-        let built = Trueup::builder().source(source).plan(plan).build().await;
+        let builder = Trueup::builder().source(source).plan(plan);
+        let builder = match tier {
+            Some(tier) => builder.l2(tier),
+            None => builder,
+        };
+        let built = builder.build().await;
         built.map(Node::Sqlite).map_err(|why| failed("a node of Trueup", &why))
+    }
+
+    pub(super) fn books(&self) -> SqliteStore {
+        SqliteStore::new(&self.path)
     }
 }

@@ -1,8 +1,9 @@
 //! A database on the run's PostgreSQL. Applications and nodes reach it through the same proxy.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use once::postgres::PostgresStore;
 use tokio_postgres::{Client, Config, NoTls, Row};
 use trueup::{
     Plan, Postgres, PostgresOptions, Trueup,
@@ -25,6 +26,8 @@ use crate::{
 
 /// Connections of the application's pool: as many as one node of Trueup has for loads and writes.
 const POOL_MAX: usize = READERS_MAX_DEFAULT + WRITERS_MAX_DEFAULT;
+/// How long the record waits for a connection.
+const POOL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The database, given back when it is dropped.
 pub(super) struct Remote {
@@ -73,6 +76,19 @@ impl Remote {
         first(&self.auditor.query(numbered(sql).as_str(), &for_postgres(params)).await?)
     }
 
+    /// In a pool of its own, as a service that knows nothing of the application's has it.
+    pub(super) fn books(&self) -> Result<PostgresStore, LabError> {
+        let failed = |why: &dyn std::fmt::Display| LabError::failed("the pool of the record", why);
+        let config = self.servers.url(&self.name, self.distance).parse()?;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
+            .max_size(POOL_MAX)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(POOL_PATIENCE))
+            .build();
+        Ok(PostgresStore::new(pool.map_err(|why| failed(&why))?))
+    }
+
     async fn client(&self) -> Result<Object, LabError> {
         self.pool.get().await.map_err(|why| LabError::failed("a connection of the application's pool", why))
     }
@@ -83,9 +99,10 @@ impl Remote {
         format!("[defaults]\nl2 = true\n[l2]\nurls = [\"redis-cluster://{nodes}\"]\n{plan}")
     }
 
-    pub(super) async fn trueup(&self, plan: Plan) -> Result<Node, LabError> {
+    /// A node, with the run's cluster as its remote tier or with one of its own.
+    pub(super) async fn trueup(&self, plan: Plan, tier: Option<Redis>) -> Result<Node, LabError> {
         let postgres = self.source(&plan, None).await?;
-        Ok(Node::Postgres { node: self.build(postgres, plan).await?, _telling: None })
+        Ok(Node::Postgres { node: self.build(postgres, plan, tier).await?, _telling: None })
     }
 
     /// A node of a fleet, which tells others over HTTP what it knows.
@@ -99,7 +116,7 @@ impl Remote {
         };
         let postgres = self.source(&plan, Some(fleet)).await?;
         let telling = postgres.fleet().map(|fleet| door.tell(fleet));
-        Ok(Node::Postgres { node: self.build(postgres, plan).await?, _telling: telling })
+        Ok(Node::Postgres { node: self.build(postgres, plan, None).await?, _telling: telling })
     }
 
     /// The database as a source, with the feed installed as `trueup init --apply` does.
@@ -114,8 +131,13 @@ impl Remote {
         Ok(postgres)
     }
 
-    async fn build(&self, postgres: Postgres, plan: Plan) -> Result<Trueup<Postgres>, LabError> {
-        let tier = Redis::cluster(self.servers.cache_addresses());
+    async fn build(
+        &self,
+        postgres: Postgres,
+        plan: Plan,
+        tier: Option<Redis>,
+    ) -> Result<Trueup<Postgres>, LabError> {
+        let tier = tier.unwrap_or_else(|| Redis::cluster(self.servers.cache_addresses()));
         let built = Trueup::builder().source(postgres).l2(tier).plan(plan).build().await;
         built.map_err(|why| LabError::failed("a node of Trueup", why))
     }

@@ -96,9 +96,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     setup::runtime(None)?.block_on(async {
         let mut signals = Signals::new()?;
         let database = Database::open(&plan).await?;
-        database.complete(&mut plan).await?;
+        let left_out = database.complete(&mut plan).await?;
         let settings = Settings { resp: Some(args.resp), http: Some(args.http), ..Settings::default() };
-        let node = Node::new(setup::catalog(&plan, &database, setup::Writes::Accepted).await?);
+        let node = Node::new(setup::catalog(&plan, left_out, &database, setup::Writes::Accepted).await?);
         let running = start(node, settings.stop_timeout(STOP_TIMEOUT)).await?;
         let outcome = play(args, &folder, &running, &mut signals).await;
         running.stop().await;

@@ -6,7 +6,7 @@ use trueup_core::{
     apply::Feed,
     entry::EpochId,
     env::Nanos,
-    proof::{Barrier, Refused, Xid},
+    proof::{Barrier, Position, Refused, Xid},
 };
 
 use super::{
@@ -55,7 +55,10 @@ impl Fleet {
             self.remember(|memory| memory.led = false);
             return Ok(Ended::Moved("that epoch is over"));
         }
-        let joined = self.join(host, feed, &control, &row, &holder, epoch).await;
+        let joined = match self.resume_own(host, feed, &row, &holder, epoch, answer.position).await {
+            Some(stream) => Ok((stream, None)),
+            None => self.join(host, feed, &control, &row, &holder, epoch).await,
+        };
         let (stream, barrier) = match joined {
             Ok(joined) => joined,
             Err(Joining::Follow(CannotFollow::OtherEpoch)) => {
@@ -102,6 +105,32 @@ impl Fleet {
         }
         let problem = "it holds the slot and does not say where it is; set its advertised address";
         Err(FeedError::Holder { holder: "an unknown address".to_owned(), problem: problem.to_owned() })
+    }
+
+    /// Begins with what this node has saved itself before it was restarted, as long as the holder still has all that it missed: that
+    /// reaches further back than what the holder would hand over, and so does whatever else it has kept.
+    async fn resume_own(
+        &self,
+        host: &dyn Host,
+        feed: &Feed,
+        row: &FeedRow,
+        holder: &Holder,
+        epoch: EpochId,
+        told: Position,
+    ) -> Option<Stream> {
+        if self.memory().instance.is_some() {
+            return None;
+        }
+        let saved = self.read(epoch, Position::ZERO, row).await.filter(|saved| saved.floor <= told)?;
+        let (_, stream) = holder.stream(epoch, Some(saved.floor)).await.ok()?;
+        if let Err(error) = feed.resume(&saved) {
+            tracing::warn!(%error, "the saved ledger is of no use");
+            return None;
+        }
+        tracing::info!(floor = %saved.floor, "beginning from the saved ledger");
+        self.begin(epoch, saved.floor, row.instance);
+        host.set_identity(Some(identity(host, row)));
+        Some(stream)
     }
 
     /// Continues where this node is, begins with the holder's ledger, or begins anew; and the messages from there.

@@ -212,7 +212,7 @@ impl Fleet {
             && let Some(saved) = self.read(epoch, confirmed, &row).await
             && saved.floor <= answer.position
         {
-            match feed.restore(&saved) {
+            match feed.resume(&saved) {
                 Ok(()) => {
                     tracing::info!(floor = %saved.floor, "beginning from the saved ledger");
                     self.begin(epoch, saved.floor, instance);

@@ -157,6 +157,10 @@ impl Fleet {
         let memory = self.memory();
         // Of no known log, it could not be begun with.
         let Some(instance) = memory.instance else { return true };
+        // A filter that is behind the ledger could not go on from it: what lies between would be told to nobody any more.
+        if let Some(feed) = self.inner.feed.load_full() {
+            feed.save_beside().await;
+        }
         let saved = Saved { beat: memory.beat, instance, ledger };
         let shown = folder.clone();
         match blocking(move || saved.write(&folder)).await {

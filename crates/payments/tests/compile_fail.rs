@@ -1,0 +1,7 @@
+//! What the types of this service refuse: a balance that is shown authorises nothing, a permit ends with its transaction, and what is never cached has no
+//! way into a tier.
+
+#[test]
+fn money_is_not_moved_by_what_is_shown() {
+    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
+}
