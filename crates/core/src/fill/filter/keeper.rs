@@ -249,9 +249,10 @@ impl<K: Send + Sync + 'static> Keeper<K> {
             );
         }
         let since = absence.counts();
+        // Counted before it answers: whoever sees it answer sees that it was built.
+        Notes::add(&absence.notes.builds);
         absence.current.store(Some(Arc::new(Built { filter, keys, since, _share: extra })));
         absence.notes.set(FilterState::Answering);
-        Notes::add(&absence.notes.builds);
         Ok(())
     }
 
