@@ -6,7 +6,11 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 
 use super::browser::{VIEWS, accessible, dump, picture};
-use crate::{paths, sh};
+use crate::{
+    paths,
+    server::{Profile, Trueup},
+    sh,
+};
 
 /// The report of the last whole run.
 const REPORT: &str = "docs/lab/incidents.html";
@@ -19,10 +23,10 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// # Errors
 /// When a page is not as it should be, or the lab or the browser fails.
 pub(super) fn run() -> Result<()> {
-    sh::run(&mut sh::cargo(&["build", "--locked", "--package", "trueup-lab"]))?;
+    let server = Trueup::build(Profile::Debug)?;
     let folder = paths::cache("page")?;
     let made = folder.join("incidents.html");
-    let mut lab = sh::command(paths::target().join("debug").join("trueup-lab"));
+    let mut lab = sh::command(server.with_file_name("trueup-lab"));
     lab.arg("run").args(QUICK).args(["--quick", "--format", "html", "--out"]).arg(&made);
     // Whether all went as told is another step's concern.
     sh::outcome_within(LIMIT, &mut lab)?;

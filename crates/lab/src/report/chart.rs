@@ -30,7 +30,8 @@ fn draw(out: &mut String, id: &str, naive: &Series, ours: &Series) -> std::fmt::
     let (what, unit) = (escaped(naive.what), escaped(naive.unit));
     let value_max = ceiling(both.iter().map(|series| series.most()).fold(1.0, f64::max));
     let length = |series: &Series| series.step * series.values.len() as f64;
-    let along_max = both.iter().map(|series| length(series)).fold(f64::MIN_POSITIVE, f64::max);
+    let longest = both.iter().map(|series| length(series)).fold(0.0, f64::max);
+    let along_max = if longest > 0.0 { longest } else { 1.0 };
     writeln!(out, "<figure>\n<figcaption><span class=\"what\">{what}, {unit}</span>")?;
     for (name, class) in WAYS {
         writeln!(
