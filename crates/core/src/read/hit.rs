@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::ClassCore;
 use crate::{
     entry::CacheValue,
-    env::Nanos,
+    env::{Nanos, random},
     proof::{Need, Position, Proven, Token, Unproven},
     receipt::{Cached, Miss, Receipt, ServedBy},
     stats::tick,
@@ -136,7 +136,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             if now > entry.hard_expires() {
                 return Err(Unproven::Expired);
             }
-            entry.renew(now.after(self.life_in_memory(entry.is_absent())));
+            entry.renew(now.after(self.life_in_memory(entry.is_absent(), random::number())));
             self.stats.renewed();
         }
         Ok(self.draws_refresh(entry, now))

@@ -221,7 +221,7 @@ where
         let refused =
             self.refused_by_plan(value.is_none(), &encoded, bytes) || self.refused_by_admission(&key);
         let absent = value.is_none();
-        let mut stay = self.stay(load.started(), took, absent);
+        let mut stay = self.stay(load.started(), took, absent, random::number());
         if !primary {
             // It was not true then, but some time before: only its proof tells when.
             stay.loaded = Nanos::ZERO;
@@ -329,12 +329,13 @@ where
             Some(bytes) => Some(V::decode(bytes).ok()?),
             None => None,
         };
-        let mut stay = self.stay(started, Duration::ZERO, value.is_none());
+        let draw = random::number();
+        let mut stay = self.stay(started, Duration::ZERO, value.is_none(), draw);
         // Nobody here knows when it was loaded. A proof needs no such time; an age has to do with the wall clocks'.
         stay.loaded =
             if self.provable { Nanos::ZERO } else { Nanos(started.0.saturating_sub(nanos(fetched.age))) };
         // Spread here too: nodes that take over what was loaded together must not lose it together.
-        let spread = |life| jittered(life, self.plan.jitter, random::number());
+        let spread = |life| jittered(life, self.plan.jitter, draw);
         if let Some(left) = fetched.hard_life {
             stay.hard_expires = stay.hard_expires.min(started.after(spread(left)));
         }
@@ -366,9 +367,11 @@ where
         RemoteKey::new(class, key.digest(class))
     }
 
-    fn stay(&self, loaded: Nanos, load_time: Duration, absent: bool) -> Stay {
-        let expires = loaded.after(self.life_in_memory(absent));
-        let hard_age = jittered(self.plan.hard_age, self.plan.jitter, random::number());
+    /// How long an entry may stay. All its ends are spread by one `draw`: the earliest of several would come early more often
+    /// than late, and entries loaded together would end together after all.
+    fn stay(&self, loaded: Nanos, load_time: Duration, absent: bool, draw: u64) -> Stay {
+        let expires = loaded.after(self.life_in_memory(absent, draw));
+        let hard_age = jittered(self.plan.hard_age, self.plan.jitter, draw);
         let hard_expires = loaded.after(hard_age);
         let mut stay = Stay { loaded, load_time, expires, hard_expires, refresh_from: Nanos(u64::MAX) };
         self.time_refresh(&mut stay, loaded);
@@ -389,12 +392,12 @@ where
 }
 
 impl<K, V: CacheValue> ClassCore<K, V> {
-    /// How long an entry stays in memory before it is renewed or reloaded: shortened at random, so that entries loaded
-    /// together do not end together.
-    pub(super) fn life_in_memory(&self, absent: bool) -> Duration {
+    /// How long an entry stays in memory before it is renewed or reloaded: shortened by `draw`, a random number, so that entries
+    /// loaded together do not end together.
+    pub(super) fn life_in_memory(&self, absent: bool, draw: u64) -> Duration {
         let life = self.plan.l1.life.min(self.plan.life);
         let life = if absent { life.min(self.plan.negative_life.unwrap_or(life)) } else { life };
-        jittered(life, self.plan.jitter, random::number())
+        jittered(life, self.plan.jitter, draw)
     }
 }
 

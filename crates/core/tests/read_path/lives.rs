@@ -104,8 +104,11 @@ async fn what_is_loaded_together_does_not_end_together() {
 async fn a_hundred_thousand_entries_of_one_life_end_spread_out() {
     const KEYS: i64 = 100_000;
     const BATCH: usize = 1_000;
-    let aged =
-        || items().age_bounded("tests", "compared with the proof").life(secs(60)).negative_life(secs(60));
+    // Both ends of an entry that is good for so long and no longer fall together.
+    let aged = || {
+        let plan = items().age_bounded("tests", "compared with the proof");
+        plan.life(secs(60)).hard_age(secs(60)).negative_life(secs(60))
+    };
     let keys: Vec<i64> = (0..KEYS).collect();
     let filled = async |plan: ClassPlanBuilder| {
         let world = World::new(Kind::Sequence, plan.l1_capacity_bytes(256 << 20)).await;

@@ -9,7 +9,6 @@
     reason = "helpers of tests fail their test, and figures are printed"
 )]
 
-mod expiry;
 mod naive;
 mod one_key;
 mod support;
