@@ -28,14 +28,20 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// `cargo` with `arguments`, of the toolchain that runs this task.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = tests(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments);
-    clean(&mut cargo);
+    cargo
+}
+
+/// A program that runs tests, or is one.
+pub(crate) fn tests(program: impl AsRef<OsStr>) -> Command {
+    let mut tests = command(program);
+    clean(&mut tests);
     // Tests that are run in a copy of the tree would not find it beside them.
     if let Some(data) = paths::shared_data() {
-        cargo.env(paths::DATA_VARIABLE, data);
+        tests.env(paths::DATA_VARIABLE, data);
     }
-    cargo
+    tests
 }
 
 /// `cargo` with `arguments`, of a toolchain chosen by name.
@@ -78,8 +84,13 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs to the end, its output shown, but not longer than `limit`: then it is killed, and that is an error.
 pub(crate) fn run_within(limit: Duration, command: &mut Command) -> Result<()> {
+    eprintln!("$ {}", line(command));
+    wait(limit, command)
+}
+
+/// As [`run_within`], without a word of its own.
+pub(crate) fn wait(limit: Duration, command: &mut Command) -> Result<()> {
     let line = line(command);
-    eprintln!("$ {line}");
     let mut child = command.spawn().with_context(|| format!("cannot start `{line}`"))?;
     checked(&line, wait_within(limit, &line, &mut child)?)
 }

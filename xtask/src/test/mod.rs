@@ -10,6 +10,7 @@ mod incidents;
 mod lab_page;
 mod page;
 mod prose;
+mod suite;
 mod valkey;
 
 use std::time::Duration;
@@ -166,7 +167,7 @@ fn lint() -> Result<()> {
 fn test() -> Result<()> {
     packages::ensure(&[packages::REDIS_SERVER, packages::REDIS_TOOLS])?;
     packages::ensure_postgres()?;
-    sh::run(&mut sh::cargo(&["test", "--locked", "--workspace", "--lib", "--bins", "--tests"]))
+    suite::run()
 }
 
 /// Data published by others is no part of the project: a clone without it leaves the comparisons out, and says so.
