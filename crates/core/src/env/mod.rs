@@ -5,6 +5,7 @@ pub mod random;
 mod spawn;
 
 pub use clock::{Clock, Nanos, unix_ms, unix_us};
+pub(crate) use spawn::spawn_if_running;
 pub use spawn::{Task, spawn};
 
 /// A future on the heap, for traits that are used as objects: what they do is rare and slow enough for an allocation.

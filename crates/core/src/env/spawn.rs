@@ -37,3 +37,10 @@ pub fn spawn(name: &'static str, future: impl Future<Output = ()> + Send + 'stat
     let handle = tokio::spawn(future);
     Task { name, handle }
 }
+
+/// The same where there is a runtime. A future that is left when its runtime has ended is dropped.
+pub(crate) fn spawn_if_running(name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        spawn(name, future);
+    }
+}

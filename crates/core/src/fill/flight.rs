@@ -2,18 +2,23 @@
 
 use std::{
     collections::HashMap,
+    future::{Future, poll_fn},
     hash::BuildHasher,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, OnceLock, Weak,
+        atomic::{self, AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
-    env::Nanos,
+    env::{self, Nanos},
     key::{Key, KeyHashBuilder},
     limits,
     receipt::ServedBy,
@@ -23,6 +28,11 @@ use crate::{
 
 /// Maps of flights, so that misses of different keys rarely meet on one lock.
 const SHARDS: usize = 16;
+
+/// How long a reader drives its load, at most: whoever is not polled any more holds up others for no longer.
+const DRIVEN_MAX: Duration = Duration::from_millis(50);
+/// So many looks at nothing, and the watch ends until there is a load again.
+const IDLE_LOOKS: u32 = 40;
 
 /// How a load ended, for everybody who waited for it.
 #[derive(Debug)]
@@ -67,7 +77,16 @@ pub(crate) struct Flight<V> {
     /// Somebody waits who must not wait for another node.
     hurry: Notify,
     waiting: AtomicUsize,
+    /// The load itself while a reader drives it, and none where it has a task of its own.
+    driven: Mutex<Option<Driven>>,
+    /// It is to have one: others wait for it, or its reader has left.
+    shared: AtomicBool,
+    /// Found to be driven by its reader when somebody last looked.
+    slow: AtomicBool,
 }
+
+/// A load that the reader who has begun it drives: between two tasks each step of it would wait for a turn.
+type Driven = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<V> Flight<V> {
     fn new() -> Arc<Self> {
@@ -77,7 +96,59 @@ impl<V> Flight<V> {
             ended: Notify::new(),
             hurry: Notify::new(),
             waiting: AtomicUsize::new(0),
+            driven: Mutex::new(None),
+            shared: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
         })
+    }
+
+    /// Gives the load a task of its own if its reader has driven it until now: somebody else needs it, or its reader may poll
+    /// it no more.
+    pub(crate) fn detach(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+        self.hand_over();
+    }
+
+    /// Waits for the end, and drives the load until then or until it has a task of its own.
+    pub(crate) async fn driven_to_its_end(&self) -> Ending<V> {
+        let mut ending = pin!(self.ending());
+        poll_fn(|context| {
+            self.drive(context);
+            ending.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn drive(&self, context: &mut Context<'_>) {
+        let mut driven = self.driven.lock();
+        let Some(load) = driven.as_mut() else { return };
+        // As in a task of its own: a loader that panics loses the load, and not its reader.
+        let polled = catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(context)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            *driven = None;
+        }
+        drop(driven);
+        self.hand_over();
+    }
+
+    /// Does what [`Flight::detach`] has asked for. To be called by whoever had the load under lock, when that is over: nobody who
+    /// detaches waits for a loader that computes.
+    fn hand_over(&self) {
+        // Of one who asks and finds a lock, and one who unlocks and looks whether anybody asked, at least one sees the other.
+        atomic::fence(Ordering::SeqCst);
+        if self.shared.load(Ordering::Relaxed)
+            && let Some(mut driven) = self.driven.try_lock()
+            && let Some(load) = driven.take()
+        {
+            // A task begins with a poll: no wake of the reader is missed.
+            env::spawn_if_running("load", load);
+        }
+    }
+
+    fn is_driven(&self) -> bool {
+        let driven = self.driven.try_lock().is_none_or(|driven| driven.is_some());
+        self.hand_over();
+        driven
     }
 
     /// From now on the load waits for no other node.
@@ -150,6 +221,8 @@ impl<V> Drop for Waiting<V> {
 pub(crate) struct Flights<V> {
     shards: [Mutex<FlightMap<V>>; SHARDS],
     hasher: KeyHashBuilder,
+    /// Whether loads that readers drive are [looked after](Flights::look_after).
+    watched: AtomicBool,
 }
 
 type FlightMap<V> = HashMap<Key, Arc<Flight<V>>, KeyHashBuilder>;
@@ -165,14 +238,19 @@ pub(crate) enum Role<V> {
 impl<V> Flights<V> {
     pub(crate) fn new() -> Arc<Self> {
         let shards = std::array::from_fn(|_| Mutex::default());
-        Arc::new(Self { shards, hasher: KeyHashBuilder::default() })
+        Arc::new(Self { shards, hasher: KeyHashBuilder::default(), watched: AtomicBool::new(false) })
     }
 
-    /// Joins the load of `key` that is under way, or begins one.
+    /// Joins the load of `key` that is under way, which then no longer depends on the reader who has begun it, or begins one.
     pub(crate) fn join(self: &Arc<Self>, key: &Key) -> Role<V> {
         let mut flights = self.shard(key).lock();
         match flights.get(key) {
-            Some(flight) => Role::Follow(Arc::clone(flight)),
+            Some(flight) => {
+                let flight = Arc::clone(flight);
+                drop(flights);
+                flight.detach();
+                Role::Follow(flight)
+            }
             None => {
                 let flight = Flight::new();
                 flights.insert(key.clone(), Arc::clone(&flight));
@@ -181,8 +259,70 @@ impl<V> Flights<V> {
         }
     }
 
+    /// Has the reader drive the load it has begun, as long as nobody else waits for it and it is quick. A load holds a place among
+    /// those of its source, and the reader may poll no more without leaving: then somebody else has to go on with it.
+    pub(crate) fn drive(self: &Arc<Self>, flight: &Flight<V>, load: impl Future<Output = ()> + Send + 'static)
+    where
+        V: Send + Sync + 'static,
+    {
+        *flight.driven.lock() = Some(Box::pin(load));
+        flight.hand_over();
+        // Either this sees that nobody watches, or who has just ceased to watch sees the load.
+        atomic::fence(Ordering::SeqCst);
+        if !self.watched.load(Ordering::Relaxed) && !self.watched.swap(true, Ordering::Relaxed) {
+            env::spawn("watch over loads", watch(Watch(Arc::downgrade(self))));
+        }
+    }
+
+    /// Gives a task of its own to each load that a reader has driven since the last call; how many others readers drive.
+    fn look_after(&self) -> usize {
+        let mut driven = 0;
+        for shard in &self.shards {
+            let flights: Vec<_> = shard.lock().values().map(Arc::clone).collect();
+            for flight in flights {
+                if flight.slow.swap(true, Ordering::Relaxed) {
+                    flight.detach();
+                } else {
+                    driven += usize::from(flight.is_driven());
+                }
+            }
+        }
+        driven
+    }
+
     fn shard(&self, key: &Key) -> &Mutex<FlightMap<V>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+}
+
+/// The duty to look after the loads of a class, until its runtime or the class ends.
+struct Watch<V>(Weak<Flights<V>>);
+
+impl<V> Drop for Watch<V> {
+    fn drop(&mut self) {
+        if let Some(flights) = self.0.upgrade() {
+            flights.watched.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Looks after loads until there have been none for a while.
+async fn watch<V>(mut watch: Watch<V>) {
+    let mut idle = 0;
+    while idle < IDLE_LOOKS {
+        tokio::time::sleep(DRIVEN_MAX / 2).await;
+        let Some(flights) = watch.0.upgrade() else { return };
+        idle = if flights.look_after() > 0 { 0 } else { idle + 1 };
+        if idle == IDLE_LOOKS {
+            flights.watched.store(false, Ordering::Relaxed);
+            atomic::fence(Ordering::SeqCst);
+            if flights.look_after() == 0 || flights.watched.swap(true, Ordering::Relaxed) {
+                // Nothing is left to look after, or another task has begun to.
+                watch.0 = Weak::new();
+            } else {
+                idle = 0;
+            }
+        }
     }
 }
 
@@ -222,5 +362,77 @@ impl<V> Drop for Lead<V> {
         // From here on a reader begins a new load.
         self.flights.shard(&self.key).lock().remove(&self.key);
         self.flight.ended.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+
+    use super::*;
+
+    const SEED: u64 = 20_261_126;
+
+    /// Whether it has ended by one poll more.
+    async fn poll_once(mut future: Pin<&mut (impl Future + ?Sized)>) -> bool {
+        poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
+    }
+
+    async fn steps(count: u32, lead: Lead<()>) {
+        for _ in 0..count {
+            tokio::task::yield_now().await;
+        }
+        lead.end(Ending::Failed(LoadError::Unfilled));
+    }
+
+    /// The reader stops polling, or leaves, while another joins on another thread: whichever comes first, the load goes on.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_joins_waits_for_no_reader() {
+        let mut random = SmallRng::seed_from_u64(SEED);
+        let flights = Flights::<()>::new();
+        // Nobody looks after loads here: what is handed over late would be found by that.
+        flights.watched.store(true, Ordering::Relaxed);
+        let key = Key::from_canonical("item|1".into());
+        for round in 0..3_000 {
+            let (count, polls, leaves) =
+                (random.random_range(0..6), random.random_range(0..6), random.random());
+            let Role::Lead(lead) = flights.join(&key) else { panic!("seed {SEED}, round {round}: no lead") };
+            let flight = lead.flight();
+            let (others, name) = (Arc::clone(&flights), key.clone());
+            let begun = lead.flight();
+            let follower = tokio::spawn(async move {
+                match others.join(&name) {
+                    Role::Follow(flight) => flight.ending().await,
+                    // The load has ended before.
+                    Role::Lead(lead) => Ending::Failed(drop_lead(lead)),
+                }
+            });
+            flights.drive(&begun, steps(count, lead));
+            let mut reader = Box::pin(async move { flight.driven_to_its_end().await });
+            for _ in 0..polls {
+                if poll_once(reader.as_mut()).await {
+                    break;
+                }
+            }
+            if leaves {
+                drop(reader);
+                begun.detach();
+            }
+            let ended = tokio::time::timeout(Duration::from_secs(30), follower).await;
+            assert!(
+                ended.is_ok_and(|ended| ended.is_ok()),
+                "seed {SEED}, round {round}: the load stands still"
+            );
+            // Who has joined may have ended as a leader.
+            while !flights.shard(&key).lock().is_empty() {
+                begun.detach();
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn drop_lead(lead: Lead<()>) -> LoadError {
+        drop(lead);
+        LoadError::Lost
     }
 }

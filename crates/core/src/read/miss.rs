@@ -50,6 +50,13 @@ pub(super) struct Boarded<V> {
     refused: bool,
 }
 
+/// Who drives a load.
+enum Driver {
+    /// The reader who has begun it, until anybody else has to do with it.
+    Reader,
+    Task,
+}
+
 /// How a wait for a load ended.
 enum Waited<V> {
     Ended(Ending<V>),
@@ -91,7 +98,7 @@ where
         self.note_asked(canonical);
         match self.ask(need, missed) {
             Ok(asking) => {
-                let boarded = self.board(key, canonical, &asking);
+                let boarded = self.board(key, canonical, &asking, Driver::Reader);
                 self.finish(key, canonical, asking, boarded).await
             }
             Err(stale) => Ok(stale),
@@ -130,14 +137,24 @@ where
         }
     }
 
-    /// Joins the load that is under way, or begins one in a task of its own: a reader that is cancelled, or not polled
-    /// any more, holds up nobody.
-    fn board(self: &Arc<Self>, key: &K, canonical: &Key, asking: &Asking<'_, V>) -> Boarded<V> {
+    /// Joins the load that is under way, or begins one. A reader that is cancelled, or not polled any more, holds up nobody: its
+    /// load then goes on in a task of its own.
+    fn board(
+        self: &Arc<Self>,
+        key: &K,
+        canonical: &Key,
+        asking: &Asking<'_, V>,
+        driver: Driver,
+    ) -> Boarded<V> {
         match self.flights.join(canonical) {
             Role::Lead(lead) => {
                 let flight = lead.flight();
                 let (core, key, tiers) = (Arc::clone(self), key.clone(), asking.tiers);
-                env::spawn("load", async move { core.fill(lead, &key, tiers).await });
+                let load = async move { core.fill(lead, &key, tiers).await };
+                match driver {
+                    Driver::Reader => self.flights.drive(&flight, load),
+                    Driver::Task => _ = env::spawn("load", load),
+                }
                 Boarded::led(flight)
             }
             Role::Follow(flight) => self.follow(flight, asking),
@@ -188,7 +205,8 @@ where
                         return self.answer(filled.entry, receipt, asking.need);
                     }
                     asking.tiers = false;
-                    boarded = self.board(key, canonical, &asking);
+                    // Others may be in the same situation, and are to find the load under way.
+                    boarded = self.board(key, canonical, &asking, Driver::Task);
                 }
                 Waited::Ended(Ending::Failed(error)) => return self.fall_back(error, canonical, &asking),
                 Waited::SoftTimeout(entry) => return Ok(self.stale(&entry, asking.why)),
@@ -197,7 +215,7 @@ where
     }
 
     async fn wait(&self, flight: &Flight<V>, asking: &mut Asking<'_, V>) -> Waited<V> {
-        let mut ending = pin!(flight.ending());
+        let mut ending = pin!(flight.driven_to_its_end());
         loop {
             tokio::select! {
                 biased;
@@ -346,6 +364,13 @@ async fn end_of(timer: &mut Option<Pin<Box<Sleep>>>) {
     match timer {
         Some(timer) => timer.await,
         None => std::future::pending().await,
+    }
+}
+
+/// Whoever leaves leaves the load to others.
+impl<V> Drop for Boarded<V> {
+    fn drop(&mut self) {
+        self.flight.detach();
     }
 }
 

@@ -113,6 +113,27 @@ async fn a_leader_that_nobody_polls_any_more_holds_nobody_up() {
     assert_eq!(text(&leader.await.unwrap()), Some("a"));
 }
 
+/// It has a place among the loads of its source meanwhile, and holds back the ledger's floor.
+#[tokio::test(start_paused = true)]
+async fn a_load_whose_reader_polls_no_more_goes_on_without_anybody_who_waits() {
+    let world = World::usual().await;
+    world.write(1, "a");
+    world.database.close_gate();
+    let mut leader = pin!(world.items.get(&1));
+    poll_fn(|context| {
+        assert!(leader.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    world.database.until_waiting(1).await;
+    world.database.open_gate();
+    tokio::time::sleep(ms(60)).await;
+    assert_eq!(world.items.stats().counts().in_flight, 0);
+    assert_eq!(by(&world.get(1).await), ServedBy::L1);
+    assert_eq!(text(&leader.await.unwrap()), Some("a"));
+    assert_eq!(world.database.loads(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_loader_that_panics_is_a_lost_load_for_all_and_the_next_read_works() {
     let world = World::usual().await;

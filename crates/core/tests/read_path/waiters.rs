@@ -66,6 +66,7 @@ async fn under_a_stampede_a_stale_value_stands_in_where_the_class_allows_one() {
     world.database.close_gate();
     let crowd: Vec<_> = (0..1_000).map(|_| world.start_get(1)).collect();
     world.database.until_waiting(1).await;
+    world.turns().await;
     world.pass(ms(100)).await;
     for mut reader in crowd {
         assert!(reader.has_ended(), "answered at the soft timeout");

@@ -205,7 +205,8 @@ impl Stage {
         if random.random_ratio(1, 20) {
             return;
         }
-        self.note(key, &result.unwrap(), start, bound, token.map(|(_, given)| given));
+        let answer = result.unwrap();
+        self.note(key, &answer, start, self.age_at(start, &answer), bound, token.map(|(_, given)| given));
     }
 
     async fn read_many(&self, random: &mut SmallRng) {
@@ -213,7 +214,8 @@ impl Stage {
         let start = self.time.now();
         let answers = self.world.items.get_many(&keys).await.unwrap();
         for (key, answer) in keys.into_iter().zip(&answers) {
-            self.note(key, answer, start, BOUND, None);
+            // Each is judged by itself, and then waits for the others: its age says nothing of the answer's end.
+            self.note(key, answer, start, answer.receipt().age, BOUND, None);
         }
     }
 
@@ -223,18 +225,29 @@ impl Stage {
         let sum = answers.iter().filter_map(text).map(|held| held.parse::<i64>().unwrap()).sum();
         self.history.lock().sums.push(sum);
         for (key, answer) in ACCOUNTS.into_iter().zip(&answers) {
-            self.note(key, answer, start, BOUND, None);
+            self.note(key, answer, start, self.age_at(start, answer), BOUND, None);
         }
     }
 
-    fn note(&self, key: i64, answer: &Cached<String>, start: Nanos, bound: Duration, token: Option<Nanos>) {
+    /// How old an answer that has just come was when its read began.
+    fn age_at(&self, start: Nanos, answer: &Cached<String>) -> Duration {
+        let receipt = answer.receipt();
+        // What a load says is true as of the load's start, which may be after the reader's.
+        let loaded = receipt.served_by == ServedBy::Source;
+        let took = self.time.now().since(start);
+        if loaded { receipt.age.saturating_sub(took) } else { receipt.age }
+    }
+
+    fn note(
+        &self,
+        key: i64,
+        answer: &Cached<String>,
+        start: Nanos,
+        age: Duration,
+        bound: Duration,
+        token: Option<Nanos>,
+    ) {
         let (receipt, end) = (answer.receipt(), self.time.now());
-        // What a load of this very reader says is true as of the load's start, which is after the reader's.
-        let age = if receipt.served_by == ServedBy::Source {
-            receipt.age.saturating_sub(end.since(start))
-        } else {
-            receipt.age
-        };
         let value = text(answer).map(str::to_owned);
         let by = receipt.served_by;
         self.history.lock().answers.push(Answer { key, value, by, start, end, age, bound, token });
