@@ -378,8 +378,10 @@ mod tests {
         poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
     }
 
+    /// Each of its steps takes a little while, so that others come in the middle of one.
     async fn steps(count: u32, lead: Lead<()>) {
         for _ in 0..count {
+            (0..2_000).for_each(|_| std::hint::spin_loop());
             tokio::task::yield_now().await;
         }
         lead.end(Ending::Failed(LoadError::Unfilled));
