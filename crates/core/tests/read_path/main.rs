@@ -12,6 +12,7 @@ mod admission;
 mod age_bounded;
 mod aside;
 mod behaviours;
+mod by_text;
 mod check;
 mod fill_locks;
 mod flights;
