@@ -34,3 +34,4 @@ mod unsupported;
 mod waiters;
 mod warm;
 mod world;
+mod written;
