@@ -328,7 +328,8 @@ where
             ) => return Some(Refresh::Changed),
         }
         let now = self.clock.now();
-        (now >= entry.refresh_from() || now > self.end_of(&entry)).then_some(Refresh::Ahead)
+        // Which is never after its end.
+        (now >= entry.refresh_from()).then_some(Refresh::Ahead)
     }
 
     async fn refresh(self: Arc<Self>, key: K, canonical: Key, why: Refresh, mut resting: Resting) {
@@ -394,8 +395,7 @@ where
         let fetched = tokio::time::timeout(self.plan.hard_timeout, fetching).await.unwrap_or_default();
         let Some(fetched) = fetched.into_iter().next().flatten() else { return false };
         let Some(entry) = self.entry_of(canonical, fetched, started) else { return false };
-        let now = self.clock.now();
-        let is_soon = now >= entry.refresh_from() || now > self.end_of(&entry);
+        let is_soon = self.clock.now() >= entry.refresh_from();
         if self.judge(&entry, &self.need).is_err() || (why != Refresh::Changed && is_soon) {
             return false;
         }

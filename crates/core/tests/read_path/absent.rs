@@ -7,8 +7,9 @@ use trueup_core::{
     class::{Bloom, ClassPlanBuilder},
     env::Clock,
     proof::Tag,
+    read::WarmRules,
     receipt::ServedBy,
-    stats::CheckVerdict,
+    stats::{CheckVerdict, WarmedFrom},
 };
 
 use super::{
@@ -295,4 +296,11 @@ async fn a_filter_without_memory_for_it_is_refused_with_the_fix() {
     let refused = world.cache.class::<i64, String>(plan, form, Arc::clone(&world.database) as _);
     let why = refused.err().unwrap().to_string();
     assert!(why.contains("2285 MiB") && why.contains("bloom_max"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_surely_absent_is_warm_without_a_load() {
+    let world = World::filtered(Kind::Sequence).await;
+    let warmed = world.items.warm(&[7], &WarmRules::within(secs(10)), |_| ()).await.unwrap();
+    assert_eq!((warmed.of(WarmedFrom::Memory), warmed.total(), world.database.loads()), (1, 1, 0));
 }

@@ -69,3 +69,22 @@ async fn several_keys_in_one_state_come_from_the_source() {
     let answers = world.items.read_many(&[1, 1]).consistent().run().await.unwrap();
     assert!(answers.iter().all(|answer| by(answer) == ServedBy::Source));
 }
+
+/// The feed proves nothing of it, however healthy: what stands in is as old as its load.
+#[tokio::test(start_paused = true)]
+async fn what_stands_in_is_as_old_as_its_load() {
+    let world = World::new(Kind::Sequence, aged().serve_stale(secs(60))).await;
+    world.write(1, "a");
+    world.get(1).await;
+    // The clock alone moves: the purge, which runs once a second, is to leave it here.
+    for _ in 0..9 {
+        world.clock.advance(secs(1));
+        world.database.pump();
+        assert_eq!(by(&world.get(1).await), ServedBy::L1);
+    }
+    world.database.go_down();
+    world.clock.advance(secs(3));
+    world.database.pump();
+    let answer = world.get(1).await;
+    assert_eq!((by(&answer), answer.receipt().age), (ServedBy::Stale, secs(12)));
+}

@@ -1,7 +1,11 @@
 //! The checker of answers: it finds a lie and accuses nobody else.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
+use tracing::{Event, Level, Metadata, Subscriber, span};
 use trueup_core::{
     cache::CacheBuilder, class::Measurement, env::Clock, receipt::ServedBy, stats::CheckVerdict,
 };
@@ -99,14 +103,7 @@ async fn nothing_is_held_against_an_answer_that_was_called_stale() {
 
 #[tokio::test(start_paused = true)]
 async fn the_online_checker_samples_proven_answers_in_the_background() {
-    let clock = Clock::stepped();
-    let database = Database::new(Kind::Sequence, clock.clone());
-    let source: Arc<Database> = Arc::clone(&database);
-    let cache = CacheBuilder::new(source).clock(clock.clone()).buckets(1 << 10).online_checks(true).start();
-    cache.ready().await;
-    let all = Measurement { check_share: 1.0, hit_rate_floor: None };
-    let items = cache.class(plan(items().measurement(all)), form(), Arc::clone(&database) as _).unwrap();
-    let world = World { clock, database, cache, items };
+    let world = checked(1.0).await;
     world.write(1, "a");
     world.get(1).await;
     world.get(1).await;
@@ -116,4 +113,87 @@ async fn the_online_checker_samples_proven_answers_in_the_background() {
     world.get(1).await;
     world.turns().await;
     assert_eq!(verdicts(&world), [1, 0, 0]);
+}
+
+/// A world in which so many of the answers are checked.
+async fn checked(share: f64) -> World {
+    let clock = Clock::stepped();
+    let database = Database::new(Kind::Sequence, clock.clone());
+    let source: Arc<Database> = Arc::clone(&database);
+    let cache = CacheBuilder::new(source).clock(clock.clone()).buckets(1 << 10).online_checks(true).start();
+    cache.ready().await;
+    let some = Measurement { check_share: share, hit_rate_floor: None };
+    let items = cache.class(plan(items().measurement(some)), form(), Arc::clone(&database) as _).unwrap();
+    World { clock, database, cache, items }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_online_checker_samples_the_share_that_the_plan_says() {
+    let world = checked(0.1).await;
+    world.write(1, "a");
+    world.get(1).await;
+    for _ in 0..10 {
+        for _ in 0..10 {
+            world.get(1).await;
+        }
+        world.turns().await;
+    }
+    assert_eq!(verdicts(&world), [10, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_held_against_an_answer_while_the_feed_is_silent() {
+    let world = World::usual().await;
+    world.write(1, "a");
+    world.get(1).await;
+    world.database.commit(&[(1, Some("b"))]);
+    let hit = world.get(1).await;
+    assert!(hit.receipt().proven);
+    let items = world.items.clone();
+    let mut verdict = start(async move { items.verify(&1, &hit).await });
+    world.turns().await;
+    assert!(!verdict.has_ended());
+    world.pass(secs(10)).await;
+    assert_eq!(verdict.end().await, Ok(CheckVerdict::InFlight), "whatever it may have to tell");
+}
+
+/// Counts what is logged as an error on this thread.
+struct Errors(Arc<AtomicUsize>);
+
+impl Subscriber for Errors {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_answer_is_logged_as_an_error_and_no_other_verdict_is() {
+    let errors = Arc::new(AtomicUsize::new(0));
+    let _logged = tracing::subscriber::set_default(Errors(Arc::clone(&errors)));
+    let world = World::usual().await;
+    world.write(1, "a");
+    let right = world.get(1).await;
+    assert_eq!(world.items.verify(&1, &right).await, Ok(CheckVerdict::Fresh));
+    assert_eq!(errors.load(Ordering::SeqCst), 0);
+    world.database.script([Act::Lie(Some("never written".into()))]);
+    world.get(2).await;
+    let wrong = world.get(2).await;
+    assert_eq!(world.items.verify(&2, &wrong).await, Ok(CheckVerdict::Stale));
+    assert_eq!(errors.load(Ordering::SeqCst), 1);
 }

@@ -14,7 +14,7 @@ use trueup_core::{
 
 use super::{
     source::{Act, Database, Kind},
-    world::{Pending, World, by, form, items, ms, secs, start, text},
+    world::{Pending, World, by, form, items, ms, plan, secs, start, text},
 };
 
 fn shared() -> ClassPlanBuilder {
@@ -272,4 +272,201 @@ async fn a_load_that_saw_more_than_the_feed_has_told_has_the_source_asked_again(
     world.get(2).await;
     world.turns().await;
     assert!(waiting.has_ended());
+}
+
+/// Waiting is cheap and not free: beyond so many, readers load at once.
+#[tokio::test(start_paused = true)]
+async fn no_more_loads_of_a_class_wait_for_other_nodes_than_are_allowed() {
+    const MOST: usize = trueup_core::limits::FLEET_WAITS_MAX;
+    let fleet = fleet(1, shared).await;
+    for round in 0..2 {
+        let keys = 10_000 * round..10_000 * round + MOST as i64;
+        keys.clone().chain([5_000 + round]).for_each(|key| fleet.remote.plant_lock(&place(key), ms(30)));
+        let readers: Vec<_> = keys.map(|key| fleet.nodes[0].start_get(key)).collect();
+        fleet.nodes[0].turns().await;
+        assert_eq!(fleet.outcome("given_up"), round as u64, "all of them wait");
+        let mut beyond = fleet.nodes[0].start_get(5_000 + round);
+        fleet.nodes[0].turns().await;
+        assert!(beyond.has_ended(), "no time has passed");
+        assert_eq!(fleet.outcome("given_up"), round as u64 + 1);
+        // Their time is over: all of these have loaded, or were shed, and wait no more.
+        for _ in 0..20 {
+            fleet.nodes[0].pass_healthily(ms(50)).await;
+        }
+        for reader in readers {
+            let _ = reader.end().await;
+        }
+    }
+}
+
+/// Nodes that can use nothing of each other's do not wait for each other: in whatever way their worlds differ.
+#[tokio::test(start_paused = true)]
+async fn nodes_that_read_different_shapes_do_not_wait_for_each_other() {
+    for shape in [[1; 16], [2; 16], [0xff; 16]] {
+        let fleet = fleet(2, shared).await;
+        fleet.nodes[0].write(1, "a");
+        fleet.database.close_gate();
+        let first = fleet.nodes[0].start_get(1);
+        fleet.database.until_waiting(1).await;
+        fleet.database.catalogue.altered(shape);
+        let second = fleet.nodes[1].start_get(1);
+        fleet.nodes[1].turns().await;
+        assert_eq!(fleet.database.loads(), 2, "{shape:?}");
+        fleet.database.open_gate();
+        for reader in [first, second] {
+            assert_eq!(text(&reader.end().await.unwrap()), Some("a"));
+        }
+    }
+}
+
+/// While nothing can be there yet, a look now and then will do; when the load should be over, it is found soon.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_waits_looks_seldom_at_first_and_often_when_the_load_should_be_over() {
+    let fleet = fleet(1, shared).await;
+    fleet.learn_load_time().await;
+    fleet.remote.plant_lock(&place(1), ms(900));
+    let looks = || fleet.nodes[0].cache.remote_counts().unwrap().missing;
+    let _waiting = fleet.nodes[0].start_get(1);
+    fleet.nodes[0].turns().await;
+    let before = looks();
+    fleet.pass(ms(70)).await;
+    let seldom = looks() - before;
+    assert!((3..=10).contains(&seldom), "{seldom} looks in 70 ms");
+    fleet.pass(ms(20)).await;
+    let before = looks();
+    fleet.pass(ms(60)).await;
+    let often = looks() - before;
+    assert!(often >= 14, "{often} looks in 60 ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_waits_for_anothers_load_as_long_as_four_of_its_own() {
+    let fleet = fleet(1, shared).await;
+    fleet.learn_load_time().await;
+    fleet.remote.plant_lock(&place(1), ms(900));
+    let mut waiting = fleet.nodes[0].start_get(1);
+    fleet.pass(ms(380)).await;
+    assert!(!waiting.has_ended());
+    fleet.pass(ms(50)).await;
+    assert!(waiting.has_ended());
+    assert_eq!(fleet.outcome("given_up"), 1);
+}
+
+/// The longest that any owner takes a lock for.
+/// Looks are made every 2 ms where loads take no time: the tenth falls on the very end of the lock, the hundredth on that of the wait.
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_over_at_its_end_and_a_wait_after_it() {
+    for (left, ends_ms) in [(ms(20), 20), (ms(900), 202)] {
+        let fleet = fleet(1, shared).await;
+        fleet.nodes[0].get(1_000).await;
+        fleet.remote.plant_lock(&place(1), left);
+        let mut waiting = fleet.nodes[0].start_get(1);
+        fleet.nodes[0].turns().await;
+        fleet.pass(ms(ends_ms - 1)).await;
+        assert!(!waiting.has_ended(), "{left:?}");
+        fleet.pass(ms(1)).await;
+        assert!(waiting.has_ended(), "{left:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_a_second_is_waited_for_and_a_longer_one_is_not() {
+    for (left, waits) in [(secs(1), true), (ms(1_001), false)] {
+        let fleet = fleet(1, shared).await;
+        fleet.remote.plant_lock(&place(1), left);
+        let mut reading = fleet.nodes[0].start_get(1);
+        fleet.nodes[0].turns().await;
+        assert_eq!(!reading.has_ended(), waits, "{left:?}");
+    }
+}
+
+/// Two nodes that know that loads take three seconds; the first has taken the lock of 1 for its load, which fails after 10 ms, and the
+/// second waits for it.
+async fn released_early() -> (Fleet, Pending<super::world::Answer>) {
+    let fleet = fleet(2, shared).await;
+    fleet.nodes[0].write(1, "a");
+    for (index, node) in fleet.nodes.iter().enumerate() {
+        fleet.database.close_gate();
+        let learning = node.start_get(1_000 + index as i64);
+        fleet.database.until_waiting(1).await;
+        for _ in 0..30 {
+            node.pass_healthily(ms(100)).await;
+        }
+        fleet.database.open_gate();
+        learning.end().await.unwrap();
+        fleet.pass(ms(5)).await;
+    }
+    fleet.database.script([Act::Fail(trueup_core::source::LoadError::Lost)]);
+    fleet.database.close_gate();
+    let failing = fleet.nodes[0].start_get(1);
+    fleet.database.until_waiting(1).await;
+    let waiting = fleet.nodes[1].start_get(1);
+    fleet.pass(ms(10)).await;
+    fleet.database.open_gate();
+    assert!(failing.end().await.is_err());
+    fleet.nodes[0].turns().await;
+    assert!(!fleet.remote.is_locked(&place(1)), "released");
+    (fleet, waiting)
+}
+
+/// Its time is not over, so the lock itself is asked for by one look in four alone. A look is made every 35 to 50 ms here.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_was_released_early_is_taken_over_at_the_fourth_look() {
+    let (fleet, mut waiting) = released_early().await;
+    fleet.pass(ms(115)).await;
+    assert!(!fleet.remote.is_locked(&place(1)), "not asked for yet");
+    fleet.pass(ms(80)).await;
+    assert!(fleet.remote.is_locked(&place(1)) || waiting.has_ended());
+    fleet.pass(ms(30)).await;
+    assert!(waiting.has_ended());
+    assert_eq!((text(&waiting.end().await.unwrap()), fleet.outcome("taken_over")), (Some("a"), 1));
+}
+
+/// Who has released a lock before its time has loaded, as a rule: what it has shared is looked for some more times, but not for long.
+#[tokio::test(start_paused = true)]
+async fn what_comes_just_after_a_lock_was_released_spares_a_load() {
+    for (comes, on_the_millisecond) in [(true, false), (false, false), (false, true)] {
+        let (fleet, mut waiting) = released_early().await;
+        let loads = fleet.database.loads();
+        while !fleet.remote.is_locked(&place(1)) {
+            fleet.pass(ms(1)).await;
+        }
+        assert!(!waiting.has_ended());
+        if on_the_millisecond {
+            // The last look but one falls on the very end of the while.
+            fleet.pass(ms(20)).await;
+            assert!(!waiting.has_ended());
+        } else {
+            fleet.clock.advance(std::time::Duration::from_micros(500));
+            fleet.pass(ms(8)).await;
+            assert!(!waiting.has_ended(), "it looks again");
+        }
+        if comes {
+            let digest = plan(shared()).digest();
+            fleet.remote.plant(&place(1), super::remote::aged_envelope(&fleet.nodes[1], digest, 0, 600_000));
+            fleet.pass(ms(5)).await;
+        } else {
+            fleet.pass(ms(20)).await;
+        }
+        assert!(waiting.has_ended(), "comes: {comes}");
+        let answer = waiting.end().await.unwrap();
+        let expected = if comes { (Some("planted"), ServedBy::L2) } else { (Some("a"), ServedBy::Source) };
+        assert_eq!((text(&answer), by(&answer)), expected);
+        assert_eq!(fleet.database.loads() - loads, usize::from(!comes));
+    }
+}
+
+/// Who comes meanwhile is to find the entry, not a lock that nobody holds.
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_kept_after_its_load_until_the_entry_is_shared() {
+    let fleet = fleet(1, shared).await;
+    fleet.database.commit(&[(1, Some("a"))]);
+    assert_eq!(text(&fleet.nodes[0].get(1).await), Some("a"));
+    fleet.nodes[0].turns().await;
+    assert!(fleet.remote.held(&place(1)).is_none(), "the feed has not come so far");
+    assert!(fleet.remote.is_locked(&place(1)));
+    fleet.database.pump();
+    fleet.nodes[0].turns().await;
+    assert!(fleet.remote.held(&place(1)).is_some());
+    assert!(!fleet.remote.is_locked(&place(1)));
 }

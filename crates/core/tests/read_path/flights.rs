@@ -282,3 +282,43 @@ async fn a_reader_who_leaves_the_queue_leaves_its_place_to_others() {
     assert_eq!(world.items.stats().counts().in_flight, 0);
     assert!(world.items.get(&2).await.is_ok());
 }
+
+/// Each load that the reader waits for has an end of its own, and what another has begun is the other's: all of it together has an end,
+/// counted from when the reader began to wait.
+#[tokio::test(start_paused = true)]
+async fn a_reader_waits_for_others_and_for_a_place_no_longer_than_for_two_loads() {
+    let world = World::new(super::source::Kind::Sequence, items().loads_max(1.try_into().unwrap())).await;
+    world.write(1, "a");
+    world.database.close_gate();
+    let first = world.start_get(1);
+    world.database.until_waiting(1).await;
+    let other = world.start_get(2);
+    world.turns().await;
+    let token = world.database.commit(&[(1, Some("b"))]);
+    world.clock.advance(ms(1));
+    // Of two, one begins the next load and the other joins it.
+    let own = || {
+        let class = world.items.clone();
+        start(async move { class.read(&1).token(token).run().await })
+    };
+    let mut own = [own(), own()];
+    world.turns().await;
+    world.pass(ms(4_500)).await;
+    // The load that they waited for did not see their write: another is begun, and waits behind the one of another key.
+    world.database.release_one();
+    world.turns().await;
+    assert!(first.end().await.is_ok());
+    assert_eq!(world.database.loads(), 2);
+    world.pass(ms(4_500)).await;
+    world.database.release_one();
+    world.turns().await;
+    assert!(other.end().await.is_ok());
+    assert_eq!(world.database.loads(), 3);
+    world.pass(ms(999)).await;
+    assert!(own.iter_mut().all(|reader| !reader.has_ended()));
+    world.pass(ms(1)).await;
+    for reader in own {
+        let error = reader.end().await.unwrap_err();
+        assert_eq!(error, ReadError::Load(LoadError::TimedOut { limit_ms: 10_000 }));
+    }
+}

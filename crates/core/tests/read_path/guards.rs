@@ -308,3 +308,85 @@ async fn below_the_floor_of_the_hit_rate_what_is_not_critical_is_limited_until_i
     assert!(!world.items.hit_rate_is_low());
     assert!(!world.cache.source_guard().status().limiter.tripped);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_class_that_is_gone_is_below_no_floor() {
+    let floor = items().hit_rate_floor(0.8).hit_rate_window(secs(10));
+    let World { clock, database, cache, items } = World::new(Kind::Sequence, floor).await;
+    let mut key = 0;
+    for _ in 0..12 {
+        for _ in 0..50 {
+            key += 1;
+            items.get(&key).await.unwrap();
+        }
+        clock.advance(secs(1));
+        tokio::time::advance(secs(1)).await;
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        database.pump();
+    }
+    assert!(items.hit_rate_is_low() && cache.source_guard().status().limiter.tripped);
+    drop(items);
+    let status = cache.source_guard().status();
+    assert_eq!((status.limiter.tripped, status.below_floor.len()), (false, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_to_stand_in_is_told_in_bytes() {
+    let world = World::new(Kind::Sequence, items().fallback(Fallback::LastKnownGood)).await;
+    assert_eq!(world.items.fallback_bytes(), 0);
+    world.write(1, &"x".repeat(1_000));
+    world.get(1).await;
+    let one = world.items.fallback_bytes();
+    assert!(one > 1_000, "{one}");
+    world.write(2, &"x".repeat(1_000));
+    world.get(2).await;
+    assert_eq!(world.items.fallback_bytes(), 2 * one);
+    let declared = World::new(Kind::Sequence, items().fallback(Fallback::Value("\"sorry\"".into()))).await;
+    declared.get(1).await;
+    assert_eq!(declared.items.fallback_bytes(), 0, "the plan's own is no entry");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_value_stands_in_for_an_older_one() {
+    let world = World::new(Kind::Sequence, items().fallback(Fallback::LastKnownGood)).await;
+    for value in ["a", "b"] {
+        world.write(1, value);
+        world.get(1).await;
+    }
+    world.items.memory().clear();
+    world.database.go_down();
+    assert_eq!(text(&world.get(1).await), Some("b"));
+}
+
+/// Loaded again, it is known to have been good later, although nothing has changed.
+#[tokio::test(start_paused = true)]
+async fn a_value_that_the_source_has_shown_again_stands_in_from_then_on() {
+    let kept = items().fallback(Fallback::LastKnownGood).fallback_age_max(secs(60));
+    let world = World::new(Kind::Sequence, kept).await;
+    world.write(1, "a");
+    world.get(1).await;
+    world.items.memory().clear();
+    world.pass_healthily(secs(50)).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::Source);
+    world.items.memory().clear();
+    world.database.go_down();
+    world.pass(secs(20)).await;
+    let answer = world.get(1).await;
+    assert_eq!((text(&answer), by(&answer), answer.receipt().age), (Some("a"), ServedBy::Stale, secs(20)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_loads_take_is_known_after_the_first() {
+    let world = World::usual().await;
+    assert_eq!((world.items.load_time(), world.items.usual_load_time()), (None, None));
+    world.database.close_gate();
+    let reading = world.start_get(1);
+    world.database.until_waiting(1).await;
+    world.pass(ms(30)).await;
+    world.database.open_gate();
+    reading.end().await.unwrap();
+    assert_eq!(world.items.load_time(), Some(ms(30)));
+    assert_eq!(world.items.usual_load_time(), Some(ms(30)));
+}

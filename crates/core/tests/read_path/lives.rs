@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trueup_core::{class::ClassPlanBuilder, env::Nanos, receipt::ServedBy};
+use trueup_core::{
+    class::{ClassPlanBuilder, Strategy},
+    env::Nanos,
+    receipt::ServedBy,
+};
 
 use super::{
     source::Kind,
@@ -69,9 +73,10 @@ async fn a_value_beyond_the_limit_is_served_and_not_kept() {
     let world = World::new(Kind::Sequence, items().value_bytes_max(12)).await;
     world.write(1, &"x".repeat(10));
     world.write(2, &"x".repeat(11));
-    for _ in 0..2 {
-        assert_eq!(text(&world.get(2).await).map(str::len), Some(11));
-        world.get(1).await;
+    for from in [ServedBy::Source, ServedBy::L1] {
+        let (at_the_limit, beyond) = (world.get(1).await, world.get(2).await);
+        assert_eq!(text(&beyond).map(str::len), Some(11));
+        assert_eq!((by(&at_the_limit), by(&beyond)), (from, ServedBy::Source));
     }
     assert_eq!(world.database.loads(), 3);
     let rejected = world.items.stats().counts().rejected;
@@ -168,4 +173,89 @@ async fn how_many_entries_end_in_the_busiest_second_of_the_next_minute_is_known_
         assert_eq!(spread.next_minute, 200, "renewed before, and loaded again at the hard age");
         assert!(busiest.contains(&spread.busiest_second), "{spread:?} with jitter {jitter}");
     }
+}
+
+/// What waited to be settled is lost with the feed's connection, and what was proven in an older epoch with its epoch: nobody has to
+/// read either to have it go.
+#[tokio::test(start_paused = true)]
+async fn what_was_discarded_and_what_is_of_an_older_epoch_give_their_memory_back_as_well() {
+    for discarded in [true, false] {
+        let world = World::usual().await;
+        if discarded {
+            world.database.commit(&[(1, Some("a"))]);
+            world.get(1).await;
+            world.database.reconnect();
+        } else {
+            world.write(1, "a");
+            world.get(1).await;
+            world.database.new_epoch();
+        }
+        world.database.pump();
+        world.turns().await;
+        assert_eq!(world.items.memory().len(), 1);
+        // The purge runs once a second.
+        world.pass(secs(1)).await;
+        assert_eq!(world.items.memory().len(), 0, "discarded: {discarded}");
+    }
+}
+
+/// Its last moment is still one of its life. Looked at where an entry is watched before its end: else nothing looks so closely.
+#[tokio::test(start_paused = true)]
+async fn a_life_is_over_after_its_last_moment_and_not_in_it() {
+    let watched = items().life(secs(10)).negative_life(secs(1)).hard_age(secs(11));
+    let world = World::new(Kind::Sequence, watched.strategy(Strategy::Background { ahead: secs(4) })).await;
+    world.write(1, "a");
+    world.get(1).await;
+    world.database.go_down();
+    world.pass_healthily(secs(10)).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::L1);
+    assert_eq!(world.items.stats().counts().renewed, 0);
+    world.pass_healthily(ms(1)).await;
+    assert_eq!(by(&world.get(1).await), ServedBy::L1);
+    assert_eq!(world.items.stats().counts().renewed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_old_an_entry_is_that_makes_room_is_counted() {
+    let world = World::new(Kind::Sequence, items().value_bytes_max(1_000).l1_capacity_bytes(64 << 10)).await;
+    let evicted = || world.items.stats().counts().eviction_ages;
+    let count = || evicted().buckets.iter().map(|(_, count)| count).sum::<u64>();
+    let read = async |first: i64| {
+        let keys: Vec<i64> = (first..first + 1_000).collect();
+        world.items.get_many(&keys).await.unwrap();
+        let departed = world.items.memory().departures().capacity;
+        assert!(departed > 500 && count() == departed, "{departed} and {}", count());
+        evicted().sum
+    };
+    assert_eq!(read(0).await, 0, "just loaded");
+    world.pass_healthily(secs(5)).await;
+    let sum = read(1_000).await;
+    assert!(sum > 0 && sum.is_multiple_of(5_000), "{sum}: of some it is five seconds");
+}
+
+/// Of a key that memory has held before it is said that it was evicted; of one that nobody has read, that it is cold.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_has_left_memory_is_told_from_one_that_never_was_there() {
+    const KEYS: i64 = 2_000;
+    let world = World::usual().await;
+    let read = async |first: i64| {
+        let keys: Vec<i64> = (first..first + KEYS).collect();
+        world.items.get_many(&keys).await.unwrap();
+        (world.missed("cold") as i64, world.missed("evicted") as i64)
+    };
+    assert_eq!(read(0).await, (KEYS, 0));
+    assert_eq!(read(KEYS).await, (2 * KEYS, 0), "however many others were read before");
+    world.items.memory().clear();
+    world.get(KEYS).await;
+    assert_eq!((world.missed("cold") as i64, world.missed("evicted")), (2 * KEYS, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_many_entries_end_is_estimated_from_a_part_of_them() {
+    let world = World::new(Kind::Sequence, items().hard_age(secs(100)).jitter(0.0)).await;
+    let keys: Vec<i64> = (0..10_000).collect();
+    world.items.get_many(&keys).await.unwrap();
+    world.pass_healthily(secs(44)).await;
+    let spread = world.items.expiry_spread();
+    assert_eq!((spread.next_minute, spread.busiest_second), (10_000, 10_000));
 }

@@ -6,7 +6,7 @@ use trueup_core::{error::ReadError, receipt::ServedBy, source::LoadError};
 
 use super::{
     source::{Act, Kind},
-    world::{World, by, items, ms, start, text},
+    world::{World, by, items, ms, secs, start, text},
 };
 
 async fn with_rows(count: i64) -> World {
@@ -140,9 +140,12 @@ async fn one_state_is_not_made_of_entries_that_are_not_settled_or_over_their_har
     assert_eq!(from().await, [ServedBy::Source; 2], "1 waits for the feed");
     world.database.pump();
     assert_eq!(from().await, [ServedBy::L1; 2]);
-    world.clock.advance(super::world::secs(601));
+    world.clock.advance(secs(600));
     world.database.pump();
-    assert_eq!(from().await, [ServedBy::Source; 2], "hard age");
+    assert_eq!(from().await, [ServedBy::L1; 2], "at their hard age");
+    world.clock.advance(ms(1));
+    world.database.pump();
+    assert_eq!(from().await, [ServedBy::Source; 2], "over it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,4 +154,14 @@ async fn a_batch_takes_one_place_among_the_loads() {
     let keys: Vec<i64> = (0..100).collect();
     assert_eq!(world.items.get_many(&keys).await.unwrap().len(), 100);
     assert_eq!(world.database.loads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_key_that_is_left_to_load_is_loaded_as_a_read_of_its_own_would() {
+    let world = with_rows(3).await;
+    world.items.get_many(&[1, 2]).await.unwrap();
+    assert_eq!(world.database.batches(), 1);
+    let answers = world.items.get_many(&[1, 3, 2]).await.unwrap();
+    assert_eq!(answers.iter().map(text).collect::<Vec<_>>(), [Some("v1"), Some("v3"), Some("v2")]);
+    assert_eq!((world.database.loads(), world.database.batches()), (2, 1));
 }

@@ -280,3 +280,20 @@ async fn explicit_invalidation_travels_by_the_feed() {
     world.database.pump();
     assert_eq!(by(&world.get(1).await), ServedBy::Source);
 }
+
+/// The source is asked about a token that nothing but its answer can confirm, and about no other.
+#[tokio::test(start_paused = true)]
+async fn p2_a_reader_ahead_of_the_feed_has_its_token_confirmed_for_those_who_come_after() {
+    let world = World::usual().await;
+    let wished = || world.cache.feed().wished();
+    world.write(1, "a");
+    let reached = world.database.token_at(110);
+    world.items.read(&1).token(reached).run().await.unwrap();
+    assert_eq!(wished(), Position::ZERO, "memory had nothing: no answer of the source would have helped");
+    let other = Token { epoch: EpochId::from_bytes([9; 16]), position: Position(1) };
+    world.items.read(&1).token(other).run().await.unwrap();
+    assert_eq!(wished(), Position::ZERO, "of another epoch nothing here is ever confirmed");
+    let token = world.database.commit(&[(2, Some("x"))]);
+    world.items.read(&1).token(token).run().await.unwrap();
+    assert_eq!(wished(), token.position);
+}

@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use trueup_core::{
-    class::{ClassPlan, Pattern},
+    class::{ClassPlan, Fallback, Pattern},
     env::{self, BoxFuture},
     error::PutError,
     key::Key,
     proof::Tags,
     receipt::ServedBy,
     source::{LoadError, Loaded, LoadedMany, Loader, Outcome},
+    tier::{RemoteKey, RemotePut, RemoteResult, RemoteServer, RemoteTier, testing::RemoteDouble},
     write::Fate,
 };
 
@@ -117,6 +119,27 @@ async fn a_load_that_hangs_keeps_the_writer_for_a_second_at_most() {
     assert_eq!(before.elapsed(), Duration::from_secs(1));
 }
 
+/// What stands in for a source that fails is the newest that is known, in whatever order it came.
+#[tokio::test(start_paused = true)]
+async fn of_two_publications_the_one_that_has_seen_more_stands_in() {
+    let world = World::new(Kind::Sequence, through().fallback(Fallback::LastKnownGood)).await;
+    world.write(1, "zero");
+    let database = &world.database;
+    database.commit(&[(1, Some("first"))]);
+    let slow = async {
+        let loaded = database.load(&1).await;
+        database.commit(&[(1, Some("second"))]);
+        let later = world.items.publish_after(&key(1), database.load(&1), committed()).await;
+        assert_eq!(later.fate, Fate::Kept);
+        loaded
+    };
+    world.items.publish_after(&key(1), slow, committed()).await;
+    world.items.memory().clear();
+    database.go_down();
+    let answer = world.get(1).await;
+    assert_eq!((text(&answer), by(&answer)), (Some("second"), ServedBy::Stale));
+}
+
 /// The same rows as something that no feed tells of: an upstream.
 struct Untold(Arc<Database>);
 
@@ -183,4 +206,67 @@ async fn delete_update_delete_serves_what_is_stale_where_the_proof_does_not() {
         }
     }
     assert!(BOUND < secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_says_whether_it_is_written_through() {
+    assert!(World::new(Kind::Sequence, through()).await.items.is_written_through());
+    assert!(!World::usual().await.items.is_written_through());
+}
+
+/// A remote tier that says of its servers whether they are left alone.
+#[derive(Debug)]
+struct Servers {
+    tier: RemoteDouble,
+    left_alone: &'static [bool],
+}
+
+impl RemoteTier for Servers {
+    fn get<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<Option<Bytes>>> {
+        self.tier.get(key)
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [RemoteKey]) -> BoxFuture<'a, Vec<RemoteResult<Option<Bytes>>>> {
+        self.tier.get_many(keys)
+    }
+
+    fn put(&self, put: RemotePut) -> BoxFuture<'_, RemoteResult<()>> {
+        self.tier.put(put)
+    }
+
+    fn put_many(&self, puts: Vec<RemotePut>) -> BoxFuture<'_, Vec<RemoteResult<()>>> {
+        self.tier.put_many(puts)
+    }
+
+    fn delete<'a>(&'a self, key: &'a RemoteKey) -> BoxFuture<'a, RemoteResult<()>> {
+        self.tier.delete(key)
+    }
+
+    fn servers(&self) -> Vec<RemoteServer> {
+        let server = |left_alone: &bool| RemoteServer {
+            endpoint: "tier:6379".into(),
+            left_alone: left_alone.then(|| "it is down".into()),
+            memory: None,
+        };
+        self.left_alone.iter().map(server).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_is_told_when_no_server_of_the_remote_tier_takes_the_row() {
+    let all: [(&'static [bool], Fate); 4] = [
+        (&[], Fate::Kept),
+        (&[false], Fate::Kept),
+        (&[true, false], Fate::Kept),
+        (&[true, true], Fate::KeptHere),
+    ];
+    for (left_alone, fate) in all {
+        let clock = env::Clock::stepped();
+        let database = Database::new(Kind::Sequence, clock.clone());
+        let tier = Servers { tier: RemoteDouble::new(clock.clone(), 1), left_alone };
+        let world = World::on(database, clock, through().l2(), Some(Arc::new(tier) as _)).await;
+        world.write(1, "new");
+        let published = world.items.publish_after(&key(1), world.database.load(&1), committed()).await;
+        assert_eq!(published.fate, fate, "{left_alone:?}");
+    }
 }

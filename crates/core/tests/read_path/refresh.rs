@@ -1,14 +1,18 @@
 //! Entries loaded before a reader needs them: near their end (`early`, `background`), and when they changed (`background`).
 
+use std::sync::Arc;
+
 use trueup_core::{
     class::{ClassPlan, ClassPlanBuilder, Strategy},
+    env::Clock,
     receipt::ServedBy,
     source::LoadError,
+    tier::testing::RemoteDouble,
 };
 
 use super::{
-    source::{Act, Kind, row_tag},
-    world::{World, by, items, ms, secs, text},
+    source::{Act, Database, Kind, row_tag},
+    world::{World, by, items, ms, plan, secs, text},
 };
 
 /// Reads of which at least one is sampled, whatever the thread has read before.
@@ -266,4 +270,280 @@ async fn the_tasks_of_a_class_end_with_it() {
     }
     assert!(stats.upgrade().is_none(), "nothing of the class is held");
     drop(cache);
+}
+
+fn refreshed(world: &World, how: &str) -> u64 {
+    let counts = world.items.stats().counts().stampede.refreshed;
+    counts.iter().find(|(outcome, _)| *outcome == how).unwrap().1
+}
+
+/// Whether the lot is drawn tells its distance from the end: nineteen loads before it, nobody draws in years.
+#[tokio::test(start_paused = true)]
+async fn early_where_an_entry_is_watched_already_nobody_draws_far_from_its_end() {
+    for plan in [
+        aged(Strategy::Early { beta: 1.0 }),
+        items()
+            .life(secs(10))
+            .negative_life(secs(1))
+            .hard_age(secs(10))
+            .strategy(Strategy::Early { beta: 1.0 }),
+    ] {
+        let world = World::new(Kind::Sequence, plan).await;
+        loaded(&world).await;
+        let loads = world.database.loads();
+        world.pass_healthily(secs(10) - ms(100 + 1_900)).await;
+        for _ in 0..100 {
+            assert_eq!(by(&world.get(1).await), ServedBy::L1);
+        }
+        world.turns().await;
+        assert_eq!((world.database.loads(), refreshes(&world, "early")), (loads, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn early_who_has_had_it_refreshed_keeps_others_from_it_for_some_loads() {
+    let world = World::new(Kind::Sequence, aged(Strategy::Early { beta: 1.0 })).await;
+    loaded(&world).await;
+    let loads = world.database.loads();
+    world.database.close_gate();
+    world.pass_healthily(secs(10) - ms(100 + 500)).await;
+    while world.database.loads() == loads {
+        world.get(1).await;
+        world.turns().await;
+    }
+    // Two loads later, where one in twenty would draw.
+    world.pass_healthily(ms(200)).await;
+    for _ in 0..1_000 {
+        world.get(1).await;
+    }
+    world.turns().await;
+    assert_eq!((world.database.loads(), refreshes(&world, "early")), (loads + 1, 0), "it is under way");
+    world.database.open_gate();
+    world.turns().await;
+    assert_eq!(refreshed(&world, "loaded"), 1);
+}
+
+/// The source has just failed: readers who draw meanwhile have it left alone.
+#[tokio::test(start_paused = true)]
+async fn early_after_a_refresh_that_failed_nobody_has_it_tried_again_for_a_while() {
+    let plan = aged(Strategy::Early { beta: 5.0 }).failure_backoff(secs(2));
+    let world = World::new(Kind::Sequence, plan).await;
+    loaded(&world).await;
+    world.pass_healthily(secs(7)).await;
+    world.database.script([Act::Fail(LoadError::Refused("no such column".into()))]);
+    while refreshes(&world, "early") == 0 {
+        assert_eq!(by(&world.get(1).await), ServedBy::L1);
+        world.turns().await;
+    }
+    assert_eq!(refreshed(&world, "failed"), 1);
+    let loads = world.database.loads();
+    for _ in 0..15 {
+        world.pass_healthily(ms(100)).await;
+        for _ in 0..300 {
+            assert_eq!(by(&world.get(1).await), ServedBy::L1);
+        }
+        world.turns().await;
+    }
+    assert_eq!(world.database.loads(), loads);
+}
+
+#[tokio::test(start_paused = true)]
+async fn early_no_more_than_a_quarter_of_the_loads_of_a_class_are_refreshes() {
+    let plan = aged(Strategy::Early { beta: 1.0 }).loads_max(8.try_into().unwrap());
+    let world = World::new(Kind::Sequence, plan).await;
+    loaded(&world).await;
+    let keys: Vec<i64> = (1..=6).collect();
+    for key in &keys {
+        world.write(*key, "a");
+    }
+    world.items.memory().clear();
+    world.database.close_gate();
+    let class = world.items.clone();
+    let all = keys.clone();
+    let reading = super::world::start(async move { class.get_many(&all).await });
+    world.database.until_waiting(1).await;
+    world.pass_healthily(ms(100)).await;
+    world.database.open_gate();
+    reading.end().await.unwrap().iter().for_each(|answer| assert_eq!(by(answer), ServedBy::Source));
+    world.database.close_gate();
+    let loads = world.database.loads();
+    world.pass_healthily(secs(10) - ms(100 + 100)).await;
+    for _ in 0..100 {
+        for key in &keys {
+            assert_eq!(by(&world.get(*key).await), ServedBy::L1);
+        }
+    }
+    world.turns().await;
+    assert_eq!(world.database.loads(), loads + 2);
+    assert!(refreshed(&world, "put_off") > 0);
+    world.database.open_gate();
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_an_absence_of_a_short_life_is_not_refreshed_all_the_time() {
+    let world = World::new(Kind::Sequence, aged(background()).negative_life(secs(1))).await;
+    let now = world.clock.now();
+    assert!(world.get(2).await.is_absent());
+    let absence = world.items.memory().get("2").unwrap();
+    assert_eq!((absence.expires().since(now), absence.refresh_from().since(now)), (secs(1), ms(500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_a_hot_key_is_loaded_before_its_end_although_nobody_reads_it_then() {
+    let world = World::new(Kind::Sequence, aged(background())).await;
+    loaded(&world).await;
+    heat(&world, 1).await;
+    let loads = world.database.loads();
+    for _ in 0..78 {
+        world.pass_healthily(ms(100)).await;
+    }
+    assert_eq!(world.database.loads(), loads);
+    for _ in 0..3 {
+        world.pass_healthily(ms(100)).await;
+    }
+    assert_eq!(world.database.loads(), loads + 1, "two seconds ahead");
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_hot_keys_that_change_together_are_loaded_together() {
+    let world = World::new(Kind::Sequence, items().strategy(background())).await;
+    loaded(&world).await;
+    for key in [1, 2] {
+        heat(&world, key).await;
+    }
+    let loads = world.database.loads();
+    world.database.commit(&[(1, Some("b")), (2, Some("b"))]);
+    world.database.pump();
+    world.pass_healthily(ms(20)).await;
+    assert_eq!(world.database.loads(), loads + 2, "one look finds both");
+}
+
+/// It takes a third of one connection at most.
+#[tokio::test(start_paused = true)]
+async fn background_a_hot_key_that_changes_all_the_time_rests_between_its_loads() {
+    let world = World::new(Kind::Sequence, items().strategy(background())).await;
+    loaded(&world).await;
+    heat(&world, 1).await;
+    let loads = world.database.loads();
+    world.write(1, "b");
+    world.pass_healthily(ms(20)).await;
+    assert_eq!(world.database.loads(), loads + 1);
+    world.write(1, "c");
+    for _ in 0..7 {
+        world.pass_healthily(ms(20)).await;
+    }
+    assert_eq!(world.database.loads(), loads + 1, "not within two times what a load takes");
+    for _ in 0..15 {
+        world.pass_healthily(ms(20)).await;
+    }
+    assert_eq!(world.database.loads(), loads + 2);
+    assert_eq!(refreshed(&world, "loaded"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_a_hot_key_that_can_not_be_loaded_or_kept_is_left_alone_for_a_while() {
+    for is_kept in [true, false] {
+        let plan = items().strategy(background()).failure_backoff(secs(2)).value_bytes_max(10);
+        let world = World::new(Kind::Sequence, plan).await;
+        loaded(&world).await;
+        heat(&world, 1).await;
+        let loads = world.database.loads();
+        if is_kept {
+            world.database.script((0..20).map(|_| Act::Fail(LoadError::Refused("no such column".into()))));
+            world.write(1, "b");
+        } else {
+            world.write(1, "more than is kept");
+        }
+        for _ in 0..18 {
+            world.pass_healthily(ms(100)).await;
+        }
+        assert_eq!(world.database.loads(), loads + 1, "kept: {is_kept}");
+        assert_eq!(refreshed(&world, "failed"), 1);
+        for _ in 0..5 {
+            world.pass_healthily(ms(100)).await;
+        }
+        assert_eq!(world.database.loads(), loads + 2, "tried again after its pause");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_a_key_that_nobody_reads_any_more_is_not_hot_for_ever() {
+    let world = World::new(Kind::Sequence, items().strategy(background())).await;
+    loaded(&world).await;
+    heat(&world, 1).await;
+    assert_eq!(world.items.hot_keys(10), [1]);
+    for _ in 0..10 {
+        world.pass_healthily(secs(301)).await;
+    }
+    assert!(world.items.hot_keys(10).is_empty());
+}
+
+/// A node behind a remote tier that holds 1 as another node has loaded it, so many seconds ago.
+async fn beside_another(strategy: Strategy) -> (World, Arc<RemoteDouble>) {
+    let clock = Clock::stepped();
+    let database = Database::new(Kind::Sequence, clock.clone());
+    let remote = Arc::new(RemoteDouble::new(clock.clone(), 1));
+    let plan = aged(strategy).l2();
+    let world = World::on(database, clock, plan, Some(Arc::clone(&remote) as _)).await;
+    world.clock.advance(secs(1_000));
+    world.database.pump();
+    loaded(&world).await;
+    (world, remote)
+}
+
+fn plant(world: &World, remote: &RemoteDouble, strategy: Strategy, age: u64) {
+    let digest = plan(aged(strategy).l2()).digest();
+    remote.plant(&super::remote::place(1), super::remote::aged_envelope(world, digest, age * 1_000, 600_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn early_what_another_node_has_refreshed_is_taken_over_unless_it_is_near_its_end_as_well() {
+    let early = Strategy::Early { beta: 3.0 };
+    for (age, is_taken) in [(1, true), (8, false)] {
+        let (world, remote) = beside_another(early).await;
+        world.pass_healthily(secs(9) - ms(100)).await;
+        plant(&world, &remote, early, age);
+        let loads = world.database.loads();
+        while refreshes(&world, "early") == 0 {
+            assert_eq!(by(&world.get(1).await), ServedBy::L1);
+            world.turns().await;
+        }
+        assert_eq!(world.database.loads() - loads, usize::from(!is_taken), "{age} s old");
+        assert_eq!(refreshed(&world, "shared"), u64::from(is_taken));
+        assert_eq!(text(&world.get(1).await), Some(if is_taken { "planted" } else { "a" }));
+    }
+}
+
+/// What is held is worth nothing any more, however long it would have lived.
+#[tokio::test(start_paused = true)]
+async fn background_what_another_node_has_loaded_after_a_change_is_taken_over_whatever_its_age() {
+    for age in [5, 8] {
+        let (world, remote) = beside_another(background()).await;
+        heat(&world, 1).await;
+        let loads = world.database.loads();
+        world.write(1, "b");
+        plant(&world, &remote, background(), age);
+        world.pass_healthily(ms(20)).await;
+        assert_eq!((world.database.loads(), refreshed(&world, "shared")), (loads, 1), "{age} s old");
+        assert_eq!(text(&world.get(1).await), Some("planted"));
+    }
+}
+
+/// It has no load time of its own: what loads of the class take here stands for it.
+#[tokio::test(start_paused = true)]
+async fn early_what_another_node_has_loaded_is_refreshed_before_its_end_as_well() {
+    let early = Strategy::Early { beta: 1.0 };
+    let (world, remote) = beside_another(early).await;
+    world.items.memory().clear();
+    plant(&world, &remote, early, 1);
+    assert_eq!(by(&world.get(1).await), ServedBy::L2);
+    let loads = world.database.loads();
+    let left = world.items.memory().get("1").unwrap().expires().since(world.clock.now());
+    world.pass_healthily(left - ms(200)).await;
+    remote.lose_all();
+    for _ in 0..500 {
+        assert_eq!(by(&world.get(1).await), ServedBy::L1);
+    }
+    world.turns().await;
+    assert_eq!((world.database.loads(), refreshed(&world, "loaded")), (loads + 1, 1));
 }

@@ -38,7 +38,7 @@ async fn fleet(kind: Kind, plan_of_a: ClassPlanBuilder, plan_of_b: ClassPlanBuil
     Fleet { remote, a, b }
 }
 
-fn place(key: i64) -> RemoteKey {
+pub(crate) fn place(key: i64) -> RemoteKey {
     let canonical = form().key(&key).unwrap();
     RemoteKey::new("item", canonical.digest("item"))
 }
@@ -235,7 +235,7 @@ async fn when_its_life_in_memory_is_over_a_proven_entry_is_renewed_before_the_re
 }
 
 /// An envelope that a node wrote `age_ms` ago by the wall clock.
-fn aged_envelope(world: &World, plan_digest: [u8; 16], age_ms: u64, life_ms: u64) -> bytes::Bytes {
+pub(crate) fn aged_envelope(world: &World, plan_digest: [u8; 16], age_ms: u64, life_ms: u64) -> bytes::Bytes {
     let position = world.cache.status().applied.0;
     let header = Header {
         class_digest: plan_digest,
@@ -319,4 +319,72 @@ async fn what_a_node_takes_over_does_not_end_together_either() {
         let now = fleet.b.clock.now();
         assert!(soft.iter().all(|end| end.since(now) <= secs(60)));
     }
+}
+
+/// What the bytes of a shared value mean is told by plan and shape together: no shape may make another's entries pass.
+#[tokio::test(start_paused = true)]
+async fn an_entry_of_another_shape_is_a_miss_whatever_the_shape() {
+    for shape in [[0xff; 16], plan(shared()).digest()] {
+        let fleet = fleet(Kind::Sequence, shared(), shared()).await;
+        shared_by_a(&fleet, 1, "a").await;
+        fleet.a.database.catalogue.altered(shape);
+        assert_eq!(by(&fleet.b.get(1).await), ServedBy::Source, "{shape:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_weighs_the_same_wherever_it_came_from() {
+    let fleet = fleet(Kind::Sequence, shared(), shared()).await;
+    shared_by_a(&fleet, 1, &"x".repeat(1_000)).await;
+    assert_eq!(by(&fleet.b.get(1).await), ServedBy::L2);
+    assert!(fleet.b.items.memory().weight() > 1_000);
+    assert_eq!(fleet.a.items.memory().weight(), fleet.b.items.memory().weight());
+}
+
+/// A proof tells that the value is true now; an age goes on where it was.
+#[tokio::test(start_paused = true)]
+async fn what_was_shared_begins_a_life_here_where_it_is_proven_and_goes_on_with_its_own_where_not() {
+    let aged = || {
+        let plan = items().age_bounded("team prices", "a daily import").max_staleness(secs(30));
+        plan.life(secs(30)).negative_life(secs(30)).l2()
+    };
+    for (of_items, left) in [(shared(), secs(60)..=secs(60)), (aged(), secs(5)..=secs(10))] {
+        let fleet = fleet(Kind::Sequence, of_items.clone(), of_items.clone()).await;
+        fleet.b.clock.advance(secs(1000));
+        fleet.b.database.pump();
+        fleet.remote.plant(&place(1), aged_envelope(&fleet.b, plan(of_items).digest(), 20_000, 600_000));
+        assert_eq!(by(&fleet.b.get(1).await), ServedBy::L2);
+        let held = fleet.b.items.memory().get("1").unwrap();
+        assert!(left.contains(&held.expires().since(fleet.b.clock.now())), "{:?}", held.expires());
+        assert_eq!(fleet.b.items.stats().counts().renewed, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_whose_token_the_feed_has_reached_takes_what_another_node_has_shared() {
+    let fleet = fleet(Kind::Sequence, shared(), shared()).await;
+    let token = fleet.a.database.commit(&[(1, Some("a"))]);
+    fleet.a.database.pump();
+    fleet.a.get(1).await;
+    fleet.a.turns().await;
+    assert_eq!(fleet.b.cache.status().applied, token.position, "just so far");
+    let own = fleet.b.items.read(&1).token(token).run().await.unwrap();
+    assert_eq!((text(&own), by(&own)), (Some("a"), ServedBy::L2));
+}
+
+/// Nobody here knows when it was loaded.
+#[tokio::test(start_paused = true)]
+async fn an_entry_of_another_node_that_makes_room_is_of_no_age() {
+    let small = || shared().value_bytes_max(1_000).l1_capacity_bytes(64 << 10);
+    let fleet = fleet(Kind::Sequence, shared(), small()).await;
+    let keys: Vec<i64> = (0..1_000).collect();
+    for keys in keys.chunks(100) {
+        fleet.a.items.get_many(keys).await.unwrap();
+        fleet.a.turns().await;
+        fleet.b.items.get_many(keys).await.unwrap();
+    }
+    assert_eq!(fleet.b.served(ServedBy::L2), 1_000);
+    assert!(fleet.b.items.memory().departures().capacity > 500);
+    let ages = fleet.b.items.stats().counts().eviction_ages;
+    assert!(ages.buckets.iter().all(|(_, count)| *count == 0), "{ages:?}");
 }

@@ -147,3 +147,19 @@ async fn a_node_that_does_not_know_how_fresh_it_is_asks_the_primary() {
     assert_eq!(text(&answer), Some("old"));
     assert_eq!(world.database.loads(), 1, "whatever the standby said could not be checked");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_takes_no_more_than_half_of_the_time_that_a_load_may_take() {
+    let world = World::new(Kind::Xids, items().hard_timeout(ms(600))).await;
+    world.write(1, "old");
+    world.database.replay();
+    world.database.script_standby([Act::Hang]);
+    let mut hanging = world.start_get(1);
+    world.turns().await;
+    world.pass(ms(299)).await;
+    assert!(!hanging.has_ended());
+    world.pass(ms(1)).await;
+    assert_eq!((world.database.standby_loads(), world.database.loads()), (1, 1));
+    assert!(hanging.has_ended());
+    assert_eq!(text(&hanging.end().await.unwrap()), Some("old"));
+}

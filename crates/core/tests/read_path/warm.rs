@@ -257,3 +257,71 @@ async fn a_choosy_class_keeps_what_is_warmed() {
     world.database.pump();
     assert_eq!(by(&world.get(1).await), ServedBy::L1);
 }
+
+/// Whoever asked for it has left: what is under way is carried to its end, because readers may wait for it, and no more is begun.
+#[tokio::test(start_paused = true)]
+async fn a_warming_that_is_dropped_begins_no_more_loads() {
+    let world = World::new(Kind::Sequence, warming(1_000)).await;
+    let keys: Vec<i64> = (0..4 * WARM_BATCH as i64).collect();
+    let rules = WarmRules { loads_max: NonZeroU32::MIN, ..WarmRules::within(secs(60)) };
+    tokio::select! {
+        biased;
+        _ = world.items.warm(&keys, &rules, |_| ()) => panic!("nothing is loaded at once"),
+        () = std::future::ready(()) => {}
+    }
+    world.turns().await;
+    assert_eq!(world.database.batches(), 0, "dropped before any was begun");
+    world.database.close_gate();
+    tokio::select! {
+        biased;
+        _ = world.items.warm(&keys, &rules, |_| ()) => panic!("the first batch waits"),
+        () = world.database.until_waiting(1) => {}
+    }
+    world.database.open_gate();
+    world.turns().await;
+    world.pass_healthily(secs(1)).await;
+    assert_eq!((world.database.batches(), world.items.memory().len()), (1, WARM_BATCH));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_rate_leaves_no_time_for_is_not_begun() {
+    let world = World::new(Kind::Sequence, warming(1_000)).await;
+    let keys: Vec<i64> = (0..3 * WARM_BATCH as i64).collect();
+    // One batch a second, and the second would begin when the time is over.
+    let rules =
+        WarmRules { keys_per_second_max: NonZeroU32::new(WARM_BATCH as u32), ..WarmRules::within(secs(1)) };
+    let warmed = world.items.warm(&keys, &rules, |_| ()).await.unwrap();
+    let batch = WARM_BATCH as u64;
+    assert_eq!((warmed.of(WarmedFrom::Source), warmed.of(WarmedFrom::Refused)), (batch, 2 * batch));
+    assert_eq!(world.database.batches(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_waited_for_as_long_as_there_is_time_and_no_longer() {
+    for comes_free in [true, false] {
+        let limits = LoadLimits { loads_max: 1.try_into().unwrap(), ..LoadLimits::default() };
+        let clock = Clock::stepped();
+        let database = Database::new(Kind::Sequence, clock.clone());
+        let world = World::limited(database, clock, warming(100).hard_timeout(secs(60)), limits).await;
+        world.database.close_gate();
+        let _reader = world.start_get(1);
+        world.database.until_waiting(1).await;
+        let items = world.items.clone();
+        let rules = WarmRules::within(secs(3));
+        let mut warming = start(async move { items.warm(&[7], &rules, |_| ()).await.unwrap() });
+        world.turns().await;
+        for _ in 0..22 {
+            world.pass_healthily(ms(100)).await;
+        }
+        assert!(!warming.has_ended(), "it asks again and again");
+        if comes_free {
+            world.database.open_gate();
+        }
+        for _ in 0..8 {
+            world.pass_healthily(ms(100)).await;
+        }
+        assert!(warming.has_ended(), "after three seconds");
+        let from = if comes_free { WarmedFrom::Source } else { WarmedFrom::Refused };
+        assert_eq!(warming.end().await.of(from), 1);
+    }
+}

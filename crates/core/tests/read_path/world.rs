@@ -203,6 +203,6 @@ pub(crate) fn text(answer: &Cached<String>) -> Option<&str> {
     answer.value().map(String::as_str)
 }
 
-pub(crate) fn by(answer: &Cached<String>) -> ServedBy {
+pub(crate) fn by<V>(answer: &Cached<V>) -> ServedBy {
     answer.receipt().served_by
 }
