@@ -505,7 +505,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         Some(keeper.keep())
     }
 
-    /// Gives back, now and then, the memory of entries that can never be served again.
+    /// Gives back, now and then, the memory of entries that can never be served again, not even in the place of a source that fails.
     pub(crate) fn purge_every(self: &Arc<Self>, period: Duration) -> env::Task {
         let core = Arc::downgrade(self);
         env::spawn("purge", async move {
@@ -525,10 +525,11 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         self.purge_pending(now);
         self.tier.purge(BUDGET, |entry| {
             let proof = entry.proof();
-            proof.standing() == Standing::Discarded
+            let is_over = proof.standing() == Standing::Discarded
                 || proof.epochs().source != epoch
                 || now > entry.hard_expires()
-                || (!self.provable && now > entry.expires())
+                || (!self.provable && now > entry.expires());
+            is_over && !self.may_stand_in(entry, &self.need, now)
         });
     }
 }

@@ -4,7 +4,7 @@ use trueup_core::{class::ClassPlanBuilder, receipt::ServedBy};
 
 use super::{
     source::{Kind, row_tag},
-    world::{World, by, ms, secs, text},
+    world::{World, by, items, ms, secs, text},
 };
 
 fn aged() -> ClassPlanBuilder {
@@ -76,15 +76,29 @@ async fn what_stands_in_is_as_old_as_its_load() {
     let world = World::new(Kind::Sequence, aged().serve_stale(secs(60))).await;
     world.write(1, "a");
     world.get(1).await;
-    // The clock alone moves: the purge, which runs once a second, is to leave it here.
     for _ in 0..9 {
-        world.clock.advance(secs(1));
-        world.database.pump();
+        world.pass_healthily(secs(1)).await;
         assert_eq!(by(&world.get(1).await), ServedBy::L1);
     }
     world.database.go_down();
-    world.clock.advance(secs(3));
-    world.database.pump();
+    world.pass_healthily(secs(3)).await;
     let answer = world.get(1).await;
     assert_eq!((by(&answer), answer.receipt().age), (ServedBy::Stale, secs(12)));
+}
+
+/// The purge, which runs once a second, gives back what can be of no use any more, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn what_may_stand_in_is_kept_as_long_as_it_may() {
+    for plan in [aged(), items().life(secs(5)).negative_life(secs(5)).hard_age(secs(10))] {
+        let world = World::new(Kind::Sequence, plan.serve_stale(secs(60))).await;
+        world.write(1, "a");
+        world.get(1).await;
+        world.database.go_down();
+        world.pass(secs(59)).await;
+        assert_eq!(by(&world.get(1).await), ServedBy::Stale);
+        world.pass(secs(3)).await;
+        assert!(world.get_err(1).await);
+        world.pass(secs(1)).await;
+        assert_eq!(world.items.memory().len(), 0);
+    }
 }
