@@ -10,7 +10,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{self, AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -86,7 +86,11 @@ pub(crate) struct Flight<V> {
 }
 
 /// A load that the reader who has begun it drives: between two tasks each step of it would wait for a turn.
-type Driven = Pin<Box<dyn Future<Output = ()> + Send>>;
+struct Driven {
+    load: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Of the reader, once it has begun: woken when others take the load from it, for it then waits as they do.
+    reader: Option<Waker>,
+}
 
 impl<V> Flight<V> {
     fn new() -> Arc<Self> {
@@ -112,23 +116,28 @@ impl<V> Flight<V> {
     /// Waits for the end, and drives the load until then or until it has a task of its own.
     pub(crate) async fn driven_to_its_end(&self) -> Ending<V> {
         let mut ending = pin!(self.ending());
-        poll_fn(|context| {
-            self.drive(context);
-            ending.as_mut().poll(context)
-        })
-        .await
+        // While it drives the load it is woken by the load alone.
+        poll_fn(|context| if self.drive(context) { Poll::Pending } else { ending.as_mut().poll(context) })
+            .await
     }
 
-    fn drive(&self, context: &mut Context<'_>) {
-        let mut driven = self.driven.lock();
-        let Some(load) = driven.as_mut() else { return };
+    /// Whether there is more to drive.
+    fn drive(&self, context: &mut Context<'_>) -> bool {
+        let mut slot = self.driven.lock();
+        let Some(driven) = slot.as_mut() else { return false };
         // As in a task of its own: a loader that panics loses the load, and not its reader.
-        let polled = catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(context)));
-        if !matches!(polled, Ok(Poll::Pending)) {
-            *driven = None;
+        let polled = catch_unwind(AssertUnwindSafe(|| driven.load.as_mut().poll(context)));
+        let is_pending = matches!(polled, Ok(Poll::Pending));
+        if is_pending {
+            if !driven.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
+                driven.reader = Some(context.waker().clone());
+            }
+        } else {
+            *slot = None;
         }
-        drop(driven);
+        drop(slot);
         self.hand_over();
+        is_pending
     }
 
     /// Does what [`Flight::detach`] has asked for. To be called by whoever had the load under lock, when that is over: nobody who
@@ -138,10 +147,11 @@ impl<V> Flight<V> {
         atomic::fence(Ordering::SeqCst);
         if self.shared.load(Ordering::Relaxed)
             && let Some(mut driven) = self.driven.try_lock()
-            && let Some(load) = driven.take()
+            && let Some(Driven { load, reader }) = driven.take()
         {
             // A task begins with a poll: no wake of the reader is missed.
             env::spawn_if_running("load", load);
+            reader.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -265,7 +275,7 @@ impl<V> Flights<V> {
     where
         V: Send + Sync + 'static,
     {
-        *flight.driven.lock() = Some(Box::pin(load));
+        *flight.driven.lock() = Some(Driven { load: Box::pin(load), reader: None });
         flight.hand_over();
         // Either this sees that nobody watches, or who has just ceased to watch sees the load.
         atomic::fence(Ordering::SeqCst);

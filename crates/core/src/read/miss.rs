@@ -24,6 +24,10 @@ use crate::{
 /// How long a load is taken to last before one has been timed: what a reader who finds no place to wait is told.
 const LOAD_TIME_GUESS: Duration = Duration::from_millis(100);
 
+/// So many loads of a class are driven by their readers. Where more are under way, tasks of their own cost less: what many of them
+/// have to do for the source is then done together.
+const DRIVEN_LOADS_MAX: u64 = 2;
+
 /// A read that memory could not answer.
 pub(super) struct Asking<'a, V> {
     need: &'a Need,
@@ -51,8 +55,9 @@ pub(super) struct Boarded<V> {
 }
 
 /// Who drives a load.
+#[derive(PartialEq, Eq)]
 enum Driver {
-    /// The reader who has begun it, until anybody else has to do with it.
+    /// The reader who has begun it, until anybody else has to do with it; a task, if many loads are under way.
     Reader,
     Task,
 }
@@ -151,9 +156,10 @@ where
                 let flight = lead.flight();
                 let (core, key, tiers) = (Arc::clone(self), key.clone(), asking.tiers);
                 let load = async move { core.fill(lead, &key, tiers).await };
-                match driver {
-                    Driver::Reader => self.flights.drive(&flight, load),
-                    Driver::Task => _ = env::spawn("load", load),
+                if driver == Driver::Reader && self.stats.loads_under_way() < DRIVEN_LOADS_MAX {
+                    self.flights.drive(&flight, load);
+                } else {
+                    env::spawn("load", load);
                 }
                 Boarded::led(flight)
             }

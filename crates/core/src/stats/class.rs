@@ -192,6 +192,11 @@ impl ClassStats {
         add_one(&self.in_flight);
     }
 
+    /// How many loads are under way.
+    pub(crate) fn loads_under_way(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn load_ended(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
