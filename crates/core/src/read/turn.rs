@@ -197,7 +197,9 @@ where
             let held = self.tier.get(entry.canonical_key().as_str());
             held.is_some_and(|held| std::sync::Arc::ptr_eq(&held, entry))
         };
-        if entry.filter(is_kept).is_some() {
+        if let Some(entry) = entry.filter(is_kept) {
+            // The others have it once the feed has come so far: an idle one is to be asked soon.
+            self.feed.wish(entry.proof().upper());
             hold.until_shared();
         }
     }

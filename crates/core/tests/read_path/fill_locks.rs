@@ -460,11 +460,12 @@ async fn what_comes_just_after_a_lock_was_released_spares_a_load() {
 #[tokio::test(start_paused = true)]
 async fn a_lock_is_kept_after_its_load_until_the_entry_is_shared() {
     let fleet = fleet(1, shared).await;
-    fleet.database.commit(&[(1, Some("a"))]);
+    let token = fleet.database.commit(&[(1, Some("a"))]);
     assert_eq!(text(&fleet.nodes[0].get(1).await), Some("a"));
     fleet.nodes[0].turns().await;
     assert!(fleet.remote.held(&place(1)).is_none(), "the feed has not come so far");
     assert!(fleet.remote.is_locked(&place(1)));
+    assert_eq!(fleet.nodes[0].cache.feed().wished(), token.position, "others wait for it");
     fleet.database.pump();
     fleet.nodes[0].turns().await;
     assert!(fleet.remote.held(&place(1)).is_some());

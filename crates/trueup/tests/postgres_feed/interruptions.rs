@@ -1,6 +1,6 @@
 //! What becomes of the epoch when something breaks.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use trueup::postgres::FeedOptions;
 use trueup_testbed as testbed;
@@ -26,6 +26,21 @@ async fn a_walsender_that_is_killed_begins_a_new_epoch_and_another_connection() 
     let by = async || drop(server.query("UPDATE t SET v = 'heard'").unwrap());
     assert_eq!(node.raised(&[("1", row("t", "1"))], by).await, ["1"]);
     assert!(node.stats.problem().is_none(), "{}", node.problem());
+}
+
+/// A server that has nothing to tell says nothing by itself as long as it hears from us.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_to_which_nobody_writes_is_followed_on_one_connection() {
+    // So long that a connection without a word is given up.
+    const QUIET: Duration = Duration::from_secs(9);
+    let server = server(TABLE);
+    let node = Node::on(&server).await;
+    node.caught_up().await;
+    let (epoch, connections) = (node.ledger.epoch(), node.postgres.feed_state().connections);
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(node.problem(), "");
+    assert_eq!((node.ledger.epoch(), node.postgres.feed_state().connections), (epoch, connections));
+    node.fresh().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

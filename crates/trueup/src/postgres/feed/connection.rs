@@ -120,10 +120,15 @@ impl Replication {
         next.map_err(|e| FeedError::replication("streaming", &e))
     }
 
-    /// Tells the server how far we are: `confirmed` is what it need never tell again.
-    pub(super) async fn report(&mut self, received: Position, confirmed: Position) -> Result<(), FeedError> {
+    /// Tells the server how far we are: `confirmed` is what it need never tell again. It answers at once if it is to.
+    pub(super) async fn report(
+        &mut self,
+        received: Position,
+        confirmed: Position,
+        wants_answer: bool,
+    ) -> Result<(), FeedError> {
         let inner = self.inner.as_mut().ok_or(FeedError::Thread("was interrupted"))?;
-        let sent = inner.send_standby_status_update(received.0, confirmed.0, confirmed.0, false).await;
+        let sent = inner.send_standby_status_update(received.0, confirmed.0, confirmed.0, wants_answer).await;
         sent.map_err(|e| FeedError::replication("reporting progress", &e))
     }
 

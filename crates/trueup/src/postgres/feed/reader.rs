@@ -28,7 +28,9 @@ use super::{
 
 /// How often the server hears from us: several times within its patience of three seconds.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
-/// The server speaks at least every second and a half: after so long without a word the connection is dead.
+/// A server that has nothing to tell, and hears from us, says nothing: after so long it is asked for a word.
+const SILENCE_ASKED_AFTER: Duration = Duration::from_secs(1);
+/// After so long without a word the connection is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 /// Most units that are taken before what is complete is applied.
 const FRAMES_AT_ONCE_MAX: usize = 1024;
@@ -97,7 +99,7 @@ impl Reader<'_> {
                 None => {}
             }
             if wants_reply || now.since(reported_at) >= REPORT_EVERY {
-                self.report().await?;
+                self.report(now.since(heard_at) >= SILENCE_ASKED_AFTER).await?;
                 reported_at = now;
             }
         }
@@ -177,12 +179,12 @@ impl Reader<'_> {
         }
     }
 
-    async fn report(&mut self) -> Result<(), FeedError> {
+    async fn report(&mut self, wants_answer: bool) -> Result<(), FeedError> {
         let applied = self.feed.applied();
         let confirmed = match &self.confirm {
             Confirm::Applied => applied,
             Confirm::Saved(position) => Position(position.load(Ordering::Acquire)),
         };
-        self.replication.report(applied, confirmed).await
+        self.replication.report(applied, confirmed, wants_answer).await
     }
 }
