@@ -134,6 +134,29 @@ async fn a_load_whose_reader_polls_no_more_goes_on_without_anybody_who_waits() {
     assert_eq!(world.database.loads(), 1);
 }
 
+/// What many loads have to do for the source is done together, which tasks of their own do better than readers.
+#[tokio::test(start_paused = true)]
+async fn of_many_loads_at_once_only_the_first_are_driven_by_their_readers() {
+    for (others, left) in [(1, 1), (2, 0)] {
+        let world = World::usual().await;
+        (1..=9).for_each(|key| world.write(key, "a"));
+        world.database.close_gate();
+        let before: Vec<_> = (1..=others).map(|key| world.start_get(key)).collect();
+        world.database.until_waiting(before.len()).await;
+        let mut reader = pin!(world.items.get(&9));
+        poll_fn(|context| {
+            assert!(reader.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        world.database.until_waiting(before.len() + 1).await;
+        world.database.open_gate();
+        world.turns().await;
+        assert_eq!(world.items.stats().counts().in_flight, left, "beside {others} others");
+        assert_eq!(text(&reader.await.unwrap()), Some("a"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_loader_that_panics_is_a_lost_load_for_all_and_the_next_read_works() {
     let world = World::usual().await;
