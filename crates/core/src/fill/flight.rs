@@ -113,7 +113,8 @@ impl<V> Flight<V> {
         self.hand_over();
     }
 
-    /// Waits for the end, and drives the load until then or until it has a task of its own.
+    /// Waits for the end, and drives the load until then or until it has a task of its own. For the one reader who has begun it:
+    /// of two who drive, one would be woken.
     pub(crate) async fn driven_to_its_end(&self) -> Ending<V> {
         let mut ending = pin!(self.ending());
         // While it drives the load it is woken by the load alone.

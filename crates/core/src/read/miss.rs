@@ -203,7 +203,7 @@ where
             if asking.hard.is_none() && (boarded.place.is_some() || self.fleet_locks().is_some()) {
                 asking.hard = Some(timer(asking.wait_max));
             }
-            let waited = self.wait(&boarded.flight, &mut asking).await;
+            let waited = self.wait(&boarded, &mut asking).await;
             drop(boarded.place.take());
             match waited {
                 Waited::Ended(Ending::Filled(filled)) => {
@@ -220,8 +220,13 @@ where
         }
     }
 
-    async fn wait(&self, flight: &Flight<V>, asking: &mut Asking<'_, V>) -> Waited<V> {
-        let mut ending = pin!(flight.driven_to_its_end());
+    async fn wait(&self, boarded: &Boarded<V>, asking: &mut Asking<'_, V>) -> Waited<V> {
+        let flight = &boarded.flight;
+        // Only whoever has begun the load may drive it.
+        let ending = async {
+            if boarded.place.is_none() { flight.driven_to_its_end().await } else { flight.ending().await }
+        };
+        let mut ending = pin!(ending);
         loop {
             tokio::select! {
                 biased;

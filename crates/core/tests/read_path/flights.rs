@@ -157,6 +157,28 @@ async fn of_many_loads_at_once_only_the_first_are_driven_by_their_readers() {
     }
 }
 
+/// Whoever joins while the first reader drives the load takes it away from that reader, on any thread and at any moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_several_threads_every_reader_of_one_load_is_answered() {
+    let world = World::usual().await;
+    world.database.set_latency(|| {
+        Box::pin(async {
+            for _ in 0..4 {
+                (0..500).for_each(|_| std::hint::spin_loop());
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    for round in 0..1_000 {
+        world.write(1, "a");
+        let readers: Vec<_> = (0..8).map(|_| world.start_get(1)).collect();
+        for reader in readers {
+            let answer = tokio::time::timeout(secs(30), reader.end()).await;
+            assert!(answer.is_ok_and(|answer| answer.is_ok()), "round {round}: a reader waits for ever");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_loader_that_panics_is_a_lost_load_for_all_and_the_next_read_works() {
     let world = World::usual().await;
