@@ -108,18 +108,9 @@ impl<V> Flight<V> {
 
     /// Gives the load a task of its own if its reader has driven it until now: somebody else needs it, or its reader may poll
     /// it no more.
-    pub(crate) fn detach(&self) {
+    fn detach(&self) {
         self.shared.store(true, Ordering::Relaxed);
         self.hand_over();
-    }
-
-    /// Waits for the end, and drives the load until then or until it has a task of its own. For the one reader who has begun it:
-    /// of two who drive, one would be woken.
-    pub(crate) async fn driven_to_its_end(&self) -> Ending<V> {
-        let mut ending = pin!(self.ending());
-        // While it drives the load it is woken by the load alone.
-        poll_fn(|context| if self.drive(context) { Poll::Pending } else { ending.as_mut().poll(context) })
-            .await
     }
 
     /// Whether there is more to drive.
@@ -272,7 +263,11 @@ impl<V> Flights<V> {
 
     /// Has the reader drive the load it has begun, as long as nobody else waits for it and it is quick. A load holds a place among
     /// those of its source, and the reader may poll no more without leaving: then somebody else has to go on with it.
-    pub(crate) fn drive(self: &Arc<Self>, flight: &Flight<V>, load: impl Future<Output = ()> + Send + 'static)
+    pub(crate) fn drive(
+        self: &Arc<Self>,
+        flight: &Arc<Flight<V>>,
+        load: impl Future<Output = ()> + Send + 'static,
+    ) -> Driving<V>
     where
         V: Send + Sync + 'static,
     {
@@ -283,6 +278,7 @@ impl<V> Flights<V> {
         if !self.watched.load(Ordering::Relaxed) && !self.watched.swap(true, Ordering::Relaxed) {
             env::spawn("watch over loads", watch(Watch(Arc::downgrade(self))));
         }
+        Driving(Arc::clone(flight))
     }
 
     /// Gives a task of its own to each load that a reader has driven since the last call; how many others readers drive.
@@ -303,6 +299,27 @@ impl<V> Flights<V> {
 
     fn shard(&self, key: &Key) -> &Mutex<FlightMap<V>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+}
+
+/// A load that its reader drives: held by that reader alone, for of two who drive only one would be woken. Dropped, it leaves the load
+/// to a task.
+pub(crate) struct Driving<V>(Arc<Flight<V>>);
+
+impl<V> Driving<V> {
+    /// Waits for the end, and drives the load until then or until it has a task of its own.
+    pub(crate) async fn ending(&mut self) -> Ending<V> {
+        let flight = &self.0;
+        let mut ending = pin!(flight.ending());
+        // While it drives the load it is woken by the load alone.
+        poll_fn(|context| if flight.drive(context) { Poll::Pending } else { ending.as_mut().poll(context) })
+            .await
+    }
+}
+
+impl<V> Drop for Driving<V> {
+    fn drop(&mut self) {
+        self.0.detach();
     }
 }
 
@@ -382,6 +399,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::env::BoxFuture;
 
     const SEED: u64 = 20_261_126;
 
@@ -390,59 +408,68 @@ mod tests {
         poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
     }
 
-    /// Each of its steps takes a little while, so that others come in the middle of one.
-    async fn steps(count: u32, lead: Lead<()>) {
+    /// Each of its steps takes a little while, so that others come in the middle of one; the last is that somebody has joined, after
+    /// which nothing wakes who waited for it before.
+    async fn steps(count: u32, joined: oneshot::Receiver<()>, lead: Lead<()>) {
         for _ in 0..count {
             (0..2_000).for_each(|_| std::hint::spin_loop());
             tokio::task::yield_now().await;
         }
+        (0..2_000).for_each(|_| std::hint::spin_loop());
+        let _ = joined.await;
         lead.end(Ending::Failed(LoadError::Unfilled));
     }
 
-    /// The reader stops polling, or leaves, while another joins on another thread: whichever comes first, the load goes on.
+    /// The reader stops polling, leaves, or goes on, while another joins on another thread: whichever comes first, the load goes on,
+    /// and whoever waits for it is told of its end.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn whoever_joins_waits_for_no_reader() {
+    async fn whoever_joins_waits_for_no_reader_and_no_reader_is_forgotten() {
         let mut random = SmallRng::seed_from_u64(SEED);
         let flights = Flights::<()>::new();
         // Nobody looks after loads here: what is handed over late would be found by that.
         flights.watched.store(true, Ordering::Relaxed);
-        let key = Key::from_canonical("item|1".into());
-        for round in 0..3_000 {
-            let (count, polls, leaves) =
-                (random.random_range(0..6), random.random_range(0..6), random.random());
+        for round in 0..1_000 {
+            let key = Key::from_canonical(format!("item|{round}").into());
+            let (count, polls, then) =
+                (random.random_range(0..6), random.random_range(0..6), random.random_range(0..3));
             let Role::Lead(lead) = flights.join(&key) else { panic!("seed {SEED}, round {round}: no lead") };
             let flight = lead.flight();
             let (others, name) = (Arc::clone(&flights), key.clone());
-            let begun = lead.flight();
-            let (sender, follower) = oneshot::channel();
+            let ((sender, follower), (join, joined)) = (oneshot::channel(), oneshot::channel());
             env::spawn("follower", async move {
-                if let Role::Follow(flight) = others.join(&name) {
-                    flight.ending().await;
-                }
-                // Or the load has ended before: whoever leads then gives that up.
+                let Role::Follow(flight) = others.join(&name) else { return };
+                // Later than the load's new task has begun: what it waits for then wakes the task alone.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let _ = join.send(());
+                flight.ending().await;
                 let _ = sender.send(());
             });
-            flights.drive(&begun, steps(count, lead));
-            let mut reader = Box::pin(async move { flight.driven_to_its_end().await });
+            let mut driving = flights.drive(&flight, steps(count, joined, lead));
+            let mut reader = Box::pin(async move { driving.ending().await });
+            let mut has_ended = false;
             for _ in 0..polls {
-                if poll_once(reader.as_mut()).await {
-                    break;
+                has_ended = has_ended || poll_once(reader.as_mut()).await;
+            }
+            let in_time = async |waits: BoxFuture<'_, ()>| {
+                let ended = tokio::time::timeout(Duration::from_secs(30), waits).await;
+                assert!(ended.is_ok(), "seed {SEED}, round {round}: somebody waits for ever");
+            };
+            match then {
+                0 => drop(reader),
+                1 if !has_ended => {
+                    // In a task of its own: a timeout would poll it once more at its end, woken or not.
+                    let (sender, ended) = oneshot::channel();
+                    env::spawn("reader", async move {
+                        reader.await;
+                        let _ = sender.send(());
+                    });
+                    in_time(Box::pin(async { assert!(ended.await.is_ok(), "the reader has its answer") }))
+                        .await;
                 }
+                // Held, and polled no more.
+                _ => {}
             }
-            if leaves {
-                drop(reader);
-                begun.detach();
-            }
-            let ended = tokio::time::timeout(Duration::from_secs(30), follower).await;
-            assert!(
-                ended.is_ok_and(|ended| ended.is_ok()),
-                "seed {SEED}, round {round}: the load stands still"
-            );
-            // Who has joined may have ended as a leader.
-            while !flights.shard(&key).lock().is_empty() {
-                begun.detach();
-                tokio::task::yield_now().await;
-            }
+            in_time(Box::pin(async { assert!(follower.await.is_ok(), "there was a load to join") })).await;
         }
     }
 }

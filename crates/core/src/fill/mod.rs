@@ -20,7 +20,7 @@ pub use behind::{
 pub(crate) use behind::{Overlay, Pending};
 pub(crate) use filter::{Absence, FilterBudget, FilterStore, KeeperParts, Share};
 pub use filter::{FILTER_BYTES_MAX_DEFAULT, FilterStart, FilterState, FilterStatus};
-pub(crate) use flight::{Crowd, Ending, Filled, Flight, Flights, Lead, Role, Waiting};
+pub(crate) use flight::{Crowd, Driving, Ending, Filled, Flight, Flights, Lead, Role, Waiting};
 pub(crate) use hot::{HotSet, Rest};
 pub use leases::{BadLease, LEASES_MAX, LeaseId};
 pub(crate) use leases::{Claim, Leases};

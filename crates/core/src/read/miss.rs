@@ -13,7 +13,7 @@ use crate::{
     entry::CacheValue,
     env::{self, Nanos},
     error::ReadError,
-    fill::{Ending, Filled, Flight, Role, Waiting},
+    fill::{Driving, Ending, Filled, Flight, Role, Waiting},
     key::Key,
     proof::{Need, Position, Standing, Unproven},
     receipt::{Cached, Miss, Receipt, ServedBy},
@@ -46,6 +46,8 @@ pub(super) struct Asking<'a, V> {
 /// A place in a load under way.
 pub(super) struct Boarded<V> {
     flight: Arc<Flight<V>>,
+    /// The load itself, if the reader drives it.
+    driving: Option<Driving<V>>,
     /// Its query is sent after the reader arrived: what it brings is true for the reader, whatever the feed says.
     sent_after: bool,
     /// The place among those who wait for a load that another reader has begun; none for its own.
@@ -157,10 +159,10 @@ where
                 let (core, key, tiers) = (Arc::clone(self), key.clone(), asking.tiers);
                 let load = async move { core.fill(lead, &key, tiers).await };
                 if driver == Driver::Reader && self.stats.loads_under_way() < DRIVEN_LOADS_MAX {
-                    self.flights.drive(&flight, load);
-                } else {
-                    env::spawn("load", load);
+                    let driving = Some(self.flights.drive(&flight, load));
+                    return Boarded { driving, ..Boarded::led(flight) };
                 }
+                env::spawn("load", load);
                 Boarded::led(flight)
             }
             Role::Follow(flight) => self.follow(flight, asking),
@@ -179,7 +181,7 @@ where
             flight.hurry();
         }
         let sent_after = flight.is_after(asking.arrived);
-        Boarded { flight, sent_after, place, refused }
+        Boarded { flight, driving: None, sent_after, place, refused }
     }
 
     /// Waits for the load and answers.
@@ -203,7 +205,7 @@ where
             if asking.hard.is_none() && (boarded.place.is_some() || self.fleet_locks().is_some()) {
                 asking.hard = Some(timer(asking.wait_max));
             }
-            let waited = self.wait(&boarded, &mut asking).await;
+            let waited = self.wait(&mut boarded, &mut asking).await;
             drop(boarded.place.take());
             match waited {
                 Waited::Ended(Ending::Filled(filled)) => {
@@ -220,13 +222,13 @@ where
         }
     }
 
-    async fn wait(&self, boarded: &Boarded<V>, asking: &mut Asking<'_, V>) -> Waited<V> {
-        let flight = &boarded.flight;
-        // Only whoever has begun the load may drive it.
-        let ending = async {
-            if boarded.place.is_none() { flight.driven_to_its_end().await } else { flight.ending().await }
-        };
-        let mut ending = pin!(ending);
+    async fn wait(&self, boarded: &mut Boarded<V>, asking: &mut Asking<'_, V>) -> Waited<V> {
+        let mut ending = pin!(async {
+            match &mut boarded.driving {
+                Some(driving) => driving.ending().await,
+                None => boarded.flight.ending().await,
+            }
+        });
         loop {
             tokio::select! {
                 biased;
@@ -378,16 +380,9 @@ async fn end_of(timer: &mut Option<Pin<Box<Sleep>>>) {
     }
 }
 
-/// Whoever leaves leaves the load to others.
-impl<V> Drop for Boarded<V> {
-    fn drop(&mut self) {
-        self.flight.detach();
-    }
-}
-
 impl<V> Boarded<V> {
     /// A load that this reader has begun.
     pub(super) const fn led(flight: Arc<Flight<V>>) -> Self {
-        Self { flight, sent_after: true, place: None, refused: false }
+        Self { flight, driving: None, sent_after: true, place: None, refused: false }
     }
 }

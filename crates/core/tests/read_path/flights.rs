@@ -1,6 +1,10 @@
 //! Single-flight: one load of a key at a time, and nobody hurt by how it ends.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+};
 
 use trueup_core::{error::ReadError, receipt::ServedBy, source::LoadError};
 
@@ -18,6 +22,15 @@ fn down() -> LoadError {
 /// Readers of one key, of which the first leads and the others wait before its query is sent or while it runs.
 fn crowd(world: &World, key: i64) -> Vec<Pending<super::world::Answer>> {
     (0..READERS).map(|_| world.start_get(key)).collect()
+}
+
+/// Polls a reader once, as whoever then turns to something else does.
+async fn begin(mut reader: Pin<&mut impl Future>) {
+    poll_fn(|context| {
+        assert!(reader.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,11 +78,7 @@ async fn a_cancelled_leader_leaves_its_load_to_those_who_wait_and_to_memory() {
     world.database.close_gate();
     let items = world.items.clone();
     let mut leader = Box::pin(async move { items.get(&1).await });
-    poll_fn(|context| {
-        assert!(leader.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
+    begin(leader.as_mut()).await;
     world.database.until_waiting(1).await;
     let waiter = world.start_get(1);
     world.turns().await;
@@ -99,11 +108,7 @@ async fn a_leader_that_nobody_polls_any_more_holds_nobody_up() {
     world.write(1, "a");
     world.database.close_gate();
     let mut leader = pin!(world.items.get(&1));
-    poll_fn(|context| {
-        assert!(leader.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
+    begin(leader.as_mut()).await;
     world.database.until_waiting(1).await;
     let waiter = world.start_get(1);
     world.turns().await;
@@ -120,11 +125,7 @@ async fn a_load_whose_reader_polls_no_more_goes_on_without_anybody_who_waits() {
     world.write(1, "a");
     world.database.close_gate();
     let mut leader = pin!(world.items.get(&1));
-    poll_fn(|context| {
-        assert!(leader.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
+    begin(leader.as_mut()).await;
     world.database.until_waiting(1).await;
     world.database.open_gate();
     tokio::time::sleep(ms(60)).await;
@@ -144,38 +145,12 @@ async fn of_many_loads_at_once_only_the_first_are_driven_by_their_readers() {
         let before: Vec<_> = (1..=others).map(|key| world.start_get(key)).collect();
         world.database.until_waiting(before.len()).await;
         let mut reader = pin!(world.items.get(&9));
-        poll_fn(|context| {
-            assert!(reader.as_mut().poll(context).is_pending());
-            Poll::Ready(())
-        })
-        .await;
+        begin(reader.as_mut()).await;
         world.database.until_waiting(before.len() + 1).await;
         world.database.open_gate();
         world.turns().await;
         assert_eq!(world.items.stats().counts().in_flight, left, "beside {others} others");
         assert_eq!(text(&reader.await.unwrap()), Some("a"));
-    }
-}
-
-/// Whoever joins while the first reader drives the load takes it away from that reader, on any thread and at any moment.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn on_several_threads_every_reader_of_one_load_is_answered() {
-    let world = World::usual().await;
-    world.database.set_latency(|| {
-        Box::pin(async {
-            for _ in 0..4 {
-                (0..500).for_each(|_| std::hint::spin_loop());
-                tokio::task::yield_now().await;
-            }
-        })
-    });
-    for round in 0..1_000 {
-        world.write(1, "a");
-        let readers: Vec<_> = (0..8).map(|_| world.start_get(1)).collect();
-        for reader in readers {
-            let answer = tokio::time::timeout(secs(30), reader.end()).await;
-            assert!(answer.is_ok_and(|answer| answer.is_ok()), "round {round}: a reader waits for ever");
-        }
     }
 }
 
