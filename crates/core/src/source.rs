@@ -4,6 +4,7 @@
 
 use std::{
     borrow::Cow,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -65,6 +66,13 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// # Errors
     /// [`LoadError`] for all of them.
     fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<LoadedMany<V>, LoadError>>;
+
+    /// How many loads it can have under way at once, where [`Loader::load_many`] asks for many keys at nearly the price of one:
+    /// loads of different keys that would have to wait then go out together. None, as by default: each goes on its own. Asked
+    /// once, when the class is opened.
+    fn statements_at_once(&self) -> Option<NonZeroUsize> {
+        None
+    }
 
     /// The shape of what the loads read, kept up to date by the adapter. Asked once, when the class is opened.
     ///

@@ -51,6 +51,12 @@ impl LoadTimes {
         (recent_ns > 0.0).then(|| Duration::from_nanos(recent_ns as u64))
     }
 
+    /// How long a load takes with the source nearly to itself; none before the first.
+    pub(crate) fn usual(&self) -> Option<Duration> {
+        let usual_ns = self.0.lock().usual_ns;
+        (usual_ns > 0.0).then(|| Duration::from_nanos(usual_ns as u64))
+    }
+
     /// Learns of a load; returns what is usual, in nanoseconds.
     fn learn(&self, took: Duration, nearly_alone: bool) -> f64 {
         let took_ns = (took.as_nanos() as f64).max(1.0);

@@ -7,6 +7,7 @@ use super::{
     floor::FloorState,
     hit::Found,
     refresh::{Refresher, Refreshes},
+    together::Together,
     turn::FleetWaits,
     verify::{Checker, Samples},
 };
@@ -59,6 +60,8 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) refresher: Option<Refresher<K>>,
     pub(super) load_time: LoadTime,
     pub(super) fleet_waits: FleetWaits,
+    /// Loads that go together; none where each goes alone.
+    pub(super) together: Option<Together<K, V>>,
     pub(super) crowd: Arc<Crowd>,
     pub(super) need: Need,
     pub(super) provable: bool,
@@ -450,6 +453,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             digest: plan.digest(),
             form: parts.form,
             catalogue: parts.loader.catalogue(),
+            together: parts.loader.statements_at_once().map(Together::new),
             loader: parts.loader,
             ledger: parts.ledger,
             feed: parts.feed,

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{ClassCore, turn::Turn};
+use super::{ClassCore, together::Member, turn::Turn};
 use crate::{
     class::L2Plan,
     entry::CacheValue,
@@ -85,20 +85,15 @@ where
     }
 
     /// Loads one key, or takes what another node loads meanwhile if `others` may help, and ends the flight.
-    pub(super) async fn load_in_turn(&self, lead: Lead<V>, key: &K, others: bool, standby: bool) {
+    pub(super) async fn load_in_turn(self: &Arc<Self>, lead: Lead<V>, key: &K, others: bool, standby: bool) {
         let turn = if others { self.turn(lead.key(), &lead.flight()).await } else { Turn::Load(None) };
-        let hold = match turn {
-            Turn::Load(hold) => hold,
-            Turn::Found(filled) => return lead.end(Ending::Filled(filled)),
-        };
-        let loaded = self.load(&lead, key, standby).await;
-        if let Some(hold) = hold {
-            self.done_loading(hold, loaded.as_ref().ok().map(|filled| &filled.entry));
+        match turn {
+            Turn::Load(hold) => {
+                let since = self.clock.now();
+                self.load_or_join(Member { lead, key: key.clone(), standby, hold, since }).await;
+            }
+            Turn::Found(filled) => lead.end(Ending::Filled(filled)),
         }
-        lead.end(match loaded {
-            Ok(filled) => Ending::Filled(filled),
-            Err(error) => Ending::Failed(error),
-        });
     }
 
     /// What memory holds by now (another load of the key may have ended since the reader looked), or else what another
@@ -117,7 +112,7 @@ where
         found
     }
 
-    async fn load(&self, lead: &Lead<V>, key: &K, standby: bool) -> Result<Filled<V>, LoadError> {
+    pub(super) async fn load(&self, lead: &Lead<V>, key: &K, standby: bool) -> Result<Filled<V>, LoadError> {
         let admission = self.gate.admit().await?;
         self.load_with(admission, lead, key, standby).await
     }

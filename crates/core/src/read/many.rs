@@ -9,12 +9,13 @@ use super::{
     hit::receipt_of,
     load::InFlight,
     miss::{Asking, Boarded},
+    together::Member,
 };
 use crate::{
     entry::CacheValue,
     env::{self, Nanos},
     error::ReadError,
-    fill::{Ending, Filled, Lead, Role},
+    fill::{Ending, Lead, Role},
     guard::Admission,
     key::Key,
     proof::Need,
@@ -110,7 +111,15 @@ where
                 let Led { key, lead, tiers } = rest.remove(0);
                 self.load_in_turn(lead, &key, tiers, false).await;
             }
-            _ => self.fill_together(rest).await,
+            _ => {
+                let since = self.clock.now();
+                let member = |Led { key, lead, .. }| Member { lead, key, standby: false, hold: None, since };
+                if let Err((members, error)) =
+                    self.load_together(rest.into_iter().map(member).collect()).await
+                {
+                    self.end_all(members, &error);
+                }
+            }
         }
     }
 
@@ -126,18 +135,6 @@ where
             }
         }
         rest
-    }
-
-    async fn fill_together(&self, led: Vec<Led<K, V>>) {
-        let (keys, leads): (Vec<K>, Vec<Lead<V>>) = led.into_iter().map(|led| (led.key, led.lead)).unzip();
-        let names: Vec<Key> = leads.iter().map(|lead| lead.key().clone()).collect();
-        let sending = |now| leads.iter().for_each(|lead| lead.sending(now));
-        match self.load_in_one_snapshot(&keys, &names, sending).await {
-            Ok(entries) => leads.into_iter().zip(entries).for_each(|(lead, entry)| {
-                lead.end(Ending::Filled(Filled { entry, from: ServedBy::Source, at_once: true }));
-            }),
-            Err(error) => leads.into_iter().for_each(|lead| lead.end(Ending::Failed(error.clone()))),
-        }
     }
 
     /// One state of the database (P8): all from memory at one position, or else all from one snapshot.
@@ -205,7 +202,7 @@ where
         Some(entries.into_iter().map(answer).collect())
     }
 
-    async fn load_in_one_snapshot(
+    pub(super) async fn load_in_one_snapshot(
         &self,
         keys: &[K],
         names: &[Key],
@@ -215,11 +212,11 @@ where
             return Ok(Vec::new());
         }
         let admission = self.gate.admit().await?;
-        self.load_together(admission, keys, names, sending).await
+        self.load_in_place(admission, keys, names, sending).await
     }
 
     /// The same, in a place that has been found for it.
-    pub(super) async fn load_together(
+    pub(super) async fn load_in_place(
         &self,
         admission: Admission<'_>,
         keys: &[K],
@@ -244,6 +241,7 @@ where
         let judged = loads.into_iter().zip(names).zip(values);
         Ok(judged
             .map(|((load, name), (value, tags))| {
+                self.note_found(value.is_some());
                 self.admit(load, name.clone(), value, tags, seen.clone(), took)
             })
             .collect())

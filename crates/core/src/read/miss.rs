@@ -202,7 +202,9 @@ where
                 return self.fall_back(error, canonical, &asking);
             }
             // Each step of a load of its own has an end already: another timer would be a good part of what a load costs.
-            if asking.hard.is_none() && (boarded.place.is_some() || self.fleet_locks().is_some()) {
+            let waits_for_others =
+                boarded.place.is_some() || self.fleet_locks().is_some() || self.is_crowded();
+            if asking.hard.is_none() && waits_for_others {
                 asking.hard = Some(timer(asking.wait_max));
             }
             let waited = self.wait(&mut boarded, &mut asking).await;

@@ -16,6 +16,7 @@ mod publish;
 mod put;
 mod refresh;
 mod spread;
+mod together;
 mod turn;
 mod verify;
 mod warm;

@@ -280,7 +280,7 @@ where
         }
         let names: Vec<Key> = leads.iter().map(|lead| lead.key().clone()).collect();
         let sending = |now| leads.iter().for_each(|lead| lead.sending(now));
-        match self.load_together(admission, &keys, &names, sending).await {
+        match self.load_in_place(admission, &keys, &names, sending).await {
             Ok(entries) => {
                 warmed.count(WarmedFrom::Source, entries.len());
                 leads.into_iter().zip(entries).for_each(|(lead, entry)| {

@@ -30,6 +30,7 @@ mod source;
 mod spellings;
 mod stale;
 mod standby;
+mod together;
 mod unsupported;
 mod waiters;
 mod warm;

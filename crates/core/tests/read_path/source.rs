@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    num::NonZeroUsize,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -93,6 +94,7 @@ pub(crate) struct Database {
     latency: OnceLock<Latency>,
     loads: AtomicUsize,
     batches: AtomicUsize,
+    statements_at_once: OnceLock<NonZeroUsize>,
     standby_loads: AtomicUsize,
     pub(crate) catalogue: Arc<Catalogue>,
     /// Pages of keys that were read.
@@ -148,6 +150,7 @@ impl Database {
             latency: OnceLock::new(),
             loads: AtomicUsize::new(0),
             batches: AtomicUsize::new(0),
+            statements_at_once: OnceLock::new(),
             standby_loads: AtomicUsize::new(0),
             catalogue: Arc::default(),
         })
@@ -404,6 +407,11 @@ impl Database {
         }
     }
 
+    /// Classes opened from now on put loads together that would wait for one of so many.
+    pub(crate) fn set_statements_at_once(&self, count: usize) {
+        assert!(self.statements_at_once.set(NonZeroUsize::new(count).unwrap()).is_ok(), "set once");
+    }
+
     /// Queries take time.
     pub(crate) fn set_latency(&self, latency: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
         assert!(self.latency.set(Box::new(latency)).is_ok(), "set once");
@@ -504,6 +512,10 @@ impl Loader<i64, String> for Database {
                 _ => Ok(answer),
             }
         }))
+    }
+
+    fn statements_at_once(&self) -> Option<NonZeroUsize> {
+        self.statements_at_once.get().copied()
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {

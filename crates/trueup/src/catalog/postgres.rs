@@ -1,6 +1,6 @@
 //! Classes over a PostgreSQL database: what the plan declares, or what the catalogue offers.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use trueup_core::{
     behind::WriteBehind,
@@ -140,6 +140,13 @@ impl Loader<Key, Raw> for ClassLoader {
             Self::Row(loader) => loader.load_many(keys),
             Self::Query(loader) => loader.load_many(keys),
             Self::Outside(loader) => loader.load_many(keys),
+        }
+    }
+
+    fn statements_at_once(&self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Row(loader) => loader.statements_at_once(),
+            Self::Query(_) | Self::Outside(_) => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! One row by its primary key: what is served without any configuration.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use deadpool_postgres::Object;
@@ -409,6 +409,12 @@ impl Loader<Key, Raw> for RowLoader {
 
     fn load_many<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {
         Box::pin(self.inner.load_all(keys))
+    }
+
+    /// As many as there are connections; each goes alone where there are standbys, which share the loads.
+    fn statements_at_once(&self) -> Option<NonZeroUsize> {
+        let shared = &self.inner.postgres.shared;
+        NonZeroUsize::new(shared.options.readers_max).filter(|_| shared.replicas.is_empty())
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {

@@ -8,11 +8,11 @@ use trueup::{
         Catalog, CatalogBuilder, Demand,
         postgres::{add_classes, discover_classes, install_options},
     },
-    engine::{cache::CacheBuilder, receipt::ServedBy},
-    postgres::{FeedPlan, Postgres, PostgresOptions, discover},
+    engine::{cache::CacheBuilder, env::spawn, receipt::ServedBy},
+    postgres::{FeedPlan, Postgres, PostgresOptions, READERS_MAX_DEFAULT, discover},
 };
 
-use super::support::{server, until};
+use super::support::{server, until, until_answers};
 
 const BANK: &str = "CREATE TABLE account (id int PRIMARY KEY, balance int); \
     INSERT INTO account SELECT g, 100 FROM generate_series(1, 20) g";
@@ -154,4 +154,47 @@ async fn a_node_with_a_standby_fills_from_it_and_never_shows_what_the_primary_hi
     server.set("synchronous_standby_names", "").unwrap();
     assert!(writer.wait().unwrap().success());
     assert_eq!(node.read(5, Demand::default()).await.0, row(5, 7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_missed_while_all_connections_are_taken_are_loaded_together() {
+    const READERS: i32 = 200;
+    let server = server(BANK);
+    let node = Arc::new(Node::start(&server, PostgresOptions::default()).await);
+    let mut holder = server.psql();
+    holder.args(["-c", "BEGIN; LOCK TABLE account; SELECT pg_sleep(600)"]);
+    let mut holder = holder.spawn().unwrap();
+    until_answers(
+        &server,
+        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'account'::regclass",
+        "1",
+    );
+    let (sender, mut answered) = tokio::sync::mpsc::channel(READERS as usize);
+    for id in 1..=READERS {
+        let (node, sender) = (Arc::clone(&node), sender.clone());
+        let _ = spawn("reader", async move {
+            let (text, served_by, proven) = node.read(id, Demand::default()).await;
+            let expected = if id <= 20 { row(id, 100) } else { String::new() };
+            assert_eq!((text, served_by, proven), (expected, ServedBy::Source, true));
+            sender.send(()).await.unwrap();
+        });
+    }
+    let class = node.catalog.class("account").unwrap();
+    let counts = || class.cached().unwrap().stats().counts();
+    let missed = || counts().misses.iter().map(|(_, count)| count).sum::<u64>();
+    until("all readers to miss", || (missed() == READERS as u64).then_some(()));
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    until_answers(&server, waiting, &READERS_MAX_DEFAULT.to_string());
+    server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()").unwrap();
+    holder.wait().unwrap();
+    for _ in 0..READERS {
+        answered.recv().await.unwrap();
+    }
+    let loads: u64 = counts().loads.iter().map(|(_, times)| times.count()).sum();
+    // 64 of the other 184 by a statement, and perhaps one who came late.
+    let alone = READERS_MAX_DEFAULT as u64;
+    assert!((alone + 3..=alone + 4).contains(&loads), "{loads} loads");
+    for id in 1..=READERS {
+        node.warm(id).await;
+    }
 }

@@ -77,6 +77,10 @@ pub(super) async fn play(kind: Kind, seed: u64, filtered: bool) -> History {
         let (time, span) = (pause.clone(), random.lock().random_range(0..30));
         Box::pin(async move { time.sleep(ms(span)).await })
     });
+    if seed % 2 == 1 {
+        // As few as can be, so that many loads go together.
+        database.set_statements_at_once(1);
+    }
     let (plan, keys) = match filtered {
         true => (items().no_negative().bloom(Bloom::new(NonZeroU64::new(1_000).unwrap())), SPARSE_KEYS),
         false => (items(), KEYS),

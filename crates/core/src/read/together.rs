@@ -1,0 +1,230 @@
+//! Loads that would crowd the source go together.
+//!
+//! Each load goes out at once, as a statement of its own, while only a few of its class are under way. Beyond, whoever comes waits
+//! until one of them has ended, and then goes with all who wait by then, as one statement: the more is asked of the source, the less
+//! each value costs it.
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::ClassCore;
+use crate::{
+    entry::CacheValue,
+    env::{self, Nanos},
+    fill::{Ending, Filled, Hold, Lead},
+    key::Key,
+    receipt::ServedBy,
+    shed::ShedReason,
+    source::LoadError,
+};
+
+/// Loads that go alone at once, where loads are quick: so few that each has the source nearly to itself.
+const ALONE_MAX: usize = 4;
+/// Loads are quick that usually take no longer: nobody loses more by waiting for one of them to end.
+const QUICK: Duration = Duration::from_millis(1);
+/// Keys of one statement.
+const TOGETHER_MAX: usize = 64;
+/// How many may wait for each load that may be under way.
+const WAITING_PER_PLACE: usize = 1_024;
+
+/// The loads of a class whose source answers for many keys at nearly the price of one.
+pub(super) struct Together<K, V> {
+    /// Statements that the loader can have under way at once.
+    places: usize,
+    state: Mutex<State<K, V>>,
+    /// Those who wait, for looking at without the lock.
+    waiting: AtomicUsize,
+}
+
+struct State<K, V> {
+    under_way: usize,
+    waiting: VecDeque<Member<K, V>>,
+}
+
+/// One key to load, and everything that its load has to end.
+pub(super) struct Member<K, V> {
+    pub(super) lead: Lead<V>,
+    pub(super) key: K,
+    /// Whether a standby may be asked.
+    pub(super) standby: bool,
+    /// The fleet's lock.
+    pub(super) hold: Option<Hold>,
+    pub(super) since: Nanos,
+}
+
+/// What becomes of a load that comes.
+enum Entered<K, V> {
+    /// It goes at once.
+    Goes(Member<K, V>),
+    /// It waits for others.
+    Waits,
+    /// Too many wait.
+    Refused(Member<K, V>),
+}
+
+impl<K, V> Together<K, V> {
+    pub(super) fn new(places: NonZeroUsize) -> Self {
+        let state = State { under_way: 0, waiting: VecDeque::new() };
+        Self { places: places.get(), state: Mutex::new(state), waiting: AtomicUsize::new(0) }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn enter(&self, member: Member<K, V>, alone_max: usize) -> Entered<K, V> {
+        let mut state = self.state.lock();
+        if state.under_way < alone_max.min(self.places) {
+            state.under_way += 1;
+            return Entered::Goes(member);
+        }
+        if state.waiting.len() >= self.places * WAITING_PER_PLACE {
+            return Entered::Refused(member);
+        }
+        state.waiting.push_back(member);
+        self.waiting.store(state.waiting.len(), Ordering::Relaxed);
+        Entered::Waits
+    }
+
+    /// Gives a place back: to those who wait, if any do.
+    fn leave(&self) -> Option<Vec<Member<K, V>>> {
+        let mut state = self.state.lock();
+        let count = state.waiting.len().min(TOGETHER_MAX);
+        if count == 0 {
+            state.under_way -= 1;
+            return None;
+        }
+        let members = state.waiting.drain(..count).collect();
+        self.waiting.store(state.waiting.len(), Ordering::Relaxed);
+        Some(members)
+    }
+}
+
+/// A place among the loads under way. Dropped, whoever waits has it.
+struct Place<K, V>(Arc<ClassCore<K, V>>)
+where
+    K: Clone + Send + Sync + 'static,
+    V: CacheValue;
+
+impl<K, V> Drop for Place<K, V>
+where
+    K: Clone + Send + Sync + 'static,
+    V: CacheValue,
+{
+    fn drop(&mut self) {
+        let Some(members) = self.0.together.as_ref().and_then(Together::leave) else { return };
+        let (core, place) = (Arc::clone(&self.0), Self(Arc::clone(&self.0)));
+        env::spawn_if_running("load of several keys", async move {
+            let _place = place;
+            core.load_members(members).await;
+        });
+    }
+}
+
+impl<K, V> ClassCore<K, V>
+where
+    K: Clone + Send + Sync + 'static,
+    V: CacheValue,
+{
+    /// Loads a key and ends its flight: now, or together with others once they go, which this does not wait for.
+    pub(super) async fn load_or_join(self: &Arc<Self>, member: Member<K, V>) {
+        let Some(together) = &self.together else { return self.load_member(member).await };
+        match together.enter(member, self.alone_max()) {
+            Entered::Goes(member) => {
+                let _place = Place(Arc::clone(self));
+                self.load_member(member).await;
+            }
+            Entered::Waits => {}
+            Entered::Refused(member) => {
+                let error = self.shed(ShedReason::QueueFull);
+                self.end(member, Err(error));
+            }
+        }
+    }
+
+    /// Whether a load that begins now would wait for others of the class.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.together.as_ref().is_some_and(Together::is_crowded)
+    }
+
+    fn alone_max(&self) -> usize {
+        let is_quick = self.gate.times().usual().is_some_and(|usual| usual <= QUICK);
+        if is_quick { ALONE_MAX } else { usize::MAX }
+    }
+
+    /// Loads those whose turn has come in time.
+    async fn load_members(&self, members: Vec<Member<K, V>>) {
+        let now = self.clock.now();
+        let (late, mut members): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| now.since(member.since) > self.plan.hard_timeout);
+        self.end_all(late, &self.shed(ShedReason::WaitedTooLong));
+        if members.len() < 2 {
+            if let Some(member) = members.pop() {
+                self.load_member(member).await;
+            }
+            return;
+        }
+        match self.load_together(members).await {
+            Ok(()) => {}
+            Err((members, error)) if error.is_outage() => self.end_all(members, &error),
+            // One of them cannot be read: the others can.
+            Err((members, _)) => {
+                for member in members {
+                    self.load_member(member).await;
+                }
+            }
+        }
+    }
+
+    /// Loads several keys by one statement and ends their flights; or gives them back with the error that it gave for all.
+    pub(super) async fn load_together(
+        &self,
+        members: Vec<Member<K, V>>,
+    ) -> Result<(), (Vec<Member<K, V>>, LoadError)> {
+        let keys: Vec<K> = members.iter().map(|member| member.key.clone()).collect();
+        let names: Vec<Key> = members.iter().map(|member| member.lead.key().clone()).collect();
+        let sending = |now| members.iter().for_each(|member| member.lead.sending(now));
+        match self.load_in_one_snapshot(&keys, &names, sending).await {
+            Ok(entries) => {
+                members.into_iter().zip(entries).for_each(|(member, entry)| {
+                    self.end(member, Ok(Filled { entry, from: ServedBy::Source, at_once: true }));
+                });
+                Ok(())
+            }
+            Err(error) => Err((members, error)),
+        }
+    }
+
+    pub(super) fn end_all(&self, members: Vec<Member<K, V>>, error: &LoadError) {
+        members.into_iter().for_each(|member| self.end(member, Err(error.clone())));
+    }
+
+    async fn load_member(&self, member: Member<K, V>) {
+        let loaded = self.load(&member.lead, &member.key, member.standby).await;
+        self.end(member, loaded);
+    }
+
+    fn end(&self, member: Member<K, V>, loaded: Result<Filled<V>, LoadError>) {
+        if let Some(hold) = member.hold {
+            self.done_loading(hold, loaded.as_ref().ok().map(|filled| &filled.entry));
+        }
+        member.lead.end(match loaded {
+            Ok(filled) => Ending::Filled(filled),
+            Err(error) => Ending::Failed(error),
+        });
+    }
+
+    fn shed(&self, why: ShedReason) -> LoadError {
+        let wait = self.gate.times().recent().unwrap_or(QUICK);
+        LoadError::Shed { why, retry_after_ms: (wait.as_millis() as u64).max(1) }
+    }
+}
