@@ -73,6 +73,8 @@ impl Postgres {
             ("max_connections", "200"),
             ("max_prepared_transactions", "20"),
             ("shared_buffers", "64MB"),
+            // In its folder, where it is removed with everything else: what a killed server leaves in /dev/shm stays there.
+            ("dynamic_shared_memory_type", "mmap"),
             ("fsync", "off"),
             ("log_min_messages", "warning"),
         ];

@@ -44,6 +44,14 @@ fn every_cluster_is_copied_from_one_that_all_processes_share() {
 }
 
 #[test]
+fn what_postgres_shares_in_memory_lies_in_its_folder() {
+    let server = Postgres::start(&PostgresOptions::default()).unwrap();
+    let folder = server.query("SHOW data_directory").unwrap();
+    let shared = std::fs::read_dir(std::path::Path::new(&folder).join("pg_dynshmem")).unwrap();
+    assert_ne!(shared.count(), 0);
+}
+
+#[test]
 fn a_server_is_gone_with_its_handle() {
     let redis = Redis::start(&RedisOptions::default()).unwrap();
     let port = redis.port();
