@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::Client;
+use trueup_core::env::spawn;
 
 use super::{
     error::{failed, pool_failed, unknown},
@@ -124,7 +125,8 @@ impl std::fmt::Debug for PostgresStore {
     }
 }
 
-/// A transaction on PostgreSQL. If it is dropped before its end, its connection is closed, and the server rolls back.
+/// A transaction on PostgreSQL. If it is dropped before its end, it is rolled back in the background; its connection is closed where
+/// that fails.
 pub struct PostgresTx {
     /// `None` once it has ended.
     object: Option<Object>,
@@ -154,10 +156,20 @@ impl PostgresTx {
 
 impl Drop for PostgresTx {
     fn drop(&mut self) {
-        // A connection goes back only after the server has said that it rolled back: until then it may hang in a lock.
-        if let Some(object) = self.object.take() {
+        let Some(object) = self.object.take() else { return };
+        if tokio::runtime::Handle::try_current().is_err() {
             drop(Object::take(object));
+            return;
         }
+        let patience = self.patience;
+        // A connection goes back only after the server has said that it rolled back: until then it may hang in a lock. To open another
+        // one instead would cost a reader, who ends its transaction in this way, many times what it reads.
+        let _ = spawn("rolling back", async move {
+            let rolled_back = tokio::time::timeout(patience, object.batch_execute("ROLLBACK")).await;
+            if !matches!(rolled_back, Ok(Ok(()))) {
+                drop(Object::take(object));
+            }
+        });
     }
 }
 

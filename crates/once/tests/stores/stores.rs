@@ -274,3 +274,24 @@ async fn claim_within<S: once::store::Store, T: Transaction>(
     once.outbox().put(tx, &once::outbox::NewMessage::new("a", "t", "1", b"")).await.unwrap();
     once.finish(tx, &held, &crate::bed::answer("done")).await.unwrap();
 }
+
+/// Whoever only reads drops its transaction: to connect anew for the next would take many times as long as the read.
+#[test]
+fn the_connection_of_a_dropped_transaction_serves_the_next_one_without_its_changes() {
+    run(async |bed: Arc<PostgresBed>| {
+        let store = PostgresStore::new(bed.pool(1));
+        let process = async |write: bool| {
+            let tx = if write { store.begin().await.unwrap() } else { store.begin_read().await.unwrap() };
+            let number = async |sql| tx.query_row(sql, &[]).await.unwrap().unwrap().int(0).unwrap();
+            assert_eq!(number("SELECT count(*) FROM pg_tables WHERE tablename = 'dropped'").await, 0);
+            if write {
+                tx.batch("CREATE TABLE dropped (a BIGINT)").await.unwrap();
+            }
+            number("SELECT pg_backend_pid()::int8").await
+        };
+        let first = process(false).await;
+        for write in [true, false, true, false] {
+            assert_eq!(process(write).await, first);
+        }
+    });
+}
