@@ -24,6 +24,8 @@ use crate::{
 /// How many looks would fit into a load's usual time, while it is not over yet; and once it nearly is.
 const LOOKS_PER_LOAD: u32 = 8;
 const LOOKS_PER_LOAD_AT_ITS_END: u32 = 32;
+/// The same while nobody knows how long loads take: looks per time that was waited already.
+const LOOKS_PER_WAIT: u32 = 12;
 /// From which part of a load's usual time on its end is near, in quarters.
 const NEAR_QUARTERS: u32 = 3;
 /// One look in so many asks for the lock, too, although its time is not over: its owner may have failed.
@@ -118,12 +120,16 @@ where
         };
         let Some(_place) = self.fleet_waits.take() else { return alone(FillLock::GivenUp) };
         let began = self.clock.now();
-        let pause = || {
-            let pause = usual.map_or(LOOK_MAX, |usual| {
-                let is_near = self.clock.now().since(began) * 4 >= usual * NEAR_QUARTERS;
+        let pause = |theirs: Theirs| {
+            let now = self.clock.now();
+            let waited = now.since(began);
+            let pause = usual.map_or(waited / LOOKS_PER_WAIT, |usual| {
+                let is_near = waited * 4 >= usual * NEAR_QUARTERS;
                 usual / if is_near { LOOKS_PER_LOAD_AT_ITS_END } else { LOOKS_PER_LOAD }
             });
-            jittered(pause.clamp(LOOK_MIN, LOOK_MAX), LOOK_JITTER, random::number())
+            let pause = jittered(pause.clamp(LOOK_MIN, LOOK_MAX), LOOK_JITTER, random::number());
+            // An owner that is alive has extended its lock by then; of one that has died it is known at once.
+            pause.min(theirs.ends.since(now).max(LOOK_MIN))
         };
         let wait = usual.map_or(WAIT_UNKNOWN, |usual| (usual * WAIT_LOADS_MAX).max(WAIT_MIN));
         let until = began.after(wait.min(self.plan.hard_timeout));
@@ -134,7 +140,7 @@ where
             tokio::select! {
                 biased;
                 () = flight.hurried() => return alone(FillLock::Hurried),
-                () = tokio::time::sleep(pause()) => {}
+                () = tokio::time::sleep(pause(theirs)) => {}
             }
             if let Some(found) = self.look_for(key).await {
                 return Turn::Found(found);

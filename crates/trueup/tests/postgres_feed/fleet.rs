@@ -11,7 +11,7 @@ use trueup::postgres::{
 };
 use trueup_core::{
     env::{Task, spawn},
-    proof::Tag,
+    proof::{Position, Tag},
 };
 use trueup_testbed as testbed;
 
@@ -35,10 +35,11 @@ impl Member {
     async fn start_with(url: &str, state_dir: Option<&Path>, options: FeedOptions) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let save_every = options.fleet.map_or(Duration::from_millis(200), |fleet| fleet.save_every);
         let fleet = FleetOptions {
             advertise: Some(format!("http://{address}")),
             state_dir: state_dir.map(Path::to_owned),
-            save_every: Duration::from_millis(200),
+            save_every,
             ..FleetOptions::default()
         };
         let node = Node::start_with(url, FeedOptions { fleet: Some(fleet), ..options }).await;
@@ -382,6 +383,35 @@ async fn a_holder_that_is_cut_off_proves_nothing_and_does_no_harm_when_it_wakes(
     heard_by_all(&server, &members, 2).await;
     assert!(cut_off.follows() && other.holds());
     assert_eq!(epochs(&members), before);
+}
+
+/// What a node shares with others has to wait for the log, which nobody writes to. The holder, who helps it on once a second at most, knows
+/// nothing of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_waits_for_an_idle_log_helps_it_on_by_itself() {
+    const ROUNDS: u32 = 30;
+    let lazy = testbed::PostgresOptions::default().set("wal_writer_delay", "10s");
+    let server = server_with(lazy, TABLE);
+    install(&connect(&server.url(), FeedOptions::default()).await).await;
+    let rarely = Duration::from_secs(60);
+    let fleet = Some(FleetOptions { save_every: rarely, ..FleetOptions::default() });
+    let rarely_asked = FeedOptions { ask_idle: rarely, fleet, ..FeedOptions::default() };
+    let holder = Member::start_with(&server.url(), None, rarely_asked.clone()).await;
+    holder.node.fresh().await;
+    let follower = Member::start_with(&server.url(), None, rarely_asked).await;
+    follower.node.fresh().await;
+    assert!(holder.holds() && follower.follows());
+    let rounds = async {
+        for _ in 0..ROUNDS {
+            // Written, and not flushed: nobody is told of it.
+            let end = "SELECT pg_logical_emit_message(false, 'none', '') - '0/0'::pg_lsn";
+            let end = Position(server.query(end).unwrap().parse().unwrap());
+            follower.node.feed.wish(end);
+            follower.node.feed.until_applied(end).await;
+        }
+    };
+    // By the holder alone each would take a second.
+    assert!(tokio::time::timeout(Duration::from_secs(u64::from(ROUNDS) / 2), rounds).await.is_ok());
 }
 
 /// The holder tells only the tags that it knows of; another node must not take its word for those that it does not.

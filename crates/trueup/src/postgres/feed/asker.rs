@@ -20,8 +20,10 @@ use crate::postgres::identity::Instance;
 
 /// After so long without a word of the log while an answer waits for it, a heartbeat is sent.
 const BEAT_AFTER: Duration = Duration::from_millis(20);
-/// The same where a reader's token waits for it.
+/// The same where somebody waits for it, a reader's token or an entry to be shared: after so long without a word...
 const BEAT_AFTER_WISH: Duration = Duration::from_millis(10);
+/// ...and so long after the answer, for what has just been committed is on its way by itself.
+const WISH_PATIENCE: Duration = Duration::from_millis(3);
 /// A heartbeat that has not come back is not sent again before this has passed.
 const BEAT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often it is looked whether what was applied has been met again.
@@ -91,11 +93,12 @@ pub(super) struct Asker<'a> {
     /// What must become visible before anything is kept.
     pub(super) barrier: Option<Xid>,
     pub(super) control: Option<Control>,
-    /// Whether this node sends heartbeats: one of a fleet is enough.
+    /// Whether this node sends heartbeats though nobody here waits for one: one of a fleet is enough.
     pub(super) sends_beats: bool,
-    /// The heartbeat that was sent last, and when.
-    pub(super) beat: Option<u64>,
-    pub(super) beaten_at: Nanos,
+    /// How far the log was applied when a heartbeat was sent last, and when that was.
+    pub(super) beaten: (Position, Nanos),
+    /// How far the log was applied when it was looked at last, and since when.
+    pub(super) stands: (Position, Nanos),
     pub(super) named_at: Nanos,
 }
 
@@ -107,6 +110,7 @@ impl Asker<'_> {
             let applied = self.feed.applied();
             // Before the question is sent: every commit acknowledged before this moment shows in the answer.
             let (at, discards) = (self.host.clock().now(), self.feed.discards());
+            let wished = self.feed.wished();
             self.feed.forget_wishes();
             let doing = "asking how far it is";
             let answer = match tokio::time::timeout(ASK_LIMIT, self.host.ask()).await {
@@ -145,7 +149,7 @@ impl Asker<'_> {
             }
             self.feed.answered(self.epoch, ask, Some(&Snapshot::Xids(answer.snapshot)));
             self.name_blocker(xmin).await;
-            self.wait(ask).await;
+            self.wait(ask, wished).await;
         }
     }
 
@@ -172,17 +176,25 @@ impl Asker<'_> {
         }
     }
 
-    /// Waits for the time of the next question.
-    async fn wait(&mut self, ask: Ask) {
+    /// Waits for the time of the next question; `wished` is how far somebody wished the log to be when the last was asked.
+    async fn wait(&mut self, ask: Ask, wished: Position) {
         let busy = self.host.options().ask_busy;
         let idle = self.host.ask_idle().max(busy);
         tokio::time::sleep(busy.saturating_sub(self.since(ask.at))).await;
-        if self.feed.applied() < ask.position && self.sends_beats {
-            let applied = self.feed.applied();
-            // A reader whose token lies there is sent to the source until then.
-            let is_wished = self.feed.wished() > applied;
-            let patience =
-                if is_wished { BEAT_AFTER_WISH } else { BEAT_AFTER }.saturating_sub(self.since(ask.at));
+        let applied = self.feed.applied();
+        if applied != self.stands.0 {
+            self.stands = (applied, self.host.clock().now());
+        }
+        // A reader whose token lies there is sent to the source until then, and what is to be shared is not.
+        let is_wished = self.feed.wished().max(wished) > applied;
+        if applied < ask.position && (self.sends_beats || is_wished) {
+            let since_ask = self.since(ask.at);
+            let patience = if is_wished {
+                let of_log = BEAT_AFTER_WISH.saturating_sub(self.since(self.stands.1));
+                of_log.max(WISH_PATIENCE.saturating_sub(since_ask))
+            } else {
+                BEAT_AFTER.saturating_sub(since_ask)
+            };
             let reached = tokio::time::timeout(patience, self.feed.until_applied(ask.position)).await;
             if reached.is_err() && self.feed.applied() == applied {
                 self.beat().await;
@@ -201,21 +213,19 @@ impl Asker<'_> {
     }
 
     async fn beat(&mut self) {
-        let is_under_way = self.beat.is_some_and(|beat| self.progress.beat() < beat);
-        if is_under_way && self.since(self.beaten_at) < BEAT_AGAIN_AFTER {
+        let (from, at) = self.beaten;
+        let is_under_way = self.feed.applied() <= from;
+        if is_under_way && self.since(at) < BEAT_AGAIN_AFTER {
             return;
         }
         let sent = match self.control().await {
             Ok(control) => control.beat().await,
             Err(error) => Err(error),
         };
-        self.beaten_at = self.host.clock().now();
-        match sent {
-            Ok(beat) => self.beat = beat,
-            Err(error) => {
-                self.control = None;
-                self.feed.failed(error.to_string());
-            }
+        self.beaten = (self.feed.applied(), self.host.clock().now());
+        if let Err(error) = sent {
+            self.control = None;
+            self.feed.failed(error.to_string());
         }
     }
 

@@ -72,8 +72,8 @@ pub(super) async fn follow(host: &dyn Host, feed: &Feed) -> Result<Ended, FeedEr
         barrier: Some(barrier.xid),
         control: Some(control),
         sends_beats: true,
-        beat: None,
-        beaten_at: Nanos::ZERO,
+        beaten: (Position::ZERO, Nanos::ZERO),
+        stands: (Position::ZERO, Nanos::ZERO),
         named_at: Nanos::ZERO,
     };
     tokio::select! {

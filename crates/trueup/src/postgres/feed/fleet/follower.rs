@@ -79,8 +79,8 @@ impl Fleet {
             barrier,
             control: None,
             sends_beats: false,
-            beat: None,
-            beaten_at: Nanos::ZERO,
+            beaten: (Position::ZERO, Nanos::ZERO),
+            stands: (Position::ZERO, Nanos::ZERO),
             named_at: Nanos::ZERO,
         };
         tokio::select! {

@@ -113,8 +113,8 @@ impl Fleet {
             barrier: barrier.map(|barrier| barrier.xid),
             control: None,
             sends_beats: true,
-            beat: None,
-            beaten_at: Nanos::ZERO,
+            beaten: (Position::ZERO, Nanos::ZERO),
+            stands: (Position::ZERO, Nanos::ZERO),
             named_at: Nanos::ZERO,
         };
         let outcome = tokio::select! {
