@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ask;
+mod draw;
 mod support;
 
 use support::{Crashed, Place, World};

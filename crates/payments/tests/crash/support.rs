@@ -15,7 +15,10 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use trueup_testbed::free_port;
 
-use crate::ask::{Answer, ask};
+use crate::{
+    ask::{Answer, ask},
+    draw::Draw,
+};
 
 const ANN: &str = "0197b1f0-0000-7000-8000-00000000000a";
 const BEN: &str = "0197b1f0-0000-7000-8000-00000000000b";
@@ -23,8 +26,6 @@ const OPENING: i64 = 100_000;
 /// Standing orders: two chunks of them.
 const ORDERS: i64 = 60;
 const SIGKILL: i32 = 9;
-/// A lease that ends soon, and a gateway that is given up soon.
-const TIMES: [&str; 6] = ["--lease-ms", "1000", "--gateway-timeout-ms", "300", "--relay-ttl-ms", "1000"];
 
 /// Where the books are.
 pub(crate) enum Place {
@@ -78,6 +79,9 @@ pub(crate) struct World {
     http: SocketAddr,
     service: Option<Child>,
     extra: Vec<String>,
+    draw: Draw,
+    /// Leases that end soon, and a gateway that is given up soon.
+    times: [String; 6],
 }
 
 impl Drop for World {
@@ -146,7 +150,17 @@ impl World {
             .unwrap();
         let database = place.url(folder.path());
         let extra = extra.iter().map(ToString::to_string).collect();
-        Self { place, folder, database, gateway, gateway_at, http, service: None, extra }
+        let mut draw = Draw::new();
+        let mut ms = |range| draw.from(range).to_string();
+        let times = [
+            "--lease-ms".to_owned(),
+            ms(600..=1_500),
+            "--gateway-timeout-ms".to_owned(),
+            ms(200..=400),
+            "--relay-ttl-ms".to_owned(),
+            ms(600..=1_500),
+        ];
+        Self { place, folder, database, gateway, gateway_at, http, service: None, extra, draw, times }
     }
 
     pub(crate) fn place_again(&self) -> Place {
@@ -170,7 +184,7 @@ impl World {
             .args(["serve", "--demo", "--database", &self.database, "--http", &http.to_string()])
             .args(["--gateway", &self.gateway_at.to_string()])
             .args(self.window())
-            .args(TIMES)
+            .args(&self.times)
             .args(&self.extra)
             .arg("--data")
             .arg(self.folder.path())
@@ -392,6 +406,8 @@ impl<'w> Crashed<'w> {
         let late = ["consumer-committed", "published"].contains(&point);
         assert!(asked.is_none() || late, "the service died before it answered: {asked:?}");
         world.died();
+        // Before leases have ended, or after.
+        std::thread::sleep(Duration::from_millis(world.draw.from(0..=1_600) as u64));
         Self { world: Some(world), ..self }
     }
 
@@ -400,17 +416,18 @@ impl<'w> Crashed<'w> {
         self
     }
 
-    /// 5,000 less 1.4 % and 25 cents.
-    fn a_charge() -> Self {
+    /// Of an amount of which 1.4 % are whole cents; these and 25 cents are the fee.
+    fn a_charge(world: &mut World) -> Self {
+        let amount = 500 * world.draw.from(1..=100);
         let body =
-            json!({"id": id(), "account": ANN, "amount": 5_000, "currency": "EUR", "card": "tok_visa"});
-        Self::new("ann", "/payments".to_owned(), body, OPENING + 5_000 - 70 - 25, "charge")
+            json!({"id": id(), "account": ANN, "amount": amount, "currency": "EUR", "card": "tok_visa"});
+        Self::new("ann", "/payments".to_owned(), body, OPENING + amount - amount * 14 / 1_000 - 25, "charge")
     }
 
     pub(crate) fn charge(world: &'w mut World, point: &str, fault: &str) -> Self {
         world.up(Some(("PAYMENTS_CRASH_AT", point)));
         world.script(&[fault]);
-        Self::a_charge().crash(world, point).up()
+        Self::a_charge(world).crash(world, point).up()
     }
 
     pub(crate) fn charge_without_replay(world: &'w mut World, point: &str, fault: &str) -> Self {
@@ -420,7 +437,7 @@ impl<'w> Crashed<'w> {
     pub(crate) fn charge_and_stay_down(world: &mut World, point: &str, fault: &str) -> Crashed<'static> {
         world.up(Some(("PAYMENTS_CRASH_AT", point)));
         world.script(&[fault]);
-        let charge = Crashed::a_charge();
+        let charge = Crashed::a_charge(world);
         assert!(charge.ask(world).is_none());
         world.died();
         charge
@@ -443,15 +460,17 @@ impl<'w> Crashed<'w> {
 
     pub(crate) fn transfer(world: &'w mut World, point: &str) -> Self {
         world.up(Some(("PAYMENTS_CRASH_AT", point)));
-        let body = json!({"id": id(), "from": ANN, "to": BEN, "amount": 1_000, "currency": "EUR"});
-        let mut transfer = Self::new("ann", "/transfers".to_owned(), body, OPENING - 1_000, "transfer");
+        // A larger one would need a one-time password.
+        let amount = world.draw.from(1..=10_000);
+        let body = json!({"id": id(), "from": ANN, "to": BEN, "amount": amount, "currency": "EUR"});
+        let mut transfer = Self::new("ann", "/transfers".to_owned(), body, OPENING - amount, "transfer");
         transfer.references.clear();
         transfer.crash(world, point).up()
     }
 
     pub(crate) fn refund(world: &'w mut World, point: &str, fault: &str) -> Self {
         world.up(None);
-        let charge = Self::a_charge();
+        let charge = Self::a_charge(world);
         assert_eq!(charge.ask(world).unwrap().status, 201);
         let mut first = world.service.take().unwrap();
         first.kill().unwrap();
@@ -459,9 +478,10 @@ impl<'w> Crashed<'w> {
         world.up(Some(("PAYMENTS_CRASH_AT", point)));
         world.script(&[fault]);
         let payment = charge.references[0].clone();
-        let body = json!({"id": id(), "amount": 2_000, "currency": "EUR"});
+        let amount = world.draw.from(1..=charge.body["amount"].as_i64().unwrap());
+        let body = json!({"id": id(), "amount": amount, "currency": "EUR"});
         let path = format!("/payments/{payment}/refunds");
-        let mut refund = Self::new("olga", path, body, charge.balance - 2_000, "refund");
+        let mut refund = Self::new("olga", path, body, charge.balance - amount, "refund");
         refund.references.push(payment);
         refund.crash(world, point).up()
     }
@@ -470,7 +490,7 @@ impl<'w> Crashed<'w> {
     pub(crate) fn paused_and_woken(world: &'w mut World, point: &str) -> Self {
         world.up(Some(("PAYMENTS_PAUSE_AT", point)));
         world.script(&[if point == "after-unanswered" { "lose-reply" } else { "none" }]);
-        let charge = Self::a_charge();
+        let charge = Self::a_charge(world);
         let (http, bearer) = (world.http, format!("Bearer {}", world.bearer(charge.who)));
         let (path, key, body) = (charge.path.clone(), charge.key.clone(), charge.body.clone());
         let waiting = std::thread::spawn(move || {
@@ -491,7 +511,7 @@ impl<'w> Crashed<'w> {
     pub(crate) fn stopped_and_woken(world: &'w mut World, point: &str) -> Self {
         world.up(Some(("PAYMENTS_STOP_AT", point)));
         world.script(&["none"]);
-        let charge = Self::a_charge();
+        let charge = Self::a_charge(world);
         let (http, bearer) = (world.http, format!("Bearer {}", world.bearer(charge.who)));
         let (path, key, body) = (charge.path.clone(), charge.key.clone(), charge.body.clone());
         let waiting = std::thread::spawn(move || {
@@ -511,10 +531,19 @@ impl<'w> Crashed<'w> {
         Self { world: Some(world), ..charge }
     }
 
-    /// Everything that must hold.
-    pub(crate) fn assert_once(self, what: &str) {
+    /// Everything that must hold; some come back at once, beside whoever completes what was left.
+    pub(crate) fn assert_once(mut self, what: &str) {
+        let impatient = self.world.as_mut().unwrap().draw.from(0..=2);
         let Self { world, replays, .. } = &self;
-        let world = world.as_ref().unwrap();
+        let world = &**world.as_ref().unwrap();
+        std::thread::scope(|scope| {
+            let asked: Vec<_> =
+                (0..if *replays { impatient } else { 0 }).map(|_| scope.spawn(|| self.ask(world))).collect();
+            for answer in asked {
+                let answer = answer.join().unwrap().unwrap_or_else(|| panic!("{what}: no answer"));
+                assert!([200, 201, 202, 409].contains(&answer.status), "{what}: {answer:?}");
+            }
+        });
         world.rest();
         let first = self.ask(world).unwrap_or_else(|| panic!("{what}: no answer"));
         assert!([200, 201, 202].contains(&first.status), "{what}: {first:?}");
