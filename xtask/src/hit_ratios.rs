@@ -8,10 +8,9 @@ use std::{
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use trueup_core::tier::{MemoryConfig, MemoryTier, Policy, Uses, Weighed};
+use trueup_core::tier::{Policy, Replay};
 
 /// Cache sizes for traces without reference figures, in percent of the distinct keys: those of the reference.
 const SIZES_PERCENT: [usize; 5] = [1, 5, 10, 25, 50];
@@ -160,62 +159,17 @@ fn decompress(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// One key of a trace, as an entry of weight 1.
-struct Page {
-    key: String,
-    uses: Uses,
-}
-
-impl Weighed for Page {
-    fn weight(&self) -> usize {
-        1
-    }
-
-    fn key(&self) -> &str {
-        &self.key
-    }
-
-    fn uses(&self) -> &Uses {
-        &self.uses
-    }
-}
-
-/// A trace with its keys numbered by first appearance.
+/// A trace, ready to be replayed.
 struct Trace {
     name: String,
-    pages: Vec<Arc<Page>>,
-    requests: Vec<u32>,
+    replay: Replay,
 }
 
 impl Trace {
     fn new(name: String, keys: &[u64]) -> Self {
-        let (mut numbers, mut pages, mut requests) = (HashMap::new(), Vec::new(), Vec::new());
-        for key in keys {
-            let number = *numbers.entry(*key).or_insert_with(|| {
-                pages.push(Arc::new(Page { key: key.to_string(), uses: Uses::default() }));
-                pages.len() as u32 - 1
-            });
-            requests.push(number);
-        }
-        Self { name, pages, requests }
-    }
-
-    /// Share of requests that find nothing in a tier of `entries`.
-    fn miss_ratio(&self, policy: Policy, entries: usize) -> f64 {
-        let config = MemoryConfig::new(entries)
-            .with_policy(policy)
-            .with_overhead_bytes(0)
-            .with_entry_bytes_expected(1);
-        let tier = MemoryTier::new(&config);
-        let mut misses = 0_u64;
-        for request in &self.requests {
-            let page = &self.pages[*request as usize];
-            if tier.get(page.key()).is_none() {
-                misses += 1;
-                let _ = tier.insert(Arc::clone(page));
-            }
-        }
-        misses as f64 / self.requests.len() as f64
+        let mut replay = Replay::default();
+        keys.iter().for_each(|key| replay.note(&key.to_string()));
+        Self { name, replay }
     }
 }
 
@@ -225,7 +179,7 @@ fn sizes(trace: &Trace, reference: &Reference) -> Vec<usize> {
     if !given.is_empty() {
         return given;
     }
-    SIZES_PERCENT.iter().map(|percent| (trace.pages.len() * percent / 100).max(1)).collect()
+    SIZES_PERCENT.iter().map(|percent| (trace.replay.kept_keys() * percent / 100).max(1)).collect()
 }
 
 /// Miss ratios of every selectable policy on one trace at one size.
@@ -238,7 +192,7 @@ struct Row {
 
 impl Row {
     fn measure(trace: &Trace, entries: usize) -> Self {
-        let ratios = Policy::ALL.iter().map(|policy| trace.miss_ratio(*policy, entries)).collect();
+        let ratios = Policy::ALL.iter().map(|policy| trace.replay.miss_ratio(*policy, entries)).collect();
         Self { trace: trace.name.clone(), entries, ratios }
     }
 

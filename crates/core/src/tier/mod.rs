@@ -9,6 +9,7 @@ pub mod life;
 mod locks;
 pub mod memory;
 pub mod remote;
+mod replay;
 
 pub use entry::{Entry, Stay};
 pub use life::jittered;
@@ -18,6 +19,7 @@ pub use remote::{
     RemoteError, RemoteKey, RemoteMemory, RemoteOperation, RemotePlace, RemotePut, RemoteResult,
     RemoteServer, RemoteTier,
 };
+pub use replay::Replay;
 
 /// A double of the remote tier that loses, ages, corrupts and delays on request.
 ///

@@ -1,4 +1,4 @@
-//! A time of the day, UTC.
+//! A time of the day, UTC, and the times of access logs.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -49,6 +49,37 @@ impl fmt::Display for TimeOfDay {
     }
 }
 
+/// Months as access logs write them.
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Seconds since 1970 of a time as Common Log Format writes it, `26/Nov/2026:04:35:30 +0000`; none of any other text.
+pub(super) fn unix_s(text: &str) -> Option<i64> {
+    let (time, zone) = text.split_once(' ').unwrap_or((text, "+0000"));
+    let mut parts = time.split(['/', ':']);
+    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
+    let number = |part: &str, most: i64| part.parse().ok().filter(|number| (0..=most).contains(number));
+    let (day, year) = (number(day, 31)?, number(year, 9_999)?);
+    let (hour, minute, second) =
+        (number(parts.next()?, 23)?, number(parts.next()?, 59)?, number(parts.next()?, 60)?);
+    let (sign, zone) = match zone.split_at_checked(1)? {
+        ("-", zone) => (-1, zone),
+        (_, zone) => (1, zone),
+    };
+    let zone = number(zone, 2_359)?;
+    let east_s = sign * (zone / 100 * 3_600 + zone % 100 * 60);
+    Some(days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - east_s)
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar: years are counted from March, so that a leap day ends one.
+const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month = if month <= 2 { month + 9 } else { month - 3 };
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -61,6 +92,24 @@ mod tests {
             assert_eq!(bad.parse::<TimeOfDay>(), Err(BadTimeOfDay), "{bad}");
         }
         assert_eq!("08:30".parse::<TimeOfDay>().unwrap().to_string(), "08:30");
+    }
+
+    #[test]
+    fn times_of_access_logs_are_read() {
+        for (text, expected) in [
+            ("01/Jan/1970:00:00:00 +0000", Some(0)),
+            ("29/Feb/2024:23:59:59 +0000", Some(1_709_251_199)),
+            ("01/Mar/2024:01:00:00 +0100", Some(1_709_251_200)),
+            ("26/Nov/2026:04:35:30 +0000", Some(1_795_667_730)),
+            ("26/Nov/2026:00:05:30 -0430", Some(1_795_667_730)),
+            ("26/Nov/2026:04:35:30", Some(1_795_667_730)),
+            ("26/Foo/2026:04:35:30 +0000", None),
+            ("26/Nov/2026", None),
+            ("t", None),
+            ("", None),
+        ] {
+            assert_eq!(unix_s(text), expected, "{text}");
+        }
     }
 
     proptest! {

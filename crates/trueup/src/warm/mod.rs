@@ -1,7 +1,7 @@
 //! Hot keys over a restart, and out of access logs: what is read before anybody asks for it.
 //!
 //! [`saved`] keeps what a node has recorded; [`Tally`] reads access logs and lists of keys; [`Routes`] say which URLs are
-//! keys of which class. See `docs/guide/warm.md`.
+//! keys of which class; [`each_line`] and [`read_line`] are for whatever else a log is read for. See `docs/guide/warm.md`.
 
 mod clock;
 mod line;
@@ -12,6 +12,7 @@ mod tally;
 
 pub use self::{
     clock::{BadTimeOfDay, TimeOfDay},
+    line::{Asked, Line, read_line},
     routes::{BadRoute, Route, Routes},
-    tally::{KEYS_MAX_DEFAULT, TalliedClass, Tally},
+    tally::{KEYS_MAX_DEFAULT, TalliedClass, Tally, each_line},
 };

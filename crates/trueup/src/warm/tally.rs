@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufRead, Read as _},
+    ops::ControlFlow,
 };
 
 use compact_str::CompactString;
@@ -55,6 +56,37 @@ pub struct TalliedClass<'t> {
     pub patterns: Vec<(&'t str, u64, u64)>,
 }
 
+/// Shows `line` every line of `from` until it breaks, and none for one that is longer than 64 KiB; `read` is told how many bytes
+/// each had. Blocks.
+///
+/// # Errors
+/// `from` cannot be read.
+pub fn each_line(
+    mut from: impl BufRead,
+    mut line: impl FnMut(Option<&str>) -> ControlFlow<()>,
+    mut read: impl FnMut(u64),
+) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let mut length = from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes)? as u64;
+        if length == 0 {
+            return Ok(());
+        }
+        let goes_on = if length == LINE_BYTES_MAX && bytes.last() != Some(&b'\n') {
+            length += from.skip_until(b'\n')? as u64;
+            line(None)
+        } else {
+            // What is no text in a log is no key of ours.
+            line(Some(&String::from_utf8_lossy(&bytes)))
+        };
+        read(length);
+        if goes_on.is_break() {
+            return Ok(());
+        }
+    }
+}
+
 impl<'a> Tally<'a> {
     /// Counts `keys_max` keys of each class, as they are written.
     #[must_use]
@@ -100,28 +132,23 @@ impl<'a> Tally<'a> {
     ///
     /// # Errors
     /// `from` cannot be read.
-    pub fn read(&mut self, mut from: impl BufRead, mut read: impl FnMut(u64)) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        loop {
-            bytes.clear();
-            let mut length = from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes)? as u64;
-            if length == 0 {
-                return Ok(());
-            }
-            if length == LINE_BYTES_MAX && bytes.last() != Some(&b'\n') {
-                length += from.skip_until(b'\n')? as u64;
-                self.other += 1;
-            } else {
-                // What is no text in a log is no key of ours.
-                self.line(&String::from_utf8_lossy(&bytes));
-            }
-            read(length);
-        }
+    pub fn read(&mut self, from: impl BufRead, read: impl FnMut(u64)) -> io::Result<()> {
+        each_line(
+            from,
+            |line| {
+                match line {
+                    Some(line) => self.line(line),
+                    None => self.other += 1,
+                }
+                ControlFlow::Continue(())
+            },
+            read,
+        )
     }
 
     /// Counts one line.
     pub fn line(&mut self, line: &str) {
-        let asked = match line::read(line, &self.routes, self.class.as_deref()) {
+        let asked = match line::read_line(line, &self.routes, self.class.as_deref()) {
             Line::Asked(asked) => asked,
             Line::Other => {
                 self.other += 1;
