@@ -18,7 +18,9 @@ use super::{
     Failure,
     client::{Server, TokenArgs},
     database::Database,
+    exposition::Metrics,
     hit_rates::Verdict,
+    lag::{self, Lag},
     output::{self, Format},
     remote,
     running::Running,
@@ -72,6 +74,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     setup::database(&plan)?;
     let server = args.http.as_deref().map(|address| Server { address, token: &args.token });
     let running = server.as_ref().map(Running::ask).transpose()?;
+    let lag =
+        server.as_ref().map(|server| Metrics::ask(server).map(|metrics| Lag::of(&metrics))).transpose()?;
     let report = setup::runtime(None)?.block_on(async {
         let database = match Database::look_at(&plan).await {
             Ok(database) => database,
@@ -81,6 +85,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let is_declared = !plan.classes.is_empty();
         let skipped = database.complete(&mut plan).await?;
         let mut report = report(&plan, &database, is_declared, &skipped, running.as_ref()).await?;
+        report.look_at_lives(&plan, lag.as_ref());
         report.look_at_remote(&plan).await?;
         Ok::<_, Failure>(report)
     })?;
@@ -192,6 +197,17 @@ async fn report(
 }
 
 impl Report {
+    /// Adds classes bounded by age whose life does not keep the bound of their purpose, by the lag that was measured.
+    fn look_at_lives(&mut self, plan: &Plan, lag: Option<&Lag>) {
+        let classes = plan.classes.values().filter_map(|class| class.cacheable().ok());
+        for plan in classes.filter(|plan| !plan.is_provable()) {
+            let left = lag.map(|lag| lag::left(plan, lag::bound_of_purpose(plan), lag));
+            if let Some(problem) = left.and_then(|left| left.problem) {
+                self.findings.push(Finding { subject: format!("class {}", plan.name), problem });
+            }
+        }
+    }
+
     /// Adds what the servers of the remote tier say of themselves.
     async fn look_at_remote(&mut self, plan: &Plan) -> Result<(), Failure> {
         for facts in remote::inspect(plan).await? {

@@ -54,13 +54,23 @@ impl Server<'_> {
         self.ask(&Request { method: "POST", target, body: Some(&body), patience })
     }
 
+    /// `GET target`, as it is.
+    pub(super) fn get_text(&self, target: &str) -> Result<String, Failure> {
+        self.ask_text(&Request { method: "GET", target, body: None, patience: PATIENCE })
+    }
+
     fn ask<T: DeserializeOwned>(&self, request: &Request<'_>) -> Result<T, Failure> {
+        let body = self.ask_text(request)?;
+        serde_json::from_str(&body)
+            .map_err(|_| Failure::Unreachable(format!("what listens at {} is another version", self.address)))
+    }
+
+    fn ask_text(&self, request: &Request<'_>) -> Result<String, Failure> {
         let address = self.address;
         let token = self.token.token_file.as_ref().map(|path| setup::token(&SecretFile(path.clone())));
         let (status, body) = exchange(address, request, token.transpose()?.as_deref())?;
         if status == 200 {
-            return serde_json::from_str(&body)
-                .map_err(|_| Failure::Unreachable(format!("what listens at {address} is another version")));
+            return Ok(body);
         }
         let problem: Option<serde_json::Value> = serde_json::from_str(&body).ok();
         let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());

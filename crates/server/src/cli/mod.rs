@@ -8,9 +8,11 @@ mod client;
 mod database;
 mod demo;
 mod explain;
+mod exposition;
 mod failure;
 mod hit_rates;
 mod init;
+mod lag;
 mod output;
 mod remote;
 mod running;
@@ -47,7 +49,7 @@ enum Command {
     Explain(explain::Args),
     /// Have a running server read keys before anybody asks for them
     Warm(warm::Args),
-    /// Learn from access logs
+    /// Learn from access logs, and from what a running server has measured
     #[command(subcommand)]
     Analyze(analyze::Command),
     /// Print the completions of a shell

@@ -114,7 +114,7 @@ fn warm_file(args: &Args, server: &Server<'_>, file: &std::path::Path) -> Result
 
 /// Keys that the server has recorded.
 fn warm_recorded(args: &Args, server: &Server<'_>) -> Result<Vec<OfClass>, Failure> {
-    let names = match &args.log.class {
+    let names = match &args.log.which.class {
         Some(class) => vec![class.clone()],
         None => {
             let status: Status = server.get_json("/v1/status")?;

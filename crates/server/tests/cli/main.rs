@@ -1,5 +1,7 @@
 //! The `trueup` binary, as people and programs run it.
 
+#[cfg(test)]
+mod analyze;
 mod bad_input;
 #[cfg(test)]
 mod cold_figure;

@@ -8,9 +8,7 @@ use trueup_core::{class::units::show_share, key::KeyForm};
 
 use super::log::{self, FileArg, LogArgs};
 use crate::cli::{
-    Failure,
-    database::Database,
-    output,
+    Failure, output,
     setup::{self, SourceArgs},
 };
 
@@ -92,16 +90,7 @@ struct OfKey<'t> {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
     setup::start_logs("warn");
-    let mut plan = args.source.plan(Vec::new())?;
-    let forms = if args.as_written || plan.source.is_none() {
-        None
-    } else {
-        Some(setup::runtime(None)?.block_on(async {
-            let database = Database::look_at(&plan).await?;
-            database.complete(&mut plan).await?;
-            database.key_forms(&plan).await
-        })?)
-    };
+    let (plan, forms) = log::forms(&args.source, args.as_written)?;
     let mut tally = args.log.tally(&plan.warm.routes);
     if args.patterns {
         tally = tally.with_patterns();
@@ -114,12 +103,10 @@ pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
     match args.format {
         Form::Json => output::print_json(&report)?,
         Form::Table => output::print(&table(&report)),
-        Form::List => output::print(&list(&report, args.log.class.is_some())),
+        Form::List => output::print(&list(&report, args.log.which.class.is_some())),
     }
     if report.requests == 0 {
-        let why = "no line asks for a key of a class: name the shape of its URLs with --route, or the class of a list of keys \
-                   with --class";
-        return Err(Failure::Findings(why.to_owned()));
+        return Err(Failure::Findings(log::NO_KEY.to_owned()));
     }
     Ok(())
 }
