@@ -9,7 +9,10 @@ use std::{collections::HashMap, error::Error, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 use trueup_server::resp::{Config, Counters, Outcome, Service, Session, command::Data, reply::Reply, serve};
 
@@ -37,6 +40,8 @@ impl Service for Map {
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7400".to_owned());
     let listener = TcpListener::bind(&address).await?;
+    // Before anybody is told that it serves, and may interrupt it.
+    let mut interrupts = signal(SignalKind::interrupt())?;
     println!("serving a hash map on {address}; end with Ctrl-C");
     let stop = CancellationToken::new();
     let serving =
@@ -44,8 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::pin!(serving);
     tokio::select! {
         () = &mut serving => {}
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
+        _ = interrupts.recv() => {
             stop.cancel();
             serving.await;
         }
