@@ -214,7 +214,6 @@ fn write_stampede(copy: &Copy<'_>, out: &mut Writer<'_>) -> fmt::Result {
         "Rows that writes through the cache have published, by what became of them",
         copy.by("outcome", |c| c.counts.published.to_vec()),
     )?;
-    out.gauge("hot_keys", "Keys in use that are kept warm", copy.each(|c| c.counts.stampede.hot_keys))?;
     out.gauge(
         "expiry_next_minute_entries",
         "Entries in memory that end within the next minute; an estimate",

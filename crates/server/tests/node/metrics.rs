@@ -73,6 +73,11 @@ async fn every_line_is_a_name_and_a_number() {
         assert!(name.starts_with("trueup_"), "{line}");
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
+    let mut families: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+    let count = families.len();
+    families.sort_unstable();
+    families.dedup();
+    assert_eq!(families.len(), count, "a family that is told twice is refused as a whole");
 }
 
 /// Boards show the bounds as they stand, and a query names them.
