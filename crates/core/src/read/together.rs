@@ -40,14 +40,9 @@ const WAITING_PER_PLACE: usize = 1_024;
 pub(super) struct Together<K, V> {
     /// Statements that the loader can have under way at once.
     places: usize,
-    state: Mutex<State<K, V>>,
-    /// Those who wait, for looking at without the lock.
-    waiting: AtomicUsize,
-}
-
-struct State<K, V> {
-    under_way: usize,
-    waiting: VecDeque<Member<K, V>>,
+    /// Changed by whoever has the lock, looked at without it.
+    under_way: AtomicUsize,
+    waiting: Mutex<VecDeque<Member<K, V>>>,
 }
 
 /// One key to load, and everything that its load has to end.
@@ -73,39 +68,35 @@ enum Entered<K, V> {
 
 impl<K, V> Together<K, V> {
     pub(super) fn new(places: NonZeroUsize) -> Self {
-        let state = State { under_way: 0, waiting: VecDeque::new() };
-        Self { places: places.get(), state: Mutex::new(state), waiting: AtomicUsize::new(0) }
+        Self { places: places.get(), under_way: AtomicUsize::new(0), waiting: Mutex::default() }
     }
 
-    fn is_crowded(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+    fn is_crowded(&self, alone_max: usize) -> bool {
+        self.under_way.load(Ordering::Relaxed) >= alone_max.min(self.places)
     }
 
     fn enter(&self, member: Member<K, V>, alone_max: usize) -> Entered<K, V> {
-        let mut state = self.state.lock();
-        if state.under_way < alone_max.min(self.places) {
-            state.under_way += 1;
+        let mut waiting = self.waiting.lock();
+        if !self.is_crowded(alone_max) {
+            self.under_way.fetch_add(1, Ordering::Relaxed);
             return Entered::Goes(member);
         }
-        if state.waiting.len() >= self.places * WAITING_PER_PLACE {
+        if waiting.len() >= self.places * WAITING_PER_PLACE {
             return Entered::Refused(member);
         }
-        state.waiting.push_back(member);
-        self.waiting.store(state.waiting.len(), Ordering::Relaxed);
+        waiting.push_back(member);
         Entered::Waits
     }
 
     /// Gives a place back: to those who wait, if any do.
     fn leave(&self) -> Option<Vec<Member<K, V>>> {
-        let mut state = self.state.lock();
-        let count = state.waiting.len().min(TOGETHER_MAX);
+        let mut waiting = self.waiting.lock();
+        let count = waiting.len().min(TOGETHER_MAX);
         if count == 0 {
-            state.under_way -= 1;
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let members = state.waiting.drain(..count).collect();
-        self.waiting.store(state.waiting.len(), Ordering::Relaxed);
-        Some(members)
+        Some(waiting.drain(..count).collect())
     }
 }
 
@@ -153,7 +144,7 @@ where
 
     /// Whether a load that begins now would wait for others of the class.
     pub(super) fn is_crowded(&self) -> bool {
-        self.together.as_ref().is_some_and(Together::is_crowded)
+        self.together.as_ref().is_some_and(|together| together.is_crowded(self.alone_max()))
     }
 
     fn alone_max(&self) -> usize {

@@ -1,15 +1,19 @@
 //! Loads that would crowd the source go together, and each is as true as one alone.
 
+use std::{num::NonZeroU32, sync::Arc};
+
 use trueup_core::{
+    class::ClassPlan,
     env::Clock,
     error::ReadError,
+    guard::LoadLimits,
     receipt::ServedBy,
     source::{LoadError, ShedReason},
 };
 
 use super::{
     source::{Act, Database, Kind},
-    world::{Answer, Pending, World, by, items, ms, secs, text},
+    world::{Answer, Pending, World, by, form, items, ms, plan, secs, start, text},
 };
 
 /// Loads under way before the others wait.
@@ -226,4 +230,33 @@ async fn when_too_many_wait_the_next_is_refused() {
     }
     assert_eq!(world.database.batches(), 16);
     assert_eq!(text(&world.get(2).await), Some("v2"));
+}
+
+/// It may wait for others to end, for a place at the source, and for its own query: all of that together no longer than every reader waits.
+#[tokio::test(start_paused = true)]
+async fn no_reader_waits_longer_for_others_to_go_first() {
+    let clock = Clock::stepped();
+    let database = Database::new(Kind::Xids, clock.clone());
+    database.set_statements_at_once(1);
+    let limits = LoadLimits { loads_max: NonZeroU32::MIN, ..LoadLimits::default() };
+    let world = World::limited(Arc::clone(&database), clock, items(), limits).await;
+    let slow = plan(ClassPlan::display("slow").table("item").key(["id"]).hard_timeout(ms(9_900)));
+    let slow = world.cache.class(slow, form(), Arc::clone(&database) as _).unwrap();
+    database.script([Act::Hang, Act::Hang]);
+    let holder = start(async move { slow.get(&1i64).await });
+    world.turns().await;
+    let first = world.start_get(1);
+    world.turns().await;
+    world.pass(secs(1)).await;
+    let second = world.start_get(2);
+    world.turns().await;
+    for _ in 0..9 {
+        world.pass(secs(1)).await;
+    }
+    assert!(first.end().await.is_err() && holder.end().await.is_err());
+    let mut second = second;
+    assert!(!second.has_ended());
+    world.pass(ms(1_001)).await;
+    assert!(second.has_ended(), "it has waited ten seconds, and its query is under way for one");
+    assert!(matches!(second.end().await, Err(ReadError::Load(LoadError::TimedOut { .. }))));
 }
