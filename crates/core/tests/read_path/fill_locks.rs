@@ -339,6 +339,40 @@ async fn a_node_that_waits_looks_seldom_at_first_and_often_when_the_load_should_
     assert!(often >= 14, "{often} looks in 60 ms");
 }
 
+/// It cannot know when the load will be over: each look comes after a twelfth more of the time that it has waited.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_never_loaded_looks_the_less_often_the_longer_it_has_waited() {
+    let fleet = fleet(1, shared).await;
+    fleet.remote.plant_lock(&place(1), ms(900));
+    let looks = || fleet.nodes[0].cache.remote_counts().unwrap().missing;
+    let _waiting = fleet.nodes[0].start_get(1);
+    fleet.nodes[0].turns().await;
+    let before = looks();
+    fleet.pass(ms(100)).await;
+    let often = looks() - before;
+    assert!((15..=45).contains(&often), "{often} looks in the first 100 ms");
+    fleet.pass(ms(400)).await;
+    let before = looks();
+    fleet.pass(ms(100)).await;
+    let seldom = looks() - before;
+    assert!((1..=5).contains(&seldom), "{seldom} looks in 100 ms half a second later");
+}
+
+/// An owner that is alive has extended its lock by then.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_ends_is_taken_over_at_once_however_seldom_the_node_looks() {
+    let fleet = fleet(1, shared).await;
+    fleet.learn_load_time().await;
+    for key in 1..=10 {
+        fleet.remote.plant_lock(&place(key), ms(30));
+        let before = fleet.database.loads();
+        let waiting = fleet.nodes[0].start_get(key);
+        fleet.pass(ms(33)).await;
+        assert_eq!(fleet.database.loads(), before + 1, "of key {key}");
+        waiting.end().await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_waits_for_anothers_load_as_long_as_four_of_its_own() {
     let fleet = fleet(1, shared).await;

@@ -188,25 +188,31 @@ async fn of_those_who_go_together_all_hear_of_an_outage_and_of_a_loader_that_pan
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_longer_than_a_load_may_take_is_told_so() {
-    let world = world(PLACES, 10).await;
-    world.database.script(std::iter::repeat_n(Act::Hang, 4));
-    let hanging = readers(&world, 1..=4).await;
-    let waiting = readers(&world, 5..=8).await;
-    world.pass(secs(4)).await;
-    let later = readers(&world, 9..=10).await;
-    world.pass(ms(1_001)).await;
-    for (_, reader) in hanging {
-        assert!(matches!(reader.end().await, Err(ReadError::Load(LoadError::TimedOut { .. }))));
+    for (beyond, in_time) in [(ms(0), true), (ms(1), false)] {
+        let world = world(PLACES, 10).await;
+        world.database.script(std::iter::repeat_n(Act::Hang, 4));
+        let hanging = readers(&world, 1..=4).await;
+        let waiting = readers(&world, 5..=8).await;
+        world.pass(secs(4)).await;
+        let later = readers(&world, 9..=10).await;
+        world.pass(secs(1) + beyond).await;
+        for (_, reader) in hanging {
+            assert!(matches!(reader.end().await, Err(ReadError::Load(LoadError::TimedOut { .. }))));
+        }
+        if in_time {
+            assert_answered(waiting).await;
+        } else {
+            for (_, reader) in waiting {
+                let error = reader.end().await.unwrap_err();
+                let why = ShedReason::WaitedTooLong;
+                assert!(
+                    matches!(&error, ReadError::Load(LoadError::Shed { why: found, .. }) if *found == why),
+                    "{error}"
+                );
+            }
+        }
+        assert_answered(later).await;
     }
-    for (_, reader) in waiting {
-        let error = reader.end().await.unwrap_err();
-        let why = ShedReason::WaitedTooLong;
-        assert!(
-            matches!(&error, ReadError::Load(LoadError::Shed { why: found, .. }) if *found == why),
-            "{error}"
-        );
-    }
-    assert_answered(later).await;
 }
 
 #[tokio::test(start_paused = true)]
