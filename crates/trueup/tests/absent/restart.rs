@@ -257,6 +257,8 @@ async fn on_postgres_the_filter_of_a_node_that_died_goes_on() {
     }
     first.catch_up().await;
     until("the filter to be saved", || saved(folder.path()).exists()).await;
+    // Without it the feed itself would begin anew.
+    until("the ledger to be saved", || folder.path().join("ledger").exists()).await;
     // Without a word.
     drop((first, source));
     server.query("INSERT INTO item VALUES (131, 'new')").unwrap();
