@@ -167,17 +167,8 @@ fn table(report: &Report<'_>) -> String {
             text.push('\n');
         }
     }
-    let Report { requests, other, unknown, .. } = report;
-    let _ = writeln!(
-        text,
-        "{requests} requests for keys; {other} for something else or failed; {unknown} with a key of no class"
-    );
-    if !report.normal_form {
-        text.push_str(
-            "keys as they are written: name the database (--source, --config) for their normal form\n",
-        );
-    }
-    text
+    let Report { requests, other, unknown, normal_form, .. } = *report;
+    text + &log::closing_lines(requests, other, unknown, normal_form)
 }
 
 /// The format of `hot_keys`; of several classes, each in front of its key.

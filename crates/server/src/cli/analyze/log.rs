@@ -159,6 +159,17 @@ pub(in crate::cli) fn forms(
     Ok((plan, Some(forms)))
 }
 
+/// What a report says at its end of the lines that it was made of.
+pub(super) fn closing_lines(requests: u64, other: u64, unknown: u64, normal_form: bool) -> String {
+    let counts = format!(
+        "{requests} requests for keys; {other} for something else or failed; {unknown} with a key of no class\n"
+    );
+    if normal_form {
+        return counts;
+    }
+    counts + "keys as they are written: name the database (--source, --config) for their normal form\n"
+}
+
 /// A bar on standard error, where that is a terminal.
 pub(in crate::cli) fn progress(total: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(total);

@@ -193,27 +193,23 @@ fn table(report: &Report, policies: &[Policy], entry_bytes: Option<usize>) -> St
         if let Some(size) = class.doubling_ends {
             let _ = writeln!(text, "from {} on doubling gives less than one point ({first})", memory(size));
         }
-        if !class.too_small.is_empty() {
-            let sizes: Vec<String> = class.too_small.iter().map(ToString::to_string).collect();
-            let _ = writeln!(
-                text,
-                "left out: {} entries, too small for this sample; --sample 100% replays every key",
-                sizes.join(", ")
-            );
-        }
+        text.push_str(&too_small(&class.too_small));
         text.push('\n');
     }
-    let Report { requests, other, unknown, .. } = report;
-    let _ = writeln!(
-        text,
-        "{requests} requests for keys; {other} for something else or failed; {unknown} with a key of no class"
-    );
-    if !report.normal_form {
-        text.push_str(
-            "keys as they are written: name the database (--source, --config) for their normal form\n",
-        );
+    let Report { requests, other, unknown, normal_form, .. } = *report;
+    text + &log::closing_lines(requests, other, unknown, normal_form)
+}
+
+/// Sizes that were left out, if any were.
+pub(super) fn too_small(sizes: &[usize]) -> String {
+    if sizes.is_empty() {
+        return String::new();
     }
-    text
+    let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    format!(
+        "left out: {} entries, too small for this sample; --sample 100% replays every key\n",
+        sizes.join(", ")
+    )
 }
 
 /// What was not replayed; nothing where everything was.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::model::{Cost, Prices};
 use crate::cli::{
-    analyze::mrc::{percent, sampled},
+    analyze::mrc::{percent, sampled, too_small},
     output,
 };
 
@@ -148,14 +148,7 @@ impl Report {
         let rows: Vec<Vec<String>> = class.sizes.iter().enumerate().map(row).collect();
         let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
         text.push_str(&output::wide_table(&headings, &rows));
-        if !class.too_small.is_empty() {
-            let sizes: Vec<String> = class.too_small.iter().map(ToString::to_string).collect();
-            let _ = writeln!(
-                text,
-                "left out: {} entries, too small for this sample; --sample 100% replays every key",
-                sizes.join(", ")
-            );
-        }
+        text.push_str(&too_small(&class.too_small));
         text.push('\n');
     }
 

@@ -11,7 +11,7 @@ use super::{
     parameters::Standing,
     tally::{Class, Counting, Group, Tally},
 };
-use crate::cli::output;
+use crate::cli::{analyze::log, output};
 
 /// Parameters of a class that are shown.
 const PARAMETERS_SHOWN: usize = 32;
@@ -120,12 +120,7 @@ impl Report {
         for class in &self.classes {
             class.show(&mut text);
         }
-        let Self { requests, other, unknown, .. } = self;
-        let _ = writeln!(
-            text,
-            "{requests} requests for keys; {other} for something else or failed; {unknown} with a key of no class"
-        );
-        text
+        text + &log::closing_lines(self.requests, self.other, self.unknown, true)
     }
 }
 
