@@ -6,7 +6,10 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -35,7 +38,10 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command`. What it writes on its standard error is kept in a file and shown if it fails.
     pub(crate) fn start(name: &str, mut command: Command) -> Result<Self> {
-        let log = paths::cache("logs")?.join(format!("{name}-{}.log", std::process::id()));
+        // A number of its own: programs of one name run side by side, and each keeps what it said.
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let log = paths::cache("logs")?.join(format!("{name}-{}-{number}.log", std::process::id()));
         let stderr = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut child = command
             .stdout(Stdio::piped())
@@ -172,6 +178,16 @@ mod tests {
     fn a_program_that_ends_while_starting_is_reported_with_its_words() {
         let error = shell("echo one; echo two >&2; exit 4").ready(LIMIT, |_| false).unwrap_err().to_string();
         assert!(error.contains("one") && error.contains("two") && error.contains('4'), "{error}");
+    }
+
+    #[test]
+    fn programs_of_one_name_keep_what_each_of_them_said() {
+        let mut first = shell("echo first >&2; echo ready; exec sleep 600");
+        first.ready(LIMIT, |line| line == "ready").unwrap();
+        let mut second = shell("echo second >&2; echo ready; exec sleep 600");
+        second.ready(LIMIT, |line| line == "ready").unwrap();
+        assert!(first.told().contains("first"), "{}", first.told());
+        assert!(second.told().contains("second"), "{}", second.told());
     }
 
     #[test]
