@@ -24,7 +24,7 @@ use crate::world::LabError;
 
 /// Rows; few enough that a write meets a read all the time.
 const ROWS: i64 = 96;
-const READERS: usize = 64;
+const READERS: usize = 128;
 /// Two and two of them write the same rows, as programs do that are told of the same event.
 const WRITERS: usize = 4;
 /// What a writer rests between two events.

@@ -23,6 +23,8 @@ use crate::{
 
 /// How long a call of the application to its cache may take: its answer may come late, but it must not be lost.
 const CACHE_PATIENCE: Duration = Duration::from_secs(10);
+/// Processes of an application that share one cache.
+const PROCESSES: usize = 16;
 
 /// What an incident ran on.
 #[derive(Clone, Debug, Serialize)]
@@ -129,15 +131,19 @@ impl Servers {
         self.ways.iter().map(|way| way.address().to_string()).collect()
     }
 
-    /// A connection to the cluster as an application has it, and a name of its own for its keys.
-    pub(super) async fn shelf(&self) -> Result<(ClusterConnection, String), LabError> {
+    /// A connection to the cluster for each process of an application, and a name of its own for its keys.
+    pub(super) async fn shelf(&self) -> Result<(Vec<ClusterConnection>, String), LabError> {
         let nodes = self.cache_addresses().into_iter().map(|address| format!("redis://{address}"));
         let client = ClusterClient::builder(nodes)
             .connection_timeout(CACHE_PATIENCE)
             .response_timeout(CACHE_PATIENCE)
             .build()?;
+        let mut connections = Vec::with_capacity(PROCESSES);
+        for _ in 0..PROCESSES {
+            connections.push(client.get_async_connection().await?);
+        }
         let name = format!("shelf-{}", self.made.fetch_add(1, Ordering::Relaxed));
-        Ok((client.get_async_connection().await?, name))
+        Ok((connections, name))
     }
 }
 

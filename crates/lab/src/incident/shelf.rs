@@ -1,7 +1,12 @@
 //! What a team keeps beside its database: one cache for all its processes, with a life for each entry, over a network. A map
 //! of this process, or the run's Redis Cluster.
 
-use std::{collections::HashMap, marker::PhantomData, time::Duration};
+use std::{
+    collections::HashMap,
+    marker::PhantomData,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use redis::cluster_async::ClusterConnection;
@@ -24,10 +29,24 @@ enum Place<V> {
     },
     /// Values as JSON, under keys that begin with the shelf's name.
     Cluster {
-        connection: ClusterConnection,
+        processes: Processes,
         name: String,
         values: PhantomData<fn() -> V>,
     },
+}
+
+/// Connections of a team's processes. Commands on one connection keep their order; those of two processes overtake each other.
+struct Processes {
+    connections: Vec<ClusterConnection>,
+    calls: AtomicUsize,
+}
+
+impl Processes {
+    /// The connection of whichever process makes the next call.
+    fn next(&self) -> ClusterConnection {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.connections[call % self.connections.len()].clone()
+    }
 }
 
 impl<V: Clone + Serialize + DeserializeOwned> Shelf<V> {
@@ -40,8 +59,9 @@ impl<V: Clone + Serialize + DeserializeOwned> Shelf<V> {
                 network: Network::new(setup.seed ^ 0x5E1F),
             },
             Some(servers) => {
-                let (connection, name) = servers.shelf().await?;
-                Place::Cluster { connection, name, values: PhantomData }
+                let (connections, name) = servers.shelf().await?;
+                let processes = Processes { connections, calls: AtomicUsize::new(0) };
+                Place::Cluster { processes, name, values: PhantomData }
             }
         };
         Ok(Self { place })
@@ -57,10 +77,10 @@ impl<V: Clone + Serialize + DeserializeOwned> Shelf<V> {
                 network.hop().await;
                 Ok(found)
             }
-            Place::Cluster { connection, name, .. } => {
+            Place::Cluster { processes, name, .. } => {
                 let mut get = redis::cmd("GET");
                 get.arg(format!("{name}:{key}"));
-                let found: Option<Vec<u8>> = get.query_async(&mut connection.clone()).await?;
+                let found: Option<Vec<u8>> = get.query_async(&mut processes.next()).await?;
                 let read = found.map(|json| serde_json::from_slice(&json)).transpose();
                 read.map_err(|why| LabError::failed("a value of the shelf", why))
             }
@@ -75,12 +95,12 @@ impl<V: Clone + Serialize + DeserializeOwned> Shelf<V> {
                 kept.lock().insert(key.to_owned(), (value, until));
                 Ok(())
             }
-            Place::Cluster { connection, name, .. } => {
+            Place::Cluster { processes, name, .. } => {
                 let json = serde_json::to_vec(&value);
                 let json = json.map_err(|why| LabError::failed("a value of the shelf", why))?;
                 let mut set = redis::cmd("SET");
                 set.arg(format!("{name}:{key}")).arg(json).arg("PX").arg(life.as_millis() as u64);
-                Ok(set.query_async(&mut connection.clone()).await?)
+                Ok(set.query_async(&mut processes.next()).await?)
             }
         }
     }
@@ -92,10 +112,10 @@ impl<V: Clone + Serialize + DeserializeOwned> Shelf<V> {
                 kept.lock().remove(key);
                 Ok(())
             }
-            Place::Cluster { connection, name, .. } => {
+            Place::Cluster { processes, name, .. } => {
                 let mut delete = redis::cmd("DEL");
                 delete.arg(format!("{name}:{key}"));
-                Ok(delete.query_async(&mut connection.clone()).await?)
+                Ok(delete.query_async(&mut processes.next()).await?)
             }
         }
     }
