@@ -6,6 +6,7 @@ use super::{
     StandIns,
     floor::FloorState,
     hit::Found,
+    many::let_others_run,
     refresh::{Refresher, Refreshes},
     together::Together,
     turn::FleetWaits,
@@ -393,6 +394,7 @@ impl<V: CacheValue> ReadMany<'_, Key, V> {
 
 impl<K: Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
     async fn filled_under(&self, canonical: &[Key]) -> Result<Vec<Option<Cached<V>>>, ReadError> {
+        let_others_run(canonical.len()).await;
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
         let filled = |answer| match answer {
@@ -405,6 +407,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ReadMany<'_, K, V> {
     }
 
     async fn run_under(&self, canonical: &[Key]) -> Result<Vec<Cached<V>>, ReadError> {
+        let_others_run(canonical.len()).await;
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
         if self.consistent {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::coop};
 
 use super::{
     ClassCore,
@@ -23,6 +23,17 @@ use crate::{
     source::{LoadError, LoadedMany},
     tier::Entry,
 };
+
+/// Keys that memory answers in about the time for which a task of the runtime has one unit of its budget.
+const KEYS_A_UNIT: usize = 16;
+
+/// What memory answers is answered without a pause: a task that reads many keys again and again would keep a thread of the runtime for
+/// itself, and the feed or a load of its own could be waiting for that thread.
+pub(super) async fn let_others_run(keys: usize) {
+    for _ in 0..keys.div_ceil(KEYS_A_UNIT) {
+        coop::consume_budget().await;
+    }
+}
 
 /// A load that one reader of several keys has to make.
 struct Led<K, V> {

@@ -1,8 +1,14 @@
 //! Reads of several keys.
 
-use std::num::NonZeroU32;
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use trueup_core::{error::ReadError, receipt::ServedBy, source::LoadError};
+use trueup_core::{env, error::ReadError, receipt::ServedBy, source::LoadError};
 
 use super::{
     source::{Act, Kind},
@@ -164,4 +170,28 @@ async fn the_only_key_that_is_left_to_load_is_loaded_as_a_read_of_its_own_would(
     let answers = world.items.get_many(&[1, 3, 2]).await.unwrap();
     assert_eq!(answers.iter().map(text).collect::<Vec<_>>(), [Some("v1"), Some("v3"), Some("v2")]);
     assert_eq!((world.database.loads(), world.database.batches()), (2, 1));
+}
+
+/// On one thread: the reader of many keys finds all of them in memory and never has to wait.
+#[tokio::test(start_paused = true)]
+async fn who_reads_many_keys_again_and_again_lets_others_run() {
+    const READS_MAX: usize = 1_000;
+    let world = with_rows(64).await;
+    let keys: Vec<i64> = (1..=64).collect();
+    world.items.get_many(&keys).await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let others = Arc::clone(&over);
+    let reading = async {
+        for read in 1..=READS_MAX {
+            let answers = world.items.get_many(&keys).await.unwrap();
+            assert!(answers.iter().all(|answer| by(answer) == ServedBy::L1));
+            if over.load(Ordering::Relaxed) {
+                return read;
+            }
+        }
+        READS_MAX
+    };
+    env::spawn("another", async move { others.store(true, Ordering::Relaxed) });
+    let reads = reading.await;
+    assert!(reads < READS_MAX / 10, "the other task had its turn after {reads} reads");
 }
