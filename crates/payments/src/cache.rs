@@ -1,5 +1,7 @@
 //! What is shown, by way of the cache: classes of `plan.toml`, each by a type of its own. None of them authorises anything.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use trueup::{
     Class, KeyPart, Plan, Postgres, PostgresOptions, ScopeDimension, Scoped, SqlValue, Sqlite, SqliteOptions,
@@ -17,6 +19,9 @@ use crate::domain::{Account, Fee, Id, Kyc, Session};
 pub const PLAN: &str = include_str!("../plan.toml");
 /// The tables that the cached classes read: only these are followed.
 const FOLLOWED: [&str; 5] = ["session", "account", "kyc", "fee", "person"];
+
+/// How long a start waits for the feed: what is decided needs no cache, and what is shown can come from the database.
+const FEED_WAIT: Duration = Duration::from_secs(10);
 
 macro_rules! dimensions {
     ($($(#[$doc:meta])* $type:ident = $name:literal;)+) => {$(
@@ -108,8 +113,8 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Begins to follow the database, and returns once the feed has caught up. Puts the feed in place where it is missing: the
-    /// tables are this service's own.
+    /// Begins to follow the database, and returns once the feed has caught up, or after ten seconds without it. Puts the feed in
+    /// place where it is missing: the tables are this service's own.
     ///
     /// # Errors
     /// [`CacheError`].
@@ -126,7 +131,7 @@ impl Shown {
                 let install = trueup::sqlite::InstallOptions { tables, ..on_sqlite::install_options(&plan) };
                 SqliteFeed::new(path, &install)?.apply()?;
                 let source = Sqlite::open(path, SqliteOptions::default())?;
-                let mut builder = Trueup::builder().source(source).plan(plan);
+                let mut builder = Trueup::builder().source(source).plan(plan).start_unproven_after(FEED_WAIT);
                 if let Some(tier) = l2 {
                     builder = builder.l2(tier);
                 }
@@ -141,7 +146,7 @@ impl Shown {
                     feed.apply().await?;
                     source.look_at_catalogue().await?;
                 }
-                let mut builder = Trueup::builder().source(source).plan(plan);
+                let mut builder = Trueup::builder().source(source).plan(plan).start_unproven_after(FEED_WAIT);
                 if let Some(tier) = l2 {
                     builder = builder.l2(tier);
                 }

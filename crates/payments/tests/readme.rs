@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use trueup_testbed::free_port;
+use trueup_testbed::{free_port, spawn, tied};
 
 /// The shell block after the heading of the page.
 fn page() -> String {
@@ -24,12 +24,9 @@ fn page() -> String {
 fn the_examples_of_the_readme_work_as_written() {
     let folder = tempfile::tempdir().unwrap();
     let http = format!("127.0.0.1:{}", free_port().unwrap());
-    let mut service = Command::new(env!("CARGO_BIN_EXE_payments"))
-        .env("PAYMENTS_HTTP", &http)
-        .current_dir(folder.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut service = tied(env!("CARGO_BIN_EXE_payments"));
+    service.env("PAYMENTS_HTTP", &http).current_dir(folder.path()).stdout(Stdio::null());
+    let mut service = spawn(service).unwrap();
     let token = folder.path().join("payments-data/ada.token");
     let up = (0..3_000).any(|_| {
         std::thread::sleep(Duration::from_millis(10));

@@ -14,6 +14,6 @@ pub use self::{
     cluster::{Cluster, ClusterOptions},
     error::Failed,
     postgres::{Postgres, PostgresOptions, Stop},
-    process::{Server, eventually, free_port},
+    process::{Server, eventually, free_port, spawn, tied},
     redis::{Redis, RedisOptions},
 };

@@ -1,6 +1,7 @@
 //! Processes that die with this one, however it ends.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
     net::{Ipv4Addr, TcpListener},
@@ -94,9 +95,7 @@ impl Server {
     ) -> Result<Self, Failed> {
         let failed = |why: std::io::Error| Failed::new(format!("starting {name}"), why);
         let out = File::options().create(true).append(true).open(log).map_err(failed)?;
-        // Passed on by `exec`; set last, because a change of user would clear it.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]);
+        let mut command = dying();
         if let Some(user) = user {
             command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
         }
@@ -175,9 +174,26 @@ impl Drop for Server {
     }
 }
 
+/// A command for `program` that the kernel kills when this process ends in whatever way, if [`spawn`] starts it.
+pub fn tied(program: impl AsRef<OsStr>) -> Command {
+    let mut command = dying();
+    command.arg(program);
+    command
+}
+
+fn dying() -> Command {
+    let mut command = Command::new("setpriv");
+    // Passed on by `exec`; set last, because a change of user would clear it.
+    command.args(["--pdeathsig", "KILL"]);
+    command
+}
+
 /// Starts a command from a thread that lives as long as this process: the kernel takes the end of the thread that
 /// started a process for the end of its parent.
-fn spawn(command: Command) -> std::io::Result<Child> {
+///
+/// # Errors
+/// When the system cannot start it.
+pub fn spawn(command: Command) -> std::io::Result<Child> {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static SPAWNER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {

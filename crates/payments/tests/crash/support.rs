@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use trueup_testbed::free_port;
+use trueup_testbed::{free_port, spawn, tied};
 
 use crate::{
     ask::{Answer, ask},
@@ -135,7 +135,8 @@ impl World {
         let (gateway_at, http) = (local(free_port().unwrap()), local(free_port().unwrap()));
         let window =
             extra.iter().position(|one| *one == "--key-window-ms").map_or("60000", |at| extra[at + 1]);
-        let gateway = Command::new(env!("CARGO_BIN_EXE_payments-gateway"))
+        let mut gateway = tied(env!("CARGO_BIN_EXE_payments-gateway"));
+        gateway
             .args([
                 "--http",
                 &gateway_at.to_string(),
@@ -145,9 +146,8 @@ impl World {
                 window,
             ])
             .arg("--secret-file")
-            .arg(folder.path().join("secret"))
-            .spawn()
-            .unwrap();
+            .arg(folder.path().join("secret"));
+        let gateway = spawn(gateway).unwrap();
         let database = place.url(folder.path());
         let extra = extra.iter().map(ToString::to_string).collect();
         let mut draw = Draw::new();
@@ -174,7 +174,7 @@ impl World {
     }
 
     fn command(&self, http: SocketAddr) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
+        let mut command = tied(env!("CARGO_BIN_EXE_payments"));
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -201,7 +201,7 @@ impl World {
         if let Some((variable, point)) = at {
             command.env(variable, point);
         }
-        self.service = Some(command.spawn().unwrap());
+        self.service = Some(spawn(command).unwrap());
         self.ready(self.http);
     }
 
@@ -315,7 +315,7 @@ impl World {
     }
 
     fn job(&self, job: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
+        let mut command = tied(env!("CARGO_BIN_EXE_payments"));
         command
             .args([job, "--date", "2026-11-26", "--database", &self.database])
             .arg("--data")
@@ -335,13 +335,9 @@ impl World {
     pub(crate) fn job_stopped_and_woken(mut self, job: &str, point: &str) {
         self.up(None);
         self.order(ORDERS);
-        let stopped = self
-            .job(job)
-            .env("PAYMENTS_STOP_AT", point)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut stopped = self.job(job);
+        stopped.env("PAYMENTS_STOP_AT", point).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stopped = spawn(stopped).unwrap();
         let pid = stopped.id();
         until_stopped(pid);
         self.job_taken_over(job);
@@ -520,7 +516,7 @@ impl<'w> Crashed<'w> {
         let pid = world.service.as_ref().unwrap().id();
         until_stopped(pid);
         let other = local(free_port().unwrap());
-        let mut second = world.command(other).spawn().unwrap();
+        let mut second = spawn(world.command(other)).unwrap();
         world.ready(other);
         world.rest();
         Command::new("kill").args(["-CONT", &pid.to_string()]).status().unwrap();

@@ -19,7 +19,7 @@ use std::{
 use ask::{Answer, ask};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use trueup_testbed::{Cluster, ClusterOptions, Postgres, PostgresOptions, free_port};
+use trueup_testbed::{Cluster, ClusterOptions, Postgres, PostgresOptions, free_port, spawn, tied};
 
 const ANN: &str = "0197b1f0-0000-7000-8000-00000000000a";
 const BEN: &str = "0197b1f0-0000-7000-8000-00000000000b";
@@ -99,7 +99,8 @@ impl Fleet {
         std::fs::write(folder.path().join("secret"), [7; 32]).unwrap();
         let (gateway_at, url) = (local(free_port().unwrap()), postgres.url());
         let https: Vec<SocketAddr> = (0..INSTANCES).map(|_| local(free_port().unwrap())).collect();
-        let gateway = Command::new(env!("CARGO_BIN_EXE_payments-gateway"))
+        let mut gateway = tied(env!("CARGO_BIN_EXE_payments-gateway"));
+        gateway
             // News go to an instance that lives on.
             .args([
                 "--http",
@@ -110,14 +111,14 @@ impl Fleet {
                 "60000",
             ])
             .arg("--secret-file")
-            .arg(folder.path().join("secret"))
-            .spawn()
-            .unwrap();
+            .arg(folder.path().join("secret"));
+        let gateway = spawn(gateway).unwrap();
         let (instances, bearer) = (Vec::new(), String::new());
         let mut fleet = Self { instances, gateway, gateway_at, bearer, folder, url, postgres, cluster };
         for (number, http) in https.into_iter().enumerate() {
             let log = std::fs::File::create(fleet.folder.path().join(format!("log-{number}"))).unwrap();
-            let process = Command::new(env!("CARGO_BIN_EXE_payments"))
+            let mut process = tied(env!("CARGO_BIN_EXE_payments"));
+            process
                 .args(["serve", "--demo", "--database", &fleet.url, "--http", &http.to_string()])
                 .args(["--l2", &nodes, "--events", &nodes])
                 // The first makes the wallets, before anybody settles.
@@ -131,9 +132,8 @@ impl Fleet {
                 .arg(fleet.folder.path().join(number.to_string()))
                 .env("RUST_LOG", "warn")
                 .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .unwrap();
+                .stderr(log);
+            let process = spawn(process).unwrap();
             fleet.instances.push(Instance { http, process: Mutex::new(process) });
             fleet.ready(number);
         }

@@ -1,5 +1,7 @@
 //! What is shown: by way of the cache, with its evidence, and with one's own writes in it.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{ANN, ANN_PERSON, BEN_PERSON, OPENING, World, id, on_both, transfer_of};
@@ -120,4 +122,31 @@ async fn it_says_how_it_is(world: World) {
         assert!(text.contains(kind), "{kind}");
     }
     world.end().await;
+}
+
+/// A feed of PostgreSQL begins only when every transaction of the server that writes has ended: one that somebody left open, or whose
+/// process stands still, holds up what the cache could do, and no money.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_left_open_holds_up_neither_a_start_nor_a_payment() {
+    let before = World::postgres().await;
+    let url = before.url().expect("it is on PostgreSQL");
+    let (writer, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    trueup::engine::env::spawn("a writer", async move { drop(connection.await) });
+    writer.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+
+    let world = before.beside(|_| ()).await;
+    assert!(!world.app.shown().cache().is_ready());
+    assert_eq!(world.get("ann", "/readyz").await.status, 204);
+    let path = format!("/accounts/{ANN}");
+    let token = world.post("ann", "/transfers", &transfer_of(1)).await.header("trueup-token").to_owned();
+    for _ in 0..2 {
+        let seen = world.ask("ann", "GET", &path).header("trueup-token", &token).send().await;
+        assert_eq!((seen.status, seen.json()["balance"].as_i64()), (200, Some(OPENING - 1)));
+        assert!(seen.header("cache-status").starts_with("trueup; fwd="), "{seen:?}");
+    }
+    writer.batch_execute("COMMIT").await.unwrap();
+    let ready = world.app.shown().cache().ready();
+    tokio::time::timeout(Duration::from_secs(30), ready).await.expect("it begins by itself");
+    world.end().await;
+    before.end().await;
 }

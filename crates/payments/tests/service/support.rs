@@ -108,6 +108,14 @@ impl World {
         Self::open(tempfile::tempdir().unwrap(), Source::Postgres(url), PLAN.to_owned(), Vec::new()).await
     }
 
+    /// Where its PostgreSQL is.
+    pub(crate) const fn url(&self) -> Option<&String> {
+        match &self.source {
+            Source::Postgres(url) => Some(url),
+            Source::Sqlite(_) => None,
+        }
+    }
+
     /// Another instance on the same database.
     pub(crate) async fn beside(&self, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();

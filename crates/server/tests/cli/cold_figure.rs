@@ -7,7 +7,6 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -123,7 +122,7 @@ impl World {
         let file = self.folder.path().join("trueup.toml");
         std::fs::write(&file, config).unwrap();
         let began = self.clock.now();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+        let mut command = trueup_testbed::tied(env!("CARGO_BIN_EXE_trueup"));
         command.current_dir(self.folder.path()).args(["serve", "--install-feed"]).args([
             "--resp",
             &format!("127.0.0.1:{resp}"),

@@ -138,8 +138,8 @@ fn a_database_that_is_locked_is_waited_for() {
     conn.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE").unwrap();
     let url = shop.url();
     let mut command = shop.trueup(&["serve", "--source", &url, "--install-feed", "--resp", "127.0.0.1:0"]);
-    let mut child =
-        command.args(["--http", "off"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command.args(["--http", "off"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = trueup_testbed::spawn(command).unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let waits = log.find(|line| line.contains("trying again")).expect("it gives up at once");
     assert!(waits.contains("stayed locked"), "{waits}");

@@ -58,7 +58,7 @@ impl Shop {
 
     /// `trueup` in the shop's folder.
     pub(crate) fn trueup(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trueup"));
+        let mut command = trueup_testbed::tied(env!("CARGO_BIN_EXE_trueup"));
         command.args(args).current_dir(self.folder.path()).env_remove("TRUEUP_LOG");
         command
     }
@@ -123,7 +123,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `command`, waits until it says where it listens, and then until its feed has caught up.
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = trueup_testbed::spawn(command).unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();

@@ -50,6 +50,7 @@ pub struct Builder<S> {
     l2: Option<Redis>,
     load_limits: Option<LoadLimits>,
     online_checks: bool,
+    unproven_after: Option<Duration>,
 }
 
 /// A cache in front of a database. Cheap to clone; the last clone that is dropped stops following the feed.
@@ -75,6 +76,7 @@ impl Trueup {
             l2: None,
             load_limits: None,
             online_checks: false,
+            unproven_after: None,
         }
     }
 }
@@ -204,6 +206,7 @@ impl Builder<()> {
             l2: self.l2,
             load_limits: self.load_limits,
             online_checks: self.online_checks,
+            unproven_after: self.unproven_after,
         }
     }
 }
@@ -234,13 +237,24 @@ impl<S> Builder<S> {
         self.online_checks = on;
         self
     }
+
+    /// Where the feed has not caught up after `wait`, goes on all the same: until it has ([`Cache::ready`]), reads go to the source.
+    /// Unless stated, [`Builder::build`] fails after 10 s.
+    ///
+    /// A feed of PostgreSQL begins only when every transaction of the server that writes has ended. A service that can do its work
+    /// without a cache is not to stand still for a job of somebody else's.
+    pub const fn start_unproven_after(mut self, wait: Duration) -> Self {
+        self.unproven_after = Some(wait);
+        self
+    }
 }
 
 impl<D: Database> Builder<D> {
     /// Begins to follow the feed, and returns once it has caught up.
     ///
     /// # Errors
-    /// [`TrueupError`] when the database cannot be read, or the feed does not catch up.
+    /// [`TrueupError`] when the database cannot be read, or the feed does not catch up in 10 s
+    /// ([`Builder::start_unproven_after`]).
     pub async fn build(self) -> Result<Trueup<D>, TrueupError> {
         let Self { source: database, mut plan, online_checks, .. } = self;
         #[cfg(feature = "redis")]
@@ -276,10 +290,14 @@ impl<D: Database> Builder<D> {
             database.keep_within(bound);
         }
         let cache = cache.start();
-        if tokio::time::timeout(READY_WAIT_MAX, cache.ready()).await.is_err() {
+        let wait = self.unproven_after.unwrap_or(READY_WAIT_MAX);
+        if tokio::time::timeout(wait, cache.ready()).await.is_err() {
             let problem = cache.feed_stats().problem();
             let problem = problem.map_or_else(|| "no answer yet".to_owned(), |problem| problem.to_string());
-            return Err(TrueupError::NotReady { waited_s: READY_WAIT_MAX.as_secs(), problem });
+            if self.unproven_after.is_none() {
+                return Err(TrueupError::NotReady { waited_s: wait.as_secs(), problem });
+            }
+            tracing::warn!(problem, "the feed has not caught up yet; until it has, reads go to the source");
         }
         Ok(Trueup { database, inner: Arc::new(Inner { cache, plan, opened }) })
     }

@@ -7,6 +7,7 @@
 mod avalanche;
 mod load;
 mod naive;
+mod one_life;
 mod sale;
 mod stopped;
 mod world;

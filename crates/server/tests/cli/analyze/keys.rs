@@ -186,7 +186,7 @@ fn columns_are_joined_by_the_database_and_standard_input_is_read() {
         args.extend(more);
         let mut command = shop.trueup(&args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = trueup_testbed::spawn(command).unwrap();
         child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     };
