@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ask;
+mod crashed;
 mod draw;
 mod support;
 
-use support::{Crashed, Place, World};
+use crashed::Crashed;
+use support::{Place, World};
 
 /// Points at which the process dies, and what goes wrong at the gateway meanwhile.
 const POINTS: &[(&str, &str, &str)] = &[
