@@ -16,7 +16,7 @@ use crate::{
     apply::Feed,
     class::{CacheablePlan, Eviction, PlanDigest},
     entry::{CacheValue, EpochId},
-    env::{self, Clock},
+    env::{self, Clock, random},
     error::ReadError,
     fill::{
         Absence, Crowd, FilterBudget, FilterStatus, FilterStore, Flights, KeeperParts, Leases, LoadTime,
@@ -60,6 +60,8 @@ pub(crate) struct ClassCore<K, V: CacheValue> {
     pub(super) checker: Option<Checker<K>>,
     pub(super) refresher: Option<Refresher<K>>,
     pub(super) load_time: LoadTime,
+    /// Of this class on this node: spreads the ends of its entries.
+    pub(super) spread_seed: u64,
     pub(super) fleet_waits: FleetWaits,
     /// Loads that go together; none where each goes alone.
     pub(super) together: Option<Together<K, V>>,
@@ -475,6 +477,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             checker,
             refresher,
             load_time: LoadTime::default(),
+            spread_seed: random::number(),
             fleet_waits: FleetWaits::default(),
             crowd: Arc::default(),
             need: Need { max_staleness: plan.max_staleness, token: None },

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{ClassCore, together::Member, turn::Turn};
 use crate::{
@@ -216,7 +217,7 @@ where
         let refused =
             self.refused_by_plan(value.is_none(), &encoded, bytes) || self.refused_by_admission(&key);
         let absent = value.is_none();
-        let mut stay = self.stay(load.started(), took, absent, random::number());
+        let mut stay = self.stay(load.started(), took, absent, self.draw_of(&key));
         if !primary {
             // It was not true then, but some time before: only its proof tells when.
             stay.loaded = Nanos::ZERO;
@@ -324,15 +325,16 @@ where
             Some(bytes) => Some(V::decode(bytes).ok()?),
             None => None,
         };
-        let draw = random::number();
+        let draw = self.draw_of(key);
         let mut stay = self.stay(started, Duration::ZERO, value.is_none(), draw);
         // Nobody here knows when it was loaded. A proof needs no such time; an age has to do with the wall clocks'.
         stay.loaded =
             if self.provable { Nanos::ZERO } else { Nanos(started.0.saturating_sub(nanos(fetched.age))) };
-        // Spread here too: nodes that take over what was loaded together must not lose it together.
+        // Its ends are those that it has for a node that draws as this one does, counted from its load.
         let spread = |life| jittered(life, self.plan.jitter, draw);
         if let Some(left) = fetched.hard_life {
-            stay.hard_expires = stay.hard_expires.min(started.after(spread(left)));
+            let sooner = self.plan.hard_age - spread(self.plan.hard_age);
+            stay.hard_expires = stay.hard_expires.min(started.after(left.saturating_sub(sooner)));
         }
         if !self.provable {
             stay.expires = stay.expires.min(stay.loaded.after(spread(self.plan.life)));
@@ -362,8 +364,14 @@ where
         RemoteKey::new(class, key.digest(class))
     }
 
-    /// How long an entry may stay. All its ends are spread by one `draw`: the earliest of several would come early more often
-    /// than late, and entries loaded together would end together after all.
+    /// What spreads the ends of a key's entries on this node: one draw for all of them. Of several the earliest would come early more
+    /// often than late, and an entry that is looked up in the remote tier at its end would be given another, until the latest is reached;
+    /// what was loaded together would end together after all. Other nodes draw otherwise: the first that loads spares the rest.
+    fn draw_of(&self, key: &Key) -> u64 {
+        xxh3_64_with_seed(key.as_str().as_bytes(), self.spread_seed)
+    }
+
+    /// How long an entry may stay, its ends spread by `draw`.
     fn stay(&self, loaded: Nanos, load_time: Duration, absent: bool, draw: u64) -> Stay {
         let expires = loaded.after(self.life_in_memory(absent, draw));
         let hard_age = jittered(self.plan.hard_age, self.plan.jitter, draw);

@@ -321,6 +321,38 @@ async fn what_a_node_takes_over_does_not_end_together_either() {
     }
 }
 
+/// At its end in memory an entry is looked up in the remote tier: were another end drawn for what is found there, the latest of several
+/// would count, and what was loaded together would end together after all.
+#[tokio::test(start_paused = true)]
+async fn what_a_node_finds_again_has_the_end_that_it_had() {
+    const LAY_MS: u64 = 10_000;
+    let aged = || {
+        let plan =
+            items().age_bounded("team prices", "a daily import").max_staleness(secs(60)).hard_age(secs(60));
+        plan.jitter(0.5).l2()
+    };
+    for (plan_of_items, hard_ms) in [(aged(), 60_000), (shared().jitter(0.5), 600_000)] {
+        let digest = plan(plan_of_items.clone()).digest();
+        for _ in 0..10 {
+            let fleet = fleet(Kind::Sequence, plan_of_items.clone(), plan_of_items.clone()).await;
+            let world = &fleet.a;
+            let end = || {
+                let entry = world.items.memory().get("1").unwrap();
+                let end = if hard_ms == 60_000 { entry.expires() } else { entry.hard_expires() };
+                end.since(world.clock.now())
+            };
+            world.write(1, "a");
+            assert_eq!(by(&world.get(1).await), ServedBy::Source);
+            let loaded = end();
+            world.items.memory().clear();
+            fleet.remote.plant(&place(1), aged_envelope(world, digest, LAY_MS, hard_ms));
+            assert_eq!(by(&world.get(1).await), ServedBy::L2);
+            let apart = loaded.abs_diff(end() + ms(LAY_MS));
+            assert!(apart < secs(1), "{loaded:?} and {apart:?} apart");
+        }
+    }
+}
+
 /// What the bytes of a shared value mean is told by plan and shape together: no shape may make another's entries pass.
 #[tokio::test(start_paused = true)]
 async fn an_entry_of_another_shape_is_a_miss_whatever_the_shape() {
