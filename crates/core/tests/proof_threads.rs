@@ -30,6 +30,11 @@ const READERS: u64 = 2;
 const EPOCH_EVERY: u64 = 2_000;
 /// So that readers get their turns on a machine with few cores.
 const YIELD_EVERY: u64 = 16;
+/// The writer goes on in the middle of an epoch when so many reads have been proven in it, or when it has looked so often: on a busy
+/// machine it would be done before anybody else has begun.
+const PROVEN_EACH: u64 = 150;
+const LOOKS_MAX: u32 = 300_000;
+const LOOK_EVERY: Duration = Duration::from_micros(200);
 /// The clock says, in these units, how many changes had been acknowledged.
 const MOMENT: u64 = 1_000_000_000;
 static CLASS_EPOCH: AtomicU64 = AtomicU64::new(1);
@@ -105,12 +110,23 @@ impl World {
             if position.is_multiple_of(YIELD_EVERY) {
                 thread::yield_now();
             }
+            if position % EPOCH_EVERY == EPOCH_EVERY / 2 {
+                self.await_readers((number + 1) * PROVEN_EACH);
+            }
             if position.is_multiple_of(EPOCH_EVERY) {
                 self.epoch.store(number + 1, Ordering::SeqCst);
                 self.ledger.begin_epoch(epoch(number + 1), end, None);
             }
         }
         self.done.store(true, Ordering::SeqCst);
+    }
+
+    fn await_readers(&self, proven: u64) {
+        let mut looks = 0;
+        while self.proven.load(Ordering::Relaxed) < proven && looks < LOOKS_MAX {
+            thread::sleep(LOOK_EVERY);
+            looks += 1;
+        }
     }
 
     fn ask(&self) {
