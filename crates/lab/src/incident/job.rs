@@ -9,7 +9,7 @@ use std::{
 };
 
 use once::{
-    Once, Options,
+    Once, OnceError, Options,
     jobs::{BusinessDate, JobRun, Started},
     store::{Store, Transaction as _},
 };
@@ -26,10 +26,10 @@ const CHUNK: i64 = 10;
 /// The job is started by two schedulers, and each starts it again for a while, in case it was killed.
 const SCHEDULERS: usize = 2;
 /// What a run that finds another at work, or is killed, leaves alone for before it is started again.
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
+const AGAIN_AFTER: Duration = Duration::from_millis(400);
 const STARTS: usize = 4;
-/// How long a killed run keeps others out.
-const LEASE: Duration = Duration::from_millis(250);
+/// How long a killed run keeps others out: less than what is left of its scheduler's starts, more than a chunk over a network takes.
+const LEASE: Duration = Duration::from_millis(600);
 const STEP: Duration = Duration::from_millis(100);
 const JOB: &str = "interest";
 
@@ -177,7 +177,15 @@ impl Protected {
             Started::Elsewhere { .. } | Started::Finished { .. } => return Ok(()),
         };
         let killed_at = self.world.killed_at();
-        while self.chunk(&run, killed_at).await? {}
+        loop {
+            match self.chunk(&run, killed_at).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // It took longer than its lease: the chunk is undone, and whoever holds the lease now goes on with it.
+                Err(OnceError::LeaseLost { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
         if killed_at == i64::MAX {
             run.release().await?;
         }
@@ -185,7 +193,7 @@ impl Protected {
     }
 
     /// Some accounts in one transaction; whether there are more, for a run that is not killed among them.
-    async fn chunk<S: Store>(&self, run: &JobRun<S>, killed_at: i64) -> Result<bool, LabError> {
+    async fn chunk<S: Store>(&self, run: &JobRun<S>, killed_at: i64) -> Result<bool, OnceError> {
         let from = {
             let chunk = run.chunk().await?;
             chunk.checkpoint().and_then(|text| text.parse().ok()).unwrap_or(1)
@@ -193,7 +201,7 @@ impl Protected {
         // Asked outside of any transaction, and kept: a run that is started again uses the same answers.
         let mut rates = Vec::new();
         for account in from..(from + CHUNK).min(ACCOUNTS + 1) {
-            let ask = |_| async { Ok::<_, LabError>(self.world.rate().to_string().into_bytes()) };
+            let ask = |_| async { Ok::<_, OnceError>(self.world.rate().to_string().into_bytes()) };
             let answer = run.answer(&account.to_string(), ask).await?;
             rates.push((account, String::from_utf8_lossy(&answer).parse::<i64>().unwrap_or_default()));
         }
