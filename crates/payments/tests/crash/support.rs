@@ -226,20 +226,8 @@ impl World {
         key: &str,
         body: Option<&Json>,
     ) -> Option<Answer> {
-        self.ask_at(self.http, who, method, path, key, body)
-    }
-
-    fn ask_at(
-        &self,
-        http: SocketAddr,
-        who: &str,
-        method: &str,
-        path: &str,
-        key: &str,
-        body: Option<&Json>,
-    ) -> Option<Answer> {
         let bearer = format!("Bearer {}", self.bearer(who));
-        ask(http, method, path, &[("authorization", &bearer), ("idempotency-key", key)], body)
+        ask(self.http, method, path, &[("authorization", &bearer), ("idempotency-key", key)], body)
     }
 
     pub(crate) fn script(&self, faults: &[&str]) {
