@@ -116,6 +116,9 @@ impl Ended {
 pub(crate) struct Server {
     child: Child,
     out: BufReader<std::process::ChildStdout>,
+    err: BufReader<std::process::ChildStderr>,
+    /// What it has said on standard error so far.
+    said: String,
     pub(crate) resp: String,
     pub(crate) http: String,
 }
@@ -126,19 +129,21 @@ impl Server {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = trueup_testbed::spawn(command).unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut err = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         let Some(addresses) = line.strip_prefix("listening ") else {
             child.kill().unwrap();
-            let mut err = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("{line:?} {err}");
+            let mut said = String::new();
+            err.read_to_string(&mut said).unwrap();
+            panic!("{line:?} {said}");
         };
         let find = |name: &str| {
             let found = addresses.split_whitespace().find_map(|word| word.strip_prefix(name));
             found.unwrap().to_owned()
         };
-        let server = Self { child, out, resp: find("resp="), http: find("http=") };
+        let (resp, http) = (find("resp="), find("http="));
+        let server = Self { child, out, err, said: String::new(), resp, http };
         until(|| server.get("/readyz", "").starts_with("HTTP/1.1 200"), || server.get("/readyz", ""));
         server
     }
@@ -187,11 +192,20 @@ impl Server {
         assert!(Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap().success());
     }
 
-    /// What it says from here to its end.
+    /// Waits until it has said `words` on standard error.
+    pub(crate) fn says(&mut self, words: &str) {
+        while !self.said.contains(words) {
+            let read = self.err.read_line(&mut self.said).unwrap();
+            assert!(read > 0, "it ended before it said {words:?}: {}", self.said);
+        }
+    }
+
+    /// What it says to its end.
     pub(crate) fn ends(mut self) -> Ended {
-        let (mut out, mut err) = (String::new(), String::new());
+        let mut out = String::new();
         self.out.read_to_string(&mut out).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let mut err = std::mem::take(&mut self.said);
+        self.err.read_to_string(&mut err).unwrap();
         Ended { code: self.child.wait().unwrap().code().unwrap_or(-1), out, err }
     }
 }

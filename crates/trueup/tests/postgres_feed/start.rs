@@ -139,7 +139,7 @@ async fn the_floor_waits_below_a_commit_that_is_told_and_not_yet_visible() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_and_not_flushed_is_brought_by_a_heartbeat() {
-    // The server itself would flush it after ten seconds.
+    // The server itself would flush each after ten seconds.
     let options = testbed::PostgresOptions::default().set("wal_writer_delay", "10s");
     let server = server_with(options, "CREATE TABLE t (id int PRIMARY KEY, v text)");
     let node = Node::on(&server).await;
@@ -155,7 +155,7 @@ async fn what_is_written_and_not_flushed_is_brought_by_a_heartbeat() {
         );
     }
     let took = clock.now().since(began);
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}");
     assert_ne!(server.query("SELECT beat FROM trueup.feed").unwrap(), "0");
 }
 

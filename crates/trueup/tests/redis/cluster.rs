@@ -78,6 +78,8 @@ struct Noted {
     calls: AtomicU64,
     wrong: AtomicU64,
     longest_ns: AtomicU64,
+    /// By how much the machine woke a task late at most, which slept meanwhile.
+    latest_ns: AtomicU64,
     /// Errors by key.
     failures: Mutex<BTreeMap<u32, u64>>,
 }
@@ -117,7 +119,8 @@ impl Load {
                 }
             })
         };
-        let tasks = (0..tasks).map(run).collect();
+        let mut tasks: Vec<_> = (0..tasks).map(run).collect();
+        tasks.push(note_wakes(&stop, &noted));
         Self { tier: Arc::clone(tier), stop, tasks, noted }
     }
 
@@ -163,13 +166,29 @@ async fn keys_of(cluster: &Arc<Mutex<Cluster>>, index: usize) -> Vec<u32> {
     .await
 }
 
+/// Sleeps and notes how late it was woken: so much later than its deadline may any other task be, too.
+fn note_wakes(stop: &Arc<AtomicBool>, noted: &Arc<Noted>) -> Task {
+    const NAP: Duration = Duration::from_millis(5);
+    let (stop, noted) = (Arc::clone(stop), Arc::clone(noted));
+    spawn("wakes", async move {
+        let clock = Clock::system();
+        while !stop.load(Ordering::Relaxed) {
+            let began = clock.now();
+            tokio::time::sleep(NAP).await;
+            let late = clock.now().since(began).saturating_sub(NAP).as_nanos() as u64;
+            noted.latest_ns.fetch_max(late, Ordering::Relaxed);
+        }
+    })
+}
+
 fn assert_kept(noted: &Noted, what: &str) {
-    let longest = Duration::from_nanos(noted.longest_ns.load(Ordering::Relaxed));
+    let nanos = |noted: &AtomicU64| Duration::from_nanos(noted.load(Ordering::Relaxed));
+    let (longest, latest) = (nanos(&noted.longest_ns), nanos(&noted.latest_ns));
     let calls = noted.calls.load(Ordering::Relaxed);
-    println!("{what}: {calls} calls, the longest {longest:?}");
+    println!("{what}: {calls} calls, the longest {longest:?}; a task woken {latest:?} late");
     assert_eq!(noted.wrong.load(Ordering::Relaxed), 0, "answers for another key");
-    // A machine under load wakes a task late; nothing waits for a server beyond its deadline.
-    assert!(longest < DEADLINE + Duration::from_millis(400), "a call took {longest:?}");
+    // A machine under load wakes a task late, and more than once in a call; nothing waits for a server beyond its deadline.
+    assert!(longest < DEADLINE + Duration::from_millis(400) + 2 * latest, "a call took {longest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -145,7 +145,7 @@ async fn a_server_that_is_stopped_costs_a_claim_its_deadline_at_most_and_then_no
         let began = clock.now();
         let claim = locks.claim(&key(2), owner, LONG).await;
         assert!(claim.is_err(), "{claim:?}");
-        assert!(clock.now().since(began) < Duration::from_secs(1));
+        assert!(clock.now().since(began) < Duration::from_secs(3));
     }
     until("a server that is left alone", || async {
         let _ = locks.claim(&key(2), owner, LONG).await;
@@ -157,6 +157,7 @@ async fn a_server_that_is_stopped_costs_a_claim_its_deadline_at_most_and_then_no
         let claim = locks.claim(&key(2), owner, LONG).await;
         assert!(matches!(claim, Err(RemoteError::Unavailable { .. })), "{claim:?}");
     }
-    assert!(clock.now().since(began) < Duration::from_millis(500), "nobody waits for it");
+    // If each waited its 200 ms: twenty seconds. A machine under load may stop us for one.
+    assert!(clock.now().since(began) < Duration::from_secs(5), "nobody waits for it");
     redis.server().unwrap().signal(Signal::CONT).unwrap();
 }

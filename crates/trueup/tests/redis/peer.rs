@@ -116,7 +116,8 @@ async fn a_server_slower_than_its_deadline_is_soon_left_alone_and_stays_so() {
     for _ in 0..100 {
         assert!(matches!(tier.get(&key(1)).await, Err(RemoteError::Unavailable { .. })));
     }
-    assert!(clock.now().since(began) < Duration::from_millis(500), "nobody waits for it");
+    // If each waited its 50 ms: five seconds. A machine under load may stop us for one.
+    assert!(clock.now().since(began) < Duration::from_millis(2_500), "nobody waits for it");
     // It is asked again, over the connection there is.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(taken.load(Ordering::Relaxed) <= 2, "{} connections", taken.load(Ordering::Relaxed));
