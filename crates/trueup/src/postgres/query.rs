@@ -1,15 +1,14 @@
 //! A declared SELECT as a class.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+mod compile;
+mod ready;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio_postgres::{Client, Row, error::SqlState};
+use tokio_postgres::Row;
 use trueup_core::{
     entry::Raw,
     env::BoxFuture,
@@ -18,17 +17,19 @@ use trueup_core::{
     source::{Catalogue, LoadError, Loaded, LoadedMany, Loader},
 };
 
+use compile::compile;
+use ready::{Reading, Ready};
+
 use super::{
-    canonical::{KeyColumn, canonical_key, form_of},
-    depend::{Dependencies, Found, look},
+    canonical::form_of,
+    depend::{Dependencies, Found},
     digest::Uses,
-    discover::TableInfo,
-    error::{PostgresError, words},
+    error::PostgresError,
     handle::{Postgres, Shared},
-    load::{Reads, Request, SAW, SAW_COLUMNS, as_json, bytes_of_rows, only, value},
+    load::{Request, bytes_of_rows, only, value},
     params::Template,
     registry::Registry,
-    replica::{Replica, STANDBY_SAW, STANDBY_SAW_COLUMNS, STANDBY_VALUE},
+    replica::{Replica, STANDBY_VALUE},
     value::AsText,
     watch::Watcher,
 };
@@ -75,26 +76,6 @@ struct Looked {
     uses: Uses,
     /// What it reads and the types of its parameters; or what is wrong with it.
     found: Option<Result<(Found, Vec<String>), String>>,
-}
-
-/// What a load needs to know of the query, while what it reads has one shape.
-#[derive(Debug)]
-struct Ready {
-    one: String,
-    many: String,
-    locked: String,
-    on_standby: String,
-    reads: Reads,
-    reading: Vec<Reading>,
-    dependencies: Dependencies,
-}
-
-/// A table that is read, and how far.
-#[derive(Debug)]
-struct Reading {
-    table: String,
-    /// Only rows of this group: its name and its columns.
-    group: Option<(String, Vec<KeyColumn>)>,
 }
 
 impl QueryLoader {
@@ -229,191 +210,6 @@ fn named_values(form: &KeyForm, key: &Key) -> Result<Vec<(String, OwnedSqlValue)
         _ => {}
     }
     Ok(named)
-}
-
-/// Compiles the query and looks at what it reads. The inner error says what is wrong with the query.
-async fn compile(
-    client: &Client,
-    template: &Template,
-) -> Result<Result<(Found, Vec<String>), String>, tokio_postgres::Error> {
-    let statement = match client.prepare(&template.write(|place| format!("${}", place + 1))).await {
-        Ok(statement) => statement,
-        Err(error) => return fault(error, "cannot be compiled"),
-    };
-    if statement.columns().is_empty() {
-        return Ok(Err("is not a SELECT".to_owned()));
-    }
-    let mut names = BTreeSet::new();
-    if let Some(twice) = statement.columns().iter().find(|column| !names.insert(column.name())) {
-        return Ok(Err(format!("has two columns called `{}`; name one of them with AS", twice.name())));
-    }
-    let oids: Vec<u32> = statement.params().iter().map(tokio_postgres::types::Type::oid).collect();
-    let sql =
-        "SELECT format_type(t.oid, -1) FROM unnest($1::oid[]) WITH ORDINALITY t (oid, place) ORDER BY place";
-    let types: Vec<String> = client.query(sql, &[&oids]).await?.iter().map(|row| row.get(0)).collect();
-    let null = |place: usize| {
-        types.get(place).map_or_else(|| "NULL".to_owned(), |type_name| format!("(NULL::{type_name})"))
-    };
-    match look(client, &template.write(null)).await {
-        Ok(found) if found.locks => {
-            Ok(Err("locks rows (FOR UPDATE, FOR SHARE or the like); leave that out".to_owned()))
-        }
-        Ok(found) => Ok(Ok((found, types))),
-        Err(error) if error.code() == Some(&SqlState::SYNTAX_ERROR) => Ok(Err("is not a SELECT".to_owned())),
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let fix = "what it reads is found by a temporary view: run `GRANT TEMPORARY ON DATABASE ...` for this role";
-            Ok(Err(format!("cannot be looked at: {}; {fix}", words(&error))))
-        }
-        Err(error) => fault(error, "cannot be looked at"),
-    }
-}
-
-/// Whether the server finds fault with the query, or something else went wrong.
-fn fault<T>(error: tokio_postgres::Error, what: &str) -> Result<Result<T, String>, tokio_postgres::Error> {
-    match error.code().map(SqlState::code).and_then(|code| code.get(..2)) {
-        Some("42") if error.code() == Some(&SqlState::INDETERMINATE_DATATYPE) => {
-            Ok(Err(format!("{what}: {}; write the parameter's type, as in `:id::int`", words(&error))))
-        }
-        Some("0A" | "22" | "25" | "2B" | "42") => Ok(Err(format!("{what}: {}", words(&error)))),
-        _ => Err(error),
-    }
-}
-
-impl Ready {
-    fn new(inner: &Inner, found: &Found, types: &[String], registry: &Registry) -> Result<Self, String> {
-        let options = &inner.options;
-        let dependencies = judge(found, registry, options)?;
-        let reading = reading(&inner.form, options, found, registry)?;
-        let typed = |place: usize| types.get(place).map_or("text", String::as_str);
-        // One row more than there may be, so that too many are noticed.
-        let rows_max = if options.many { None } else { Some(2) };
-        let by_parameter = inner.template.write(|place| format!("${}::{}", place + 1, typed(place)));
-        let by_element = inner.template.write(|place| format!("(_trueup_key.p{place}::{})", typed(place)));
-        let count = types.len().max(1);
-        let arrays = (0..count).map(|place| format!("${}::text[]", place + 1)).collect::<Vec<_>>().join(", ");
-        let names = (0..count).map(|place| format!("p{place}")).collect::<Vec<_>>().join(", ");
-        let bytes_max = options.value_bytes_max;
-        let reads = if found.is_volatile { Reads::Volatile } else { Reads::Statement };
-        Ok(Self {
-            one: format!(
-                "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value FROM {SAW} LEFT JOIN LATERAL ({}) q ON true",
-                as_json(&by_parameter, bytes_max, rows_max)
-            ),
-            many: format!(
-                "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value, _trueup_key.place FROM {SAW} CROSS JOIN \
-                 unnest({arrays}) WITH ORDINALITY _trueup_key ({names}, place) LEFT JOIN LATERAL ({}) q ON true",
-                as_json(&by_element, bytes_max, rows_max)
-            ),
-            locked: as_json(&format!("SELECT * FROM ({by_parameter}\n) l FOR UPDATE"), bytes_max, rows_max),
-            on_standby: format!(
-                "SELECT {STANDBY_SAW_COLUMNS}, q.found, q.bytes, q.value FROM {STANDBY_SAW} LEFT JOIN LATERAL ({}) q ON true",
-                as_json(&by_parameter, bytes_max, rows_max)
-            ),
-            reads,
-            reading,
-            dependencies,
-        })
-    }
-}
-
-/// Compares what was found with what is told and what was declared.
-fn judge(found: &Found, registry: &Registry, options: &QueryOptions) -> Result<Dependencies, String> {
-    if let Some(reason) = &found.unfit {
-        return Err(reason.clone());
-    }
-    let mut tables = Vec::new();
-    for oid in &found.tables {
-        let table = registry.tables.get(oid).ok_or("reads a table that is gone")?;
-        match registry.untold(table) {
-            Some(reason) if !options.age_bounded => return Err(format!("reads `{}`: {reason}", table.name)),
-            _ => tables.push(table.name.clone()),
-        }
-        if let Some(declared) = &options.tables
-            && !declared.iter().any(|name| is_called(table, name))
-        {
-            return Err(format!("reads table `{}`, which its declaration leaves out; add it", table.name));
-        }
-    }
-    if let (Some(why), false) = (&found.moody, options.age_bounded) {
-        return Err(format!(
-            "cannot be proven: {why}; give the class a life and declare it age-bounded, or leave the call out"
-        ));
-    }
-    Ok(Dependencies { tables, nondeterministic: found.moody.clone() })
-}
-
-fn is_called(table: &TableInfo, name: &str) -> bool {
-    table.name == name || (table.visible && table.table == name)
-}
-
-/// How far each table is read: the declared groups narrow it.
-fn reading(
-    form: &KeyForm,
-    options: &QueryOptions,
-    found: &Found,
-    registry: &Registry,
-) -> Result<Vec<Reading>, String> {
-    let tables: Vec<&TableInfo> = found.tables.iter().filter_map(|oid| registry.tables.get(oid)).collect();
-    for (name, group) in &options.groups {
-        let declares = format!("declares group `{}` of table `{name}`", group.name);
-        let Some(table) = tables.iter().find(|table| is_called(table, name)) else {
-            return Err(format!("{declares}, which it does not read"));
-        };
-        if let Some(column) = group.columns.iter().find(|column| !has_part(form, column)) {
-            return Err(format!("{declares} by `{column}`, which is no key part"));
-        }
-        match registry.groups_of(table).iter().find(|known| known.name == group.name) {
-            None => {
-                return Err(format!("{declares}, which is not installed; run `trueup init --apply` with it"));
-            }
-            Some(installed) if installed.columns != group.columns => {
-                return Err(format!(
-                    "{declares} by other columns than installed; run `trueup init --apply` again"
-                ));
-            }
-            Some(_) => {}
-        }
-        if let Some(reason) = registry.untold_group(table, group) {
-            return Err(format!("{declares}, but the table {reason}"));
-        }
-    }
-    let group_of = |table: &TableInfo| {
-        let (_, group) = options.groups.iter().find(|(name, _)| is_called(table, name))?;
-        let column = |name: &String| {
-            let form = table.column(name)?.form;
-            Some(KeyColumn { name: name.clone(), form, parameter: String::new() })
-        };
-        Some((group.name.clone(), group.columns.iter().filter_map(column).collect()))
-    };
-    let reading = |table: &&TableInfo| Reading { table: table.name.clone(), group: group_of(table) };
-    Ok(tables.iter().map(reading).collect())
-}
-
-impl Ready {
-    /// What an answer depends on.
-    fn tags(&self, named: &[(String, OwnedSqlValue)]) -> Result<Tags, LoadError> {
-        let mut tags = Tags::new();
-        for reading in &self.reading {
-            let Some((group, columns)) = &reading.group else {
-                tags.push(Tag::any(&reading.table));
-                continue;
-            };
-            let part = |column: &KeyColumn| {
-                let value = named.iter().find(|(name, _)| *name == column.name).map(|(_, value)| value);
-                canonical_key(&column.form, value.unwrap_or(&OwnedSqlValue::Null))
-            };
-            let parts: Vec<String> = columns.iter().map(part).collect::<Option<_>>().ok_or_else(|| {
-                let why = format!(
-                    "the declared dependence on table `{}` gives a value that is not of its column's type",
-                    reading.table
-                );
-                LoadError::Refused(why.into())
-            })?;
-            tags.push(Tag::group(&reading.table, group, parts.iter().map(String::as_str)));
-            tags.push(Tag::wide(&reading.table));
-        }
-        Ok(tags)
-    }
 }
 
 impl Inner {
