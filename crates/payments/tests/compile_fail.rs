@@ -3,5 +3,6 @@
 
 #[test]
 fn money_is_not_moved_by_what_is_shown() {
-    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
+    trueup_testbed::refused("compile_fail", "tests/compile_fail", &["payments", "once", "trueup"])
+        .unwrap_or_else(|error| panic!("{error}"));
 }

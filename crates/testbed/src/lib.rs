@@ -1,5 +1,5 @@
 //! Real servers for tests: each in a temporary folder, on free ports of 127.0.0.1, and gone when its handle is dropped or
-//! the test is killed.
+//! the test is killed. And [`refused`]: programs that must not compile.
 //!
 //! Everything here blocks: call it from a test's own thread, or through `spawn_blocking`.
 
@@ -8,6 +8,7 @@ mod error;
 mod postgres;
 mod process;
 mod redis;
+mod refused;
 mod template;
 
 pub use self::{
@@ -16,4 +17,5 @@ pub use self::{
     postgres::{Postgres, PostgresOptions, Stop},
     process::{Server, eventually, free_port, spawn, tied},
     redis::{Redis, RedisOptions},
+    refused::refused,
 };

@@ -2,5 +2,6 @@
 
 #[test]
 fn wrong_uses_do_not_compile() {
-    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
+    trueup_testbed::refused("compile_fail", "tests/compile_fail", &["trueup"])
+        .unwrap_or_else(|error| panic!("{error}"));
 }
