@@ -1,5 +1,6 @@
 //! Every criterion bench, then redis-benchmark against trueup and redis-server in turn.
 
+mod redis;
 mod redis_benchmark;
 
 use std::path::PathBuf;

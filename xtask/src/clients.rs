@@ -68,12 +68,13 @@ fn served(name: &str, binary: &Path, script: &mut Command) -> Result<()> {
 
 /// A fresh SQLite file with the bank of `tests/clients/bank.sql`; removed with its folder.
 pub(crate) fn bank() -> Result<(tempfile::TempDir, PathBuf)> {
+    packages::ensure(&[packages::SQLITE])?;
     let folder = paths::temporary("bank-")?;
     let path = folder.path().join("bank.db");
     let script = paths::root().join(SCRIPTS).join("bank.sql");
-    let script =
-        std::fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
-    rusqlite::Connection::open(&path)?.execute_batch(&script).context("cannot make the bank")?;
+    let mut sqlite = sh::command("sqlite3");
+    sqlite.args(["-bail", "-batch"]).arg(&path).arg(format!(".read '{}'", script.display()));
+    sh::run(&mut sqlite).context("cannot make the bank")?;
     Ok((folder, path))
 }
 

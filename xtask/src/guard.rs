@@ -39,6 +39,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// A command for another task of this program, which dies with the thread that starts it.
+#[cfg(feature = "figures")]
 pub(crate) fn ourselves() -> Command {
     command(OURSELVES)
 }

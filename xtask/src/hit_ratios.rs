@@ -33,7 +33,7 @@ const REFERENCE_ALGORITHMS: [&str; 9] = [
 
 /// Replay traces through each eviction policy and compare the miss ratios.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {
+pub(crate) struct Options {
     /// Folder with the traces and reference-miss-ratios.tsv
     #[arg(long, default_value = "../shared/data/traces")]
     traces: PathBuf,
@@ -54,7 +54,7 @@ pub(crate) enum HitRatioError {
 }
 
 /// Prints the table as Markdown, then the rows on which the default misses its margin.
-pub(crate) fn run(args: &Args) -> Result<(), HitRatioError> {
+pub(crate) fn run(args: &Options) -> Result<(), HitRatioError> {
     let reference = read_reference(&args.traces.join(REFERENCE))?;
     print_heading();
     let mut rows = Vec::new();

@@ -1,13 +1,18 @@
 //! What a developer of Trueup runs: `cargo xtask --help`.
 
+#[cfg(feature = "figures")]
 mod bench;
+#[cfg(feature = "figures")]
 mod berka;
 mod clients;
 mod clock;
 mod compare;
 mod coverage;
+#[cfg(not(feature = "figures"))]
+mod elsewhere;
 mod fuzz;
 mod guard;
+#[cfg(feature = "figures")]
 mod hit_ratios;
 mod mutants;
 mod packages;
@@ -20,6 +25,9 @@ mod test;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+#[cfg(not(feature = "figures"))]
+use self::elsewhere::{bench, berka, hit_ratios};
 
 /// Tasks of a developer of Trueup. `cargo xtask test` is everything a change must pass.
 #[derive(Parser)]
@@ -36,6 +44,7 @@ enum Task {
     /// Real Redis clients (redis-cli, redis-py, ioredis) against a running server
     Clients(clients::Options),
     /// Every criterion bench, then redis-benchmark against trueup and redis-server in turn
+    #[cfg_attr(not(feature = "figures"), command(disable_help_flag = true))]
     Bench(bench::Options),
     /// The same work through Trueup and through other caches, on the same servers: speed, loads, wrong answers
     Compare(compare::Options),
@@ -46,13 +55,16 @@ enum Task {
     /// Lines and regions that the tests reach
     Coverage(coverage::Options),
     /// Hit ratio of each policy on published traces, beside the exact ones
-    HitRatios(hit_ratios::Args),
+    #[cfg_attr(not(feature = "figures"), command(disable_help_flag = true))]
+    HitRatios(hit_ratios::Options),
     /// Replays a real bank's books under the cache and checks every answer against them
+    #[cfg_attr(not(feature = "figures"), command(disable_help_flag = true))]
     Berka(berka::Options),
     /// Runs a program that dies with its parent
     #[command(hide = true)]
     Guard(guard::Options),
     /// The replaying process of `berka`
+    #[cfg(feature = "figures")]
     #[command(hide = true)]
     BerkaWriter(berka::writer::Options),
 }
@@ -66,9 +78,10 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Mutants(options) => mutants::run(&options),
         Task::Coverage(options) => coverage::run(&options),
-        Task::HitRatios(options) => hit_ratios::run(&options).map_err(Into::into),
+        Task::HitRatios(options) => hit_ratios::run(&options).map_err(anyhow::Error::from),
         Task::Berka(options) => berka::run(&options),
         Task::Guard(options) => guard::run(&options),
+        #[cfg(feature = "figures")]
         Task::BerkaWriter(options) => berka::writer::run(&options),
     };
     match done {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 /// Names the folder with the data that tests read, here and in the crates, instead of searching for it.
 pub(crate) const DATA_VARIABLE: &str = "TRUEUP_SHARED_DATA";
@@ -36,6 +36,7 @@ pub(crate) fn temporary(prefix: &str) -> Result<tempfile::TempDir> {
 ///
 /// # Errors
 /// When it is missing: what needs real data must fail then, not pass by doing nothing.
+#[cfg(feature = "figures")]
 pub(crate) fn data(name: &str) -> Result<PathBuf> {
     let folder = shared_data().with_context(|| {
         format!(
@@ -44,7 +45,7 @@ pub(crate) fn data(name: &str) -> Result<PathBuf> {
         )
     })?;
     let path = folder.join(name);
-    ensure!(path.is_dir(), "no data: {} is not a folder", path.display());
+    anyhow::ensure!(path.is_dir(), "no data: {} is not a folder", path.display());
     Ok(path)
 }
 

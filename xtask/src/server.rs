@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::{guard, paths, process::Process, sh};
 
 /// Time that a server has to say that it listens; the first start of a debug build on a busy machine is slow.
-const START: Duration = Duration::from_secs(60);
+pub(crate) const START: Duration = Duration::from_secs(60);
 
 /// A profile to build with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +36,8 @@ impl Trueup {
     /// Builds the binary and returns its path.
     pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
         match profile {
-            // With everything whose features the tests are built with, or half of it would be built a second time.
             Profile::Debug => {
-                sh::run(&mut sh::cargo(&["build", "--locked", "--workspace", "--bins", "--examples"]))?;
+                sh::run(sh::cargo(&["build"]).args(sh::WHOLE).args(["--bins", "--examples"]))?;
             }
             Profile::Release => {
                 let what = ["--release", "--package", "trueup-server", "--bin", "trueup"];
@@ -73,35 +72,6 @@ impl Trueup {
     /// Asks it to end, as an operator would, and fails if it does not end cleanly.
     pub(crate) fn stop(self) -> Result<()> {
         self.process.stop()
-    }
-}
-
-/// A running `redis-server`.
-#[derive(Debug)]
-pub(crate) struct Redis {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
-    _process: Process,
-}
-
-impl Redis {
-    /// An empty one that writes nothing to disk.
-    pub(crate) fn start() -> Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut command = guard::command("redis-server");
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &port.to_string(),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
-        let mut process = Process::start("redis-server", command)?;
-        process.ready(START, |line| line.contains("Ready to accept connections"))?;
-        Ok(Self { address: SocketAddr::from(([127, 0, 0, 1], port)), _process: process })
     }
 }
 

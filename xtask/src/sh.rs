@@ -19,6 +19,11 @@ use crate::{clock::Deadline, paths};
 /// Pause between two looks at a program that has a deadline.
 const POLL: Duration = Duration::from_millis(20);
 
+/// What debug builds are of: everything, with the features of every test. Of one package alone, or with other features, half of
+/// it would be built a second time.
+pub(crate) const WHOLE: [&str; 4] =
+    ["--locked", "--workspace", "--features", "xtask/figures,payments/crash-points"];
+
 /// A command that runs at the repository's root and reads nothing.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -37,6 +42,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 pub(crate) fn tests(program: impl AsRef<OsStr>) -> Command {
     let mut tests = command(program);
     clean(&mut tests);
+    // A test that compiles programs uses what it was built with.
+    tests.env("TRUEUP_TESTS_BUILT_BY", WHOLE.join(" "));
     // Tests that are run in a copy of the tree would not find it beside them.
     if let Some(data) = paths::shared_data() {
         tests.env(paths::DATA_VARIABLE, data);

@@ -4,11 +4,8 @@ use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{
-    paths,
-    server::{Redis, Trueup},
-    sh,
-};
+use super::redis::Redis;
+use crate::{paths, server::Trueup, sh};
 
 /// Keys of the random case. redis-benchmark writes a random key as twelve digits.
 const KEYS: u32 = 100_000;
@@ -74,19 +71,20 @@ fn copy(trueup: SocketAddr, redis: SocketAddr) -> Result<()> {
     let mut to = connect(redis)?;
     let keys: Vec<_> = (0..KEYS).map(|number| format!("item:{number:012}")).collect();
     for batch in keys.chunks(BATCH) {
-        let values: Vec<Vec<u8>> = redis::cmd("MGET").arg(batch).query(&mut from)?;
+        let values: Vec<Vec<u8>> = ::redis::cmd("MGET").arg(batch).query(&mut from)?;
         let pairs: Vec<_> = batch.iter().zip(&values).collect();
-        redis::cmd("MSET").arg(&pairs).exec(&mut to)?;
+        ::redis::cmd("MSET").arg(&pairs).exec(&mut to)?;
     }
     let hot = CASES[0].1;
-    let read = |connection: &mut redis::Connection| redis::cmd("GET").arg(hot).query::<Vec<u8>>(connection);
+    let read =
+        |connection: &mut ::redis::Connection| ::redis::cmd("GET").arg(hot).query::<Vec<u8>>(connection);
     let (ours, theirs) = (read(&mut from)?, read(&mut to)?);
     ensure!(ours == theirs && ours.len() > BODY_BYTES, "the two servers answer different bytes for {hot}");
     Ok(())
 }
 
-fn connect(address: SocketAddr) -> Result<redis::Connection> {
-    let client = redis::Client::open(format!("redis://{address}/"))?;
+fn connect(address: SocketAddr) -> Result<::redis::Connection> {
+    let client = ::redis::Client::open(format!("redis://{address}/"))?;
     client.get_connection().with_context(|| format!("cannot connect to {address}"))
 }
 

@@ -32,19 +32,8 @@ pub(crate) fn run() -> Result<()> {
 type Digest = (String, String);
 
 fn digests() -> Result<BTreeSet<Digest>> {
-    let output = sh::capture(&mut sh::cargo(&[
-        "test",
-        "--quiet",
-        "--locked",
-        "--workspace",
-        "--lib",
-        "--bins",
-        "--tests",
-        "--",
-        PREFIX,
-        "--show-output",
-    ]))?;
-    parse(&output)
+    let what = ["--quiet", "--lib", "--bins", "--tests", "--", PREFIX, "--show-output"];
+    parse(&sh::capture(sh::cargo(&["test"]).args(sh::WHOLE).args(what))?)
 }
 
 /// Reads what libtest shows of the tests that passed: `---- name stdout ----` and the lines of each that printed

@@ -35,7 +35,7 @@ struct Target {
 /// # Errors
 /// At the first that fails or does not end.
 pub(crate) fn run() -> Result<()> {
-    sh::run(&mut sh::cargo(&["build", "--locked", "--workspace", "--examples"]))?;
+    sh::run(sh::cargo(&["build"]).args(sh::WHOLE).arg("--examples"))?;
     let metadata =
         sh::capture(&mut sh::cargo(&["metadata", "--locked", "--no-deps", "--format-version", "1"]))?;
     let metadata: Metadata = serde_json::from_str(&metadata)?;

@@ -161,7 +161,8 @@ fn lock() -> Result<()> {
 }
 
 fn lint() -> Result<()> {
-    sh::run(&mut sh::cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    let what = ["--locked", "--workspace", "--all-targets", "--features", "xtask/figures"];
+    sh::run(sh::cargo(&["clippy"]).args(what).args(["--", "-D", "warnings"]))
 }
 
 fn test() -> Result<()> {
@@ -181,20 +182,18 @@ fn published() -> Result<()> {
         eprintln!("no data beside the repository: comparisons with published data are left out");
         return Ok(());
     }
-    sh::run(&mut sh::cargo(&["test", "--locked", "--workspace", "--test", "keys", "--", "--ignored"]))
+    sh::run(sh::cargo(&["test"]).args(sh::WHOLE).args(["--test", "keys", "--", "--ignored"]))
 }
 
-/// The points at which the service is killed are compiled in for this alone.
 fn crashes() -> Result<()> {
     packages::ensure_postgres()?;
-    // Of the whole workspace: of one package alone, what it depends on would be built again with fewer features.
-    let what = ["--workspace", "--features", "payments/crash-points", "--test", "crash"];
     // They wait for leases and restarts most of the time: more at once than there are processors.
-    sh::run(sh::cargo(&["test", "--locked"]).args(what).args(["--", "--test-threads", "6"]))
+    let what = ["--test", suite::APART, "--", "--test-threads", "6"];
+    sh::run(sh::cargo(&["test"]).args(sh::WHOLE).args(what))
 }
 
 fn doctest() -> Result<()> {
-    sh::run(&mut sh::cargo(&["test", "--locked", "--workspace", "--doc"]))
+    sh::run(sh::cargo(&["test"]).args(sh::WHOLE).arg("--doc"))
 }
 
 fn doc() -> Result<()> {
