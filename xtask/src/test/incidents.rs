@@ -9,7 +9,7 @@ use crate::{packages, paths, sh};
 
 const SEEDS: std::ops::RangeInclusive<u32> = 1..=5;
 /// What all incidents may take with one seed, in all three ways.
-const SEED_TIMEOUT: Duration = Duration::from_secs(600);
+const SEED_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Runs them all, also after a seed with which something did not go as told; the reports stay in `target/incidents`.
 ///
