@@ -25,6 +25,16 @@ pub trait CacheValue: Sized + Send + Sync + 'static {
     /// [`CodecError`] if this value has no encoding; what was appended is then to be thrown away.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError>;
 
+    /// The value's bytes. A type that holds them already need not copy them.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode).
+    fn to_bytes(&self) -> Result<Bytes, CodecError> {
+        let mut out = Vec::new();
+        self.encode(&mut out)?;
+        Ok(out.into())
+    }
+
     /// Reads what [`encode`](Self::encode) wrote. `bytes` is shared so that a value may keep a slice of it.
     ///
     /// # Errors
@@ -133,6 +143,10 @@ impl CacheValue for Raw {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         out.extend_from_slice(&self.0);
         Ok(())
+    }
+
+    fn to_bytes(&self) -> Result<Bytes, CodecError> {
+        Ok(self.0.clone())
     }
 
     /// Keeps a reference to `bytes`: nothing is copied.

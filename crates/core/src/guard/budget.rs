@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::adaptive::LoadTimes;
-use crate::{shed::ShedReason, source::LoadError};
+use crate::{env::seldom, shed::ShedReason, source::LoadError};
 
 /// How many loads may wait for each one that may run.
 const WAITING_PER_RUNNING: usize = 64;
@@ -61,7 +61,7 @@ impl Budget {
         let Some(_place) = Place::take(&self.waiting, self.waiting_max) else {
             return Err(self.shed(ShedReason::QueueFull, times));
         };
-        match tokio::time::timeout(wait_max, self.running.acquire()).await {
+        match seldom(tokio::time::timeout(wait_max, self.running.acquire())).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(self.shed(ShedReason::WaitedTooLong, times)),
         }

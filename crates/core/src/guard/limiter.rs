@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     class::Priority,
-    env::{self, Clock, Nanos},
+    env::{self, Clock, Nanos, seldom},
     shed::ShedReason,
     source::LoadError,
 };
@@ -138,7 +138,7 @@ impl Limiter {
             Entered::Waits(ticket, answer) => (ticket, answer),
         };
         let mut place = Place { limiter: self, priority, ticket: Some(ticket) };
-        match tokio::time::timeout(wait_max, answer).await {
+        match seldom(tokio::time::timeout(wait_max, answer)).await {
             Ok(Ok(answered)) => {
                 place.ticket = None;
                 answered

@@ -158,7 +158,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             Err(missed) => missed,
         };
         self.stats.missed(missed.why);
-        if let Some(Some(found)) = self.look_up_tiers(&[canonical]).await.pop()
+        if let Some(found) = self.look_up_tier(canonical).await
             && let Ok(receipt) = self.judge(&found.entry, &self.need)
         {
             let receipt = Receipt { served_by: found.from, miss: Some(missed.why), ..receipt };

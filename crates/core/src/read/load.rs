@@ -16,7 +16,7 @@ use super::{ClassCore, together::Member, turn::Turn};
 use crate::{
     class::L2Plan,
     entry::CacheValue,
-    env::{Nanos, random},
+    env::{BoxFuture, Nanos, random, seldom},
     fill::{Ending, Fetched, Filled, Lead, Outbox, Place, Wanted},
     guard::Admission,
     key::{Key, KeyHashBuilder},
@@ -73,7 +73,7 @@ where
 {
     /// Fills one key and ends the flight, whatever happens.
     pub(super) async fn fill(self: Arc<Self>, lead: Lead<V>, key: &K, tiers: bool) {
-        if tiers && let Some(Some(filled)) = self.look_up_tiers(&[lead.key()]).await.pop() {
+        if tiers && let Some(filled) = self.look_up_tier(lead.key()).await {
             lead.end(Ending::Filled(filled));
             return;
         }
@@ -87,7 +87,11 @@ where
 
     /// Loads one key, or takes what another node loads meanwhile if `others` may help, and ends the flight.
     pub(super) async fn load_in_turn(self: &Arc<Self>, lead: Lead<V>, key: &K, others: bool, standby: bool) {
-        let turn = if others { self.turn(lead.key(), &lead.flight()).await } else { Turn::Load(None) };
+        let turn = if others && self.fleet_locks().is_some() {
+            seldom(self.turn(lead.key(), &lead.flight())).await
+        } else {
+            Turn::Load(None)
+        };
         match turn {
             Turn::Load(hold) => {
                 let since = self.clock.now();
@@ -98,13 +102,24 @@ where
     }
 
     /// What memory holds by now (another load of the key may have ended since the reader looked), or else what another
-    /// node has shared, for each of `keys`.
+    /// node has shared.
+    pub(super) async fn look_up_tier(&self, key: &Key) -> Option<Filled<V>> {
+        if let Some(filled) = self.look_up_memory(key) {
+            return Some(filled);
+        }
+        self.outbox.as_ref()?;
+        let entry = seldom(self.fetch(&[key])).await.pop()??;
+        Some(Filled { entry, from: ServedBy::L2, at_once: false })
+    }
+
+    fn look_up_memory(&self, key: &Key) -> Option<Filled<V>> {
+        let entry = self.tier.get(key.as_str()).filter(|entry| self.judge(entry, &self.need).is_ok())?;
+        Some(Filled { entry, from: ServedBy::L1, at_once: false })
+    }
+
+    /// The same for each of `keys`.
     pub(super) async fn look_up_tiers(&self, keys: &[&Key]) -> Vec<Option<Filled<V>>> {
-        let in_memory = |key: &&Key| {
-            let entry = self.tier.get(key.as_str()).filter(|entry| self.judge(entry, &self.need).is_ok())?;
-            Some(Filled { entry, from: ServedBy::L1, at_once: false })
-        };
-        let mut found: Vec<_> = keys.iter().map(in_memory).collect();
+        let mut found: Vec<_> = keys.iter().map(|key| self.look_up_memory(key)).collect();
         let missing: Vec<usize> = (0..keys.len()).filter(|index| found[*index].is_none()).collect();
         let wanted: Vec<&Key> = missing.iter().map(|index| keys[*index]).collect();
         for (index, entry) in missing.into_iter().zip(self.fetch(&wanted).await) {
@@ -127,7 +142,10 @@ where
         standby: bool,
     ) -> Result<Filled<V>, LoadError> {
         let _counted = InFlight::begin(self);
-        if standby && let Some(entry) = self.load_on_standby(lead, key).await {
+        if standby
+            && let Some(asked) = self.ask_standby(key)
+            && let Some(entry) = seldom(self.load_on_standby(lead, asked)).await
+        {
             return Ok(Filled { entry, from: ServedBy::Source, at_once: false });
         }
         // Before the query is sent, all three: the clock, the floor, and the mark for readers who come later.
@@ -149,14 +167,19 @@ where
         Ok(Filled { entry, from: ServedBy::Source, at_once: true })
     }
 
+    /// The question to a standby, where there is one and what it says can be proven.
+    fn ask_standby<'k>(&'k self, key: &'k K) -> Option<BoxFuture<'k, Result<Loaded<V>, LoadError>>> {
+        if self.provable { self.loader.load_on_standby(key) } else { None }
+    }
+
     /// A value of a standby, if it is proven here, fresh enough for the class, and the primary shows all that it may show: a
     /// standby can be ahead of what the primary shows, and a reader must not go back in time. Until then nobody sees it. None
     /// in any other case: the primary is asked then.
-    async fn load_on_standby(&self, lead: &Lead<V>, key: &K) -> Option<Arc<Entry<V>>> {
-        if !self.provable {
-            return None;
-        }
-        let asked = self.loader.load_on_standby(key)?;
+    async fn load_on_standby(
+        &self,
+        lead: &Lead<V>,
+        asked: BoxFuture<'_, Result<Loaded<V>, LoadError>>,
+    ) -> Option<Arc<Entry<V>>> {
         let limit = STANDBY_WAIT_MAX.min(self.plan.hard_timeout / 2);
         let started = self.clock.now();
         let load = self.ledger.begin_load(started, self.catalogue.number().load(Ordering::Acquire));
@@ -211,7 +234,7 @@ where
         primary: bool,
     ) -> (Arc<Entry<V>>, Result<bool, Rejected>) {
         let Loaded { value, tags, seen } = loaded;
-        let encoded = value.as_ref().map(encode);
+        let encoded = value.as_ref().map(CacheValue::to_bytes);
         let bytes = encoded.as_ref().map_or(0, |encoded| encoded.as_ref().map_or(0, Bytes::len));
         let version = version_of_bytes(&encoded);
         let refused =
@@ -406,18 +429,12 @@ impl<K, V: CacheValue> ClassCore<K, V> {
 
 /// A number that identifies a value's content, or absence.
 pub(super) fn version_of<V: CacheValue>(value: Option<&V>) -> u64 {
-    version_of_bytes(&value.map(encode))
+    version_of_bytes(&value.map(CacheValue::to_bytes))
 }
 
 fn version_of_bytes<E>(encoded: &Option<Result<Bytes, E>>) -> u64 {
     // A value without an encoding is never kept, so its version is never compared.
     content_version(encoded.as_ref().and_then(|encoded| encoded.as_deref().ok()))
-}
-
-fn encode<V: CacheValue>(value: &V) -> Result<Bytes, crate::entry::CodecError> {
-    let mut bytes = Vec::new();
-    value.encode(&mut bytes)?;
-    Ok(bytes.into())
 }
 
 fn nanos(span: Duration) -> u64 {

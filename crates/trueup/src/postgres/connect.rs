@@ -99,8 +99,8 @@ pub(super) fn pool(
         .post_create(is_ours)
         .max_size(bounds.connections_max.max(1))
         .wait_timeout(Some(bounds.limit))
+        // None for taking one that is there: with `Fast` nothing is asked then.
         .create_timeout(Some(options.connect_wait))
-        .recycle_timeout(Some(options.connect_wait))
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|error| PostgresError::Unreachable {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use deadpool_postgres::{Object, Pool, Timeouts};
+use deadpool_postgres::{Object, Pool, PoolError, TimeoutType, Timeouts};
 use trueup_core::entry::EpochId;
 
 use super::{
@@ -49,6 +49,8 @@ pub(super) struct Shared {
     /// `system_identifier` of the cluster behind the URL when the handle was made: other clusters are refused.
     pub(super) system_id: u64,
     pub(super) identity: ArcSwapOption<Identity>,
+    /// The name of the epoch that was asked for last.
+    pub(super) named: ArcSwapOption<(Identity, u32, EpochId)>,
     pub(super) registry: ArcSwap<Registry>,
     pub(super) watch: Watch,
     pub(super) feed_status: FeedStatus,
@@ -81,6 +83,7 @@ impl Postgres {
             writers: make(bounds(Access::Write, options.writers_max, options.write_limit))?,
             askers: make(bounds(Access::Ask, ASKERS_MAX, ASK_LIMIT))?,
             identity: ArcSwapOption::empty(),
+            named: ArcSwapOption::empty(),
             registry: ArcSwap::from_pointee(Registry::default()),
             watch: Watch::default(),
             feed_status: FeedStatus::default(),
@@ -164,8 +167,18 @@ impl Shared {
     /// The epoch of what was read on `timeline`.
     pub(super) fn epoch(&self, timeline: u32) -> EpochId {
         let identity = self.identity.load();
-        let ours = identity.as_ref().filter(|identity| identity.system_id == self.system_id);
-        ours.map_or(NO_EPOCH, |identity| identity.epoch(timeline))
+        let Some(identity) = identity.as_deref().filter(|identity| identity.system_id == self.system_id) else {
+            return NO_EPOCH;
+        };
+        // A name is a hash: to make it for each load would cost as much as to find the load's connection.
+        if let Some((of, at, epoch)) = self.named.load().as_deref()
+            && (of, *at) == (identity, timeline)
+        {
+            return *epoch;
+        }
+        let epoch = identity.epoch(timeline);
+        self.named.store(Some(Arc::new((*identity, timeline, epoch))));
+        epoch
     }
 }
 
@@ -214,8 +227,13 @@ async fn first_look(address: &Address, options: &PostgresOptions) -> Result<Serv
 
 /// A connection of `pool`, waited for no longer than `patience`.
 pub(super) async fn lease(pool: &Pool, at: At<'_>, patience: Duration) -> Result<Object, PostgresError> {
-    let timeouts = Timeouts { wait: Some(patience), ..pool.timeouts() };
-    pool.timeout_get(&timeouts).await.map_err(|error| At { patience, ..at }.pool(&error))
+    let within = |wait| Timeouts { wait: Some(wait), ..pool.timeouts() };
+    // Where one is free nobody waits, and a timer for the wait would cost as much as the connection.
+    let client = match pool.timeout_get(&within(Duration::ZERO)).await {
+        Err(PoolError::Timeout(TimeoutType::Wait)) => pool.timeout_get(&within(patience)).await,
+        at_once => at_once,
+    };
+    client.map_err(|error| At { patience, ..at }.pool(&error))
 }
 
 impl std::fmt::Debug for Postgres {

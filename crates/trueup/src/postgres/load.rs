@@ -188,7 +188,7 @@ async fn collect(
 ) -> Result<Vec<Row>, PostgresError> {
     let failed = |error: tokio_postgres::Error| at.error(&error);
     let mut stream = std::pin::pin!(client.query_raw(statement, request.params).await.map_err(failed)?);
-    let (mut rows, mut bytes) = (Vec::new(), 0_usize);
+    let (mut rows, mut bytes) = (Vec::with_capacity(1), 0_usize);
     while let Some(row) = stream.try_next().await.map_err(failed)? {
         bytes += row.raw_size_bytes();
         if bytes > request.bytes_max {
