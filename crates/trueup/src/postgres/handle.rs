@@ -167,7 +167,8 @@ impl Shared {
     /// The epoch of what was read on `timeline`.
     pub(super) fn epoch(&self, timeline: u32) -> EpochId {
         let identity = self.identity.load();
-        let Some(identity) = identity.as_deref().filter(|identity| identity.system_id == self.system_id) else {
+        let Some(identity) = identity.as_deref().filter(|identity| identity.system_id == self.system_id)
+        else {
             return NO_EPOCH;
         };
         // A name is a hash: to make it for each load would cost as much as to find the load's connection.
