@@ -23,5 +23,7 @@ pub(crate) struct Options {
 /// When cargo cannot be started.
 pub(crate) fn run(_: &Options) -> Result<()> {
     let mut again = sh::cargo(&["run", "--quiet", "--package", "xtask", "--features", "figures", "--"]);
+    // Paths among the options are relative to where they were written.
+    again.current_dir(std::env::current_dir()?);
     Err(again.args(std::env::args_os().skip(1)).exec().into())
 }

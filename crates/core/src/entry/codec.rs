@@ -198,6 +198,7 @@ mod tests {
     fn encoded(value: &impl CacheValue) -> Bytes {
         let mut out = Vec::new();
         value.encode(&mut out).unwrap();
+        assert_eq!(value.to_bytes().unwrap(), out);
         out.into()
     }
 
@@ -216,6 +217,7 @@ mod tests {
         let raw = Raw::decode(&stored).unwrap();
         assert_eq!(raw.as_ptr(), stored.as_ptr());
         assert_eq!(encoded(&raw), stored);
+        assert_eq!(raw.to_bytes().unwrap().as_ptr(), stored.as_ptr());
         assert_eq!(raw.weight(), size_of::<Raw>() + stored.len());
         assert_eq!(format!("{raw:?}"), "Raw(10 bytes)");
     }
@@ -230,6 +232,7 @@ mod tests {
         let unspeakable = HashMap::from([(Some(vec![1]), "hunter2".to_owned())]);
         let error = unspeakable.encode(&mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("HashMap") && !error.contains("hunter2"), "{error}");
+        assert_eq!(unspeakable.to_bytes().unwrap_err().to_string(), error);
         assert!(unspeakable.weight() >= size_of_val(&unspeakable));
     }
 
