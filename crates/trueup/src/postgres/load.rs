@@ -46,28 +46,57 @@ pub(super) fn as_json(query: &str, limit: usize, rows_max: Option<usize>) -> Str
     )
 }
 
+/// The elements of arrays, side by side, each a row: of the parameters by their types.
+///
+/// Each parameter stands in a SELECT of its own: by the number of its elements the planner would take the plan for these very
+/// arrays to be cheaper than one for any, and make one for each call, which costs more than the rows do.
+pub(super) fn elements<'t>(types: impl Iterator<Item = &'t str>) -> String {
+    let arrays =
+        types.enumerate().map(|(place, type_name)| format!("(SELECT ${}::{type_name}[])", place + 1));
+    format!("unnest({})", arrays.collect::<Vec<_>>().join(", "))
+}
+
 /// The one row of `query`, or its absence, as JSON by PostgreSQL itself, beside what the load sees. For each fill there is
 /// one: in the server it costs half of what [`as_json`] beside [`SAW`] does.
 ///
 /// `jsonb_send` gives a byte for the format's version and the text; of a row of more than `limit` bytes one byte more than
 /// that comes, and no more. A row of NULLs has a text, an absent row has none.
 pub(super) fn one_as_json(query: &str, limit: usize) -> String {
+    format!("SELECT {SEES}, ({})", as_bytes(query, limit))
+}
+
+/// The same of each of `keys`, in their order, as one row: rows of the FROM item `keys`, of which `place` is the place.
+pub(super) fn each_as_json(query: &str, keys: &str, place: &str, limit: usize) -> String {
+    format!("SELECT {SEES}, ARRAY(SELECT ({}) FROM {keys} ORDER BY {place})", as_bytes(query, limit))
+}
+
+fn as_bytes(query: &str, limit: usize) -> String {
     let bytes = i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX);
-    format!(
-        "SELECT {SEES}, (SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) FROM ({query}\n) l LIMIT 1)"
-    )
+    format!("SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) FROM ({query}\n) l LIMIT 1")
 }
 
 /// The value of a row of [`one_as_json`].
 pub(super) fn one_value(row: &Row, limit: usize) -> Result<Option<Raw>, LoadError> {
-    let unreadable = || LoadError::Refused("the value cannot be read as text".into());
     let bytes = row.try_get::<_, Option<&[u8]>>(VALUE).map_err(|_| unreadable())?;
-    let Some(bytes) = bytes else { return Ok(None) };
+    bytes.map(|bytes| value_of(bytes, limit)).transpose()
+}
+
+/// The values of a row of [`each_as_json`].
+pub(super) fn each_value(row: &Row, limit: usize) -> Result<Vec<Option<Raw>>, LoadError> {
+    let each = row.try_get::<_, Vec<Option<&[u8]>>>(VALUE).map_err(|_| unreadable())?;
+    each.into_iter().map(|bytes| bytes.map(|bytes| value_of(bytes, limit)).transpose()).collect()
+}
+
+fn value_of(bytes: &[u8], limit: usize) -> Result<Raw, LoadError> {
     if bytes.len() > limit {
         return Err(LoadError::TooLarge { bytes: bytes.len(), limit });
     }
     std::str::from_utf8(bytes).map_err(|_| unreadable())?;
-    Ok(Some(Raw(Bytes::copy_from_slice(bytes))))
+    Ok(Raw(Bytes::copy_from_slice(bytes)))
+}
+
+fn unreadable() -> LoadError {
+    LoadError::Refused("the value cannot be read as text".into())
 }
 
 /// A statement, its parameters, and the time it has.
@@ -234,7 +263,7 @@ async fn run_volatile(client: &Object, request: &Request<'_>, at: At<'_>) -> Res
 
 /// The value of a row of [`as_json`], whose columns begin at `first`.
 pub(super) fn value(row: &Row, first: usize, limit: usize) -> Result<Option<Raw>, LoadError> {
-    let unreadable = |_| LoadError::Refused("the value cannot be read as text".into());
+    let unreadable = |_| unreadable();
     if row.try_get::<_, Option<bool>>(first).map_err(unreadable)? != Some(true) {
         return Ok(None);
     }
@@ -252,3 +281,6 @@ pub(super) fn only<V>(mut many: LoadedMany<V>) -> Result<Loaded<V>, LoadError> {
     let (value, tags) = many.values.pop().ok_or(LoadError::Lost)?;
     Ok(Loaded { value, tags, seen: many.seen })
 }
+
+#[cfg(test)]
+mod plans;

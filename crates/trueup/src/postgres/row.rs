@@ -22,7 +22,8 @@ use super::{
     handle::{Postgres, Shared},
     keys::{Pages, key_set},
     load::{
-        Reads, Request, SAW, SAW_COLUMNS, VALUE, as_json, bytes_of_rows, one_as_json, one_value, run, value,
+        Reads, Request, as_json, bytes_of_rows, each_as_json, each_value, elements, one_as_json, one_value,
+        run, value,
     },
     names::{identifier, qualified},
     put::Target,
@@ -226,19 +227,16 @@ impl Shape {
         let by_parameter = compare(&|i, column| format!("${}::{}", i + 1, column.parameter));
         let by_element = compare(&|i, _| format!("k.k{i}"));
         let bytes_max = options.value_bytes_max;
-        let arrays =
-            table.key.iter().enumerate().map(|(i, column)| format!("${}::{}[]", i + 1, column.parameter));
-        let places = (0..table.key.len()).map(|i| format!("k{i}"));
+        let places: Vec<String> = (0..table.key.len()).map(|i| format!("k{i}")).collect();
+        let keys = format!(
+            "{} WITH ORDINALITY k ({}, place)",
+            elements(table.key.iter().map(|column| &*column.parameter)),
+            places.join(", ")
+        );
         Ok(Self {
             table: table.name.clone(),
             one: one_as_json(&format!("{from} {by_parameter}"), bytes_max),
-            many: format!(
-                "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value, k.place FROM {SAW} CROSS JOIN unnest({}) \
-                 WITH ORDINALITY k ({}, place) LEFT JOIN LATERAL ({}) q ON true",
-                arrays.collect::<Vec<_>>().join(", "),
-                places.collect::<Vec<_>>().join(", "),
-                as_json(&format!("{from} {by_element}"), bytes_max, None)
-            ),
+            many: each_as_json(&format!("{from} {by_element}"), &keys, "k.place", bytes_max),
             locked: as_json(&format!("{from} {by_parameter} FOR UPDATE"), bytes_max, None),
             on_standby: format!(
                 "SELECT {STANDBY_SAW_COLUMNS}, q.found, q.bytes, q.value FROM {STANDBY_SAW} LEFT JOIN LATERAL ({}) q ON true",
@@ -347,14 +345,11 @@ impl Inner {
         let (shape, rows) = self.rows(|shape| &shape.many, &params, keys.len()).await?;
         let seen = self.postgres.shared.seen(&rows)?;
         let shape = self.ready(&shape)?;
-        let mut loaded: Vec<(Option<Raw>, Tags)> =
-            values.iter().map(|values| (None, shape.tags(values))).collect();
-        for row in &rows {
-            let place: i64 = row.try_get(6).map_err(|_| LoadError::Lost)?;
-            let slot =
-                usize::try_from(place - 1).ok().and_then(|i| loaded.get_mut(i)).ok_or(LoadError::Lost)?;
-            slot.0 = value(row, VALUE, self.options.value_bytes_max)?;
+        let found = each_value(rows.first().ok_or(LoadError::Lost)?, self.options.value_bytes_max)?;
+        if found.len() != values.len() {
+            return Err(LoadError::Lost);
         }
+        let loaded = found.into_iter().zip(&values).map(|(value, key)| (value, shape.tags(key))).collect();
         Ok(LoadedMany { values: loaded, seen })
     }
 }

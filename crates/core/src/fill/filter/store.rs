@@ -260,7 +260,7 @@ fn read(
     };
     let (entries, error) = (plan.entries.get(), plan.error);
     let words = (filter_bytes(entries, error) / size_of::<u64>()) as u64;
-    let (head, bits) = read_filter(BufReader::new(file), words, filter_hashes(entries, error))?;
+    let (head, bits) = read_filter(BufReader::new(file), words, filter_hashes(error))?;
     Ok(Some((RowFilter::saved(&head, bits), head.shape, head.place)))
 }
 

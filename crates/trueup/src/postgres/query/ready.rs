@@ -11,7 +11,7 @@ use crate::postgres::{
     canonical::{KeyColumn, canonical_key},
     depend::{Dependencies, Found},
     discover::TableInfo,
-    load::{Reads, SAW, SAW_COLUMNS, as_json},
+    load::{Reads, SAW, SAW_COLUMNS, as_json, elements},
     registry::Registry,
     replica::{STANDBY_SAW, STANDBY_SAW_COLUMNS},
 };
@@ -52,7 +52,7 @@ impl Ready {
         let by_parameter = inner.template.write(|place| format!("${}::{}", place + 1, typed(place)));
         let by_element = inner.template.write(|place| format!("(_trueup_key.p{place}::{})", typed(place)));
         let count = types.len().max(1);
-        let arrays = (0..count).map(|place| format!("${}::text[]", place + 1)).collect::<Vec<_>>().join(", ");
+        let keys = elements((0..count).map(|_| "text"));
         let names = (0..count).map(|place| format!("p{place}")).collect::<Vec<_>>().join(", ");
         let bytes_max = options.value_bytes_max;
         let reads = if found.is_volatile { Reads::Volatile } else { Reads::Statement };
@@ -63,7 +63,7 @@ impl Ready {
             ),
             many: format!(
                 "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value, _trueup_key.place FROM {SAW} CROSS JOIN \
-                 unnest({arrays}) WITH ORDINALITY _trueup_key ({names}, place) LEFT JOIN LATERAL ({}) q ON true",
+                 {keys} WITH ORDINALITY _trueup_key ({names}, place) LEFT JOIN LATERAL ({}) q ON true",
                 as_json(&by_element, bytes_max, rows_max)
             ),
             locked: as_json(&format!("SELECT * FROM ({by_parameter}\n) l FOR UPDATE"), bytes_max, rows_max),
