@@ -65,9 +65,9 @@ pub(super) fn one_as_json(query: &str, limit: usize) -> String {
     format!("SELECT {SEES}, ({})", as_bytes(query, limit))
 }
 
-/// The same of each of `keys`, in their order, as one row: rows of the FROM item `keys`, of which `place` is the place.
+/// The same of each of `keys`, a row each: rows of the FROM item `keys`, of which `place` is the place that follows the value.
 pub(super) fn each_as_json(query: &str, keys: &str, place: &str, limit: usize) -> String {
-    format!("SELECT {SEES}, ARRAY(SELECT ({}) FROM {keys} ORDER BY {place})", as_bytes(query, limit))
+    format!("SELECT {SAW_COLUMNS}, ({}), {place} FROM {SAW} CROSS JOIN {keys}", as_bytes(query, limit))
 }
 
 fn as_bytes(query: &str, limit: usize) -> String {
@@ -75,24 +75,15 @@ fn as_bytes(query: &str, limit: usize) -> String {
     format!("SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) FROM ({query}\n) l LIMIT 1")
 }
 
-/// The value of a row of [`one_as_json`].
+/// The value of a row of [`one_as_json`] and [`each_as_json`].
 pub(super) fn one_value(row: &Row, limit: usize) -> Result<Option<Raw>, LoadError> {
     let bytes = row.try_get::<_, Option<&[u8]>>(VALUE).map_err(|_| unreadable())?;
-    bytes.map(|bytes| value_of(bytes, limit)).transpose()
-}
-
-/// The values of a row of [`each_as_json`].
-pub(super) fn each_value(row: &Row, limit: usize) -> Result<Vec<Option<Raw>>, LoadError> {
-    let each = row.try_get::<_, Vec<Option<&[u8]>>>(VALUE).map_err(|_| unreadable())?;
-    each.into_iter().map(|bytes| bytes.map(|bytes| value_of(bytes, limit)).transpose()).collect()
-}
-
-fn value_of(bytes: &[u8], limit: usize) -> Result<Raw, LoadError> {
+    let Some(bytes) = bytes else { return Ok(None) };
     if bytes.len() > limit {
         return Err(LoadError::TooLarge { bytes: bytes.len(), limit });
     }
     std::str::from_utf8(bytes).map_err(|_| unreadable())?;
-    Ok(Raw(Bytes::copy_from_slice(bytes)))
+    Ok(Some(Raw(Bytes::copy_from_slice(bytes))))
 }
 
 fn unreadable() -> LoadError {

@@ -22,8 +22,8 @@ use super::{
     handle::{Postgres, Shared},
     keys::{Pages, key_set},
     load::{
-        Reads, Request, as_json, bytes_of_rows, each_as_json, each_value, elements, one_as_json, one_value,
-        run, value,
+        Reads, Request, VALUE, as_json, bytes_of_rows, each_as_json, elements, one_as_json, one_value, run,
+        value,
     },
     names::{identifier, qualified},
     put::Target,
@@ -345,11 +345,14 @@ impl Inner {
         let (shape, rows) = self.rows(|shape| &shape.many, &params, keys.len()).await?;
         let seen = self.postgres.shared.seen(&rows)?;
         let shape = self.ready(&shape)?;
-        let found = each_value(rows.first().ok_or(LoadError::Lost)?, self.options.value_bytes_max)?;
-        if found.len() != values.len() {
-            return Err(LoadError::Lost);
+        let mut loaded: Vec<(Option<Raw>, Tags)> =
+            values.iter().map(|values| (None, shape.tags(values))).collect();
+        for row in &rows {
+            let place: i64 = row.try_get(VALUE + 1).map_err(|_| LoadError::Lost)?;
+            let slot =
+                usize::try_from(place - 1).ok().and_then(|i| loaded.get_mut(i)).ok_or(LoadError::Lost)?;
+            slot.0 = one_value(row, self.options.value_bytes_max)?;
         }
-        let loaded = found.into_iter().zip(&values).map(|(value, key)| (value, shape.tags(key))).collect();
         Ok(LoadedMany { values: loaded, seen })
     }
 }
