@@ -295,7 +295,7 @@ async fn a_filter_without_memory_for_it_is_refused_with_the_fix() {
     let form = super::world::form();
     let refused = world.cache.class::<i64, String>(plan, form, Arc::clone(&world.database) as _);
     let why = refused.err().unwrap().to_string();
-    assert!(why.contains("2285 MiB") && why.contains("bloom_max"), "{why}");
+    assert!(why.contains("2348 MiB") && why.contains("bloom_max"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
