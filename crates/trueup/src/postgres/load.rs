@@ -32,17 +32,35 @@ pub(super) const SAW: &str = "(SELECT pg_current_snapshot() AS snapshot, pg_curr
      pg_walfile_name(pg_current_wal_insert_lsn()) AS timeline OFFSET 0) saw";
 /// The columns of [`SAW`].
 pub(super) const SAW_COLUMNS: &str = "saw.snapshot, saw.upper, saw.timeline";
-/// Where a value begins in the rows of a load.
+/// Where the value is in the rows of a load.
 pub(super) const VALUE: usize = 3;
 
-/// The rows of `query` as JSON by PostgreSQL itself. `found` tells an absent row from a row of NULLs; a row of more than
-/// `limit` bytes is told by its size alone. `OFFSET 0` has the text made once, and the query run as it stands.
-pub(super) fn as_json(query: &str, limit: usize, rows_max: Option<usize>) -> String {
-    let rows_max = rows_max.map_or(String::new(), |rows| format!(" LIMIT {rows}"));
+/// The rows of `query` as JSON by PostgreSQL itself, each a value of bytes: one for the version of the format of `jsonb_send`, which
+/// is left out, and the text; of a row of more than `limit` bytes one byte more than that comes, and no more. A row of NULLs has
+/// a text; beside an absent row stands a NULL.
+fn as_bytes(query: &str, limit: usize) -> String {
+    let bytes = i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX);
     // The line ends so that a comment at the end of the query does.
+    format!("SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) AS value FROM ({query}\n) l")
+}
+
+/// The rows of `query`, `rows_max` at most. `OFFSET 0` has the query run as it stands.
+pub(super) fn as_json(query: &str, limit: usize, rows_max: Option<usize>) -> String {
+    let end = rows_max.map_or_else(|| "OFFSET 0".to_owned(), |rows| format!("LIMIT {rows}"));
+    format!("{} {end}", as_bytes(query, limit))
+}
+
+/// The one row of `query`, or its absence, beside what the load sees: for each fill there is one, and in the server nothing is
+/// cheaper.
+pub(super) fn one_as_json(query: &str, limit: usize) -> String {
+    format!("SELECT {SEES}, ({} LIMIT 1)", as_bytes(query, limit))
+}
+
+/// The same of each of `keys`, a row each: rows of the FROM item `keys`, of which `place` is the place that follows the value.
+pub(super) fn each_as_json(query: &str, keys: &str, place: &str, limit: usize) -> String {
     format!(
-        "SELECT true AS found, octet_length(j.value) AS bytes, CASE WHEN octet_length(j.value) <= {limit} THEN j.value END \
-         AS value FROM (SELECT to_jsonb(l.*)::text AS value FROM ({query}\n) l OFFSET 0) j{rows_max}"
+        "SELECT {SAW_COLUMNS}, ({} LIMIT 1), {place} FROM {SAW} CROSS JOIN {keys}",
+        as_bytes(query, limit)
     )
 }
 
@@ -54,40 +72,6 @@ pub(super) fn elements<'t>(types: impl Iterator<Item = &'t str>) -> String {
     let arrays =
         types.enumerate().map(|(place, type_name)| format!("(SELECT ${}::{type_name}[])", place + 1));
     format!("unnest({})", arrays.collect::<Vec<_>>().join(", "))
-}
-
-/// The one row of `query`, or its absence, as JSON by PostgreSQL itself, beside what the load sees. For each fill there is
-/// one: in the server it costs half of what [`as_json`] beside [`SAW`] does.
-///
-/// `jsonb_send` gives a byte for the format's version and the text; of a row of more than `limit` bytes one byte more than
-/// that comes, and no more. A row of NULLs has a text, an absent row has none.
-pub(super) fn one_as_json(query: &str, limit: usize) -> String {
-    format!("SELECT {SEES}, ({})", as_bytes(query, limit))
-}
-
-/// The same of each of `keys`, a row each: rows of the FROM item `keys`, of which `place` is the place that follows the value.
-pub(super) fn each_as_json(query: &str, keys: &str, place: &str, limit: usize) -> String {
-    format!("SELECT {SAW_COLUMNS}, ({}), {place} FROM {SAW} CROSS JOIN {keys}", as_bytes(query, limit))
-}
-
-fn as_bytes(query: &str, limit: usize) -> String {
-    let bytes = i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX);
-    format!("SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) FROM ({query}\n) l LIMIT 1")
-}
-
-/// The value of a row of [`one_as_json`] and [`each_as_json`].
-pub(super) fn one_value(row: &Row, limit: usize) -> Result<Option<Raw>, LoadError> {
-    let bytes = row.try_get::<_, Option<&[u8]>>(VALUE).map_err(|_| unreadable())?;
-    let Some(bytes) = bytes else { return Ok(None) };
-    if bytes.len() > limit {
-        return Err(LoadError::TooLarge { bytes: bytes.len(), limit });
-    }
-    std::str::from_utf8(bytes).map_err(|_| unreadable())?;
-    Ok(Some(Raw(Bytes::copy_from_slice(bytes))))
-}
-
-fn unreadable() -> LoadError {
-    LoadError::Refused("the value cannot be read as text".into())
 }
 
 /// A statement, its parameters, and the time it has.
@@ -252,19 +236,16 @@ async fn run_volatile(client: &Object, request: &Request<'_>, at: At<'_>) -> Res
     Ok(rows)
 }
 
-/// The value of a row of [`as_json`], whose columns begin at `first`.
-pub(super) fn value(row: &Row, first: usize, limit: usize) -> Result<Option<Raw>, LoadError> {
-    let unreadable = |_| unreadable();
-    if row.try_get::<_, Option<bool>>(first).map_err(unreadable)? != Some(true) {
-        return Ok(None);
+/// The value that the column `column` of a row has, as [`as_bytes`] makes it.
+pub(super) fn value(row: &Row, column: usize, limit: usize) -> Result<Option<Raw>, LoadError> {
+    let unreadable = || LoadError::Refused("the value cannot be read as text".into());
+    let bytes = row.try_get::<_, Option<&[u8]>>(column).map_err(|_| unreadable())?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    if bytes.len() > limit {
+        return Err(LoadError::TooLarge { bytes: bytes.len(), limit });
     }
-    match row.try_get::<_, Option<&str>>(first + 2).map_err(unreadable)? {
-        Some(text) => Ok(Some(Raw(Bytes::copy_from_slice(text.as_bytes())))),
-        None => {
-            let bytes: Option<i32> = row.try_get(first + 1).map_err(unreadable)?;
-            Err(LoadError::TooLarge { bytes: bytes.unwrap_or(i32::MAX) as usize, limit })
-        }
-    }
+    std::str::from_utf8(bytes).map_err(|_| unreadable())?;
+    Ok(Some(Raw(Bytes::copy_from_slice(bytes))))
 }
 
 /// The one answer to a load of one key.

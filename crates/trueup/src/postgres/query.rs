@@ -26,7 +26,7 @@ use super::{
     digest::Uses,
     error::PostgresError,
     handle::{Postgres, Shared},
-    load::{Request, bytes_of_rows, only, value},
+    load::{Request, VALUE, bytes_of_rows, only, value},
     params::Template,
     registry::Registry,
     replica::{Replica, STANDBY_VALUE},
@@ -224,17 +224,17 @@ impl Inner {
         names.map(|name| AsText::of(value(name).unwrap_or(&OwnedSqlValue::Null))).collect()
     }
 
-    /// One value of rows whose columns begin at `first`.
+    /// One value of rows that have it in the column `column`.
     fn answer<'r>(
         &self,
         rows: impl Iterator<Item = &'r Row>,
-        first: usize,
+        column: usize,
     ) -> Result<Option<Raw>, LoadError> {
         let (many, limit) = (self.options.many, self.options.value_bytes_max);
         let mut out = Vec::new();
         let mut count = 0;
         for row in rows {
-            let Some(Raw(text)) = value(row, first, limit)? else { continue };
+            let Some(Raw(text)) = value(row, column, limit)? else { continue };
             if count == 1 && !many {
                 let why = "returned several rows; declare `rows = \"many\"`, or add LIMIT 1";
                 return Err(LoadError::Refused(why.into()));
@@ -266,7 +266,7 @@ impl Inner {
         let ready = self.ready(&ready)?;
         let rows = self.rows(ready, &ready.one, &params, 1).await?;
         let seen = self.postgres.shared.seen(&rows)?;
-        let answer = self.answer(rows.iter(), 3)?;
+        let answer = self.answer(rows.iter(), VALUE)?;
         Ok(LoadedMany { values: vec![(answer, ready.tags(&named)?)], seen })
     }
 
@@ -301,13 +301,14 @@ impl Inner {
         let seen = self.postgres.shared.seen(&rows)?;
         let mut of_key: Vec<Vec<&Row>> = vec![Vec::new(); keys.len()];
         for row in &rows {
-            let place: i64 = row.try_get(6).map_err(|_| LoadError::Lost)?;
+            let place: i64 = row.try_get(VALUE + 1).map_err(|_| LoadError::Lost)?;
             let slot =
                 usize::try_from(place - 1).ok().and_then(|i| of_key.get_mut(i)).ok_or(LoadError::Lost)?;
             slot.push(row);
         }
-        let value =
-            |(named, rows): (&Vec<_>, Vec<&Row>)| Ok((self.answer(rows.into_iter(), 3)?, ready.tags(named)?));
+        let value = |(named, rows): (&Vec<_>, Vec<&Row>)| {
+            Ok((self.answer(rows.into_iter(), VALUE)?, ready.tags(named)?))
+        };
         let values = named.iter().zip(of_key).map(value).collect::<Result<Vec<_>, LoadError>>()?;
         Ok(LoadedMany { values, seen })
     }

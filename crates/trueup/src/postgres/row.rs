@@ -21,10 +21,7 @@ use super::{
     error::PostgresError,
     handle::{Postgres, Shared},
     keys::{Pages, key_set},
-    load::{
-        Reads, Request, VALUE, as_json, bytes_of_rows, each_as_json, elements, one_as_json, one_value, run,
-        value,
-    },
+    load::{Reads, Request, VALUE, as_json, bytes_of_rows, each_as_json, elements, one_as_json, run, value},
     names::{identifier, qualified},
     put::Target,
     registry::Registry,
@@ -164,7 +161,7 @@ impl Inner {
         let shared = &self.postgres.shared;
         let rows = run(client, &request, shared.at("loading what was committed")).await?;
         let seen = shared.seen(&rows)?;
-        let value = one_value(rows.first().ok_or(LoadError::Lost)?, self.options.value_bytes_max)?;
+        let value = value(rows.first().ok_or(LoadError::Lost)?, VALUE, self.options.value_bytes_max)?;
         Ok(Loaded { value, tags: shape.tags(&values), seen })
     }
 }
@@ -239,7 +236,7 @@ impl Shape {
             many: each_as_json(&format!("{from} {by_element}"), &keys, "k.place", bytes_max),
             locked: as_json(&format!("{from} {by_parameter} FOR UPDATE"), bytes_max, None),
             on_standby: format!(
-                "SELECT {STANDBY_SAW_COLUMNS}, q.found, q.bytes, q.value FROM {STANDBY_SAW} LEFT JOIN LATERAL ({}) q ON true",
+                "SELECT {STANDBY_SAW_COLUMNS}, q.value FROM {STANDBY_SAW} LEFT JOIN LATERAL ({}) q ON true",
                 as_json(&format!("{from} {by_parameter}"), bytes_max, None)
             ),
             key: table.key.clone(),
@@ -312,7 +309,7 @@ impl Inner {
         let (shape, rows) = self.rows(|shape| &shape.one, &params, 1).await?;
         let seen = self.postgres.shared.seen(&rows)?;
         let row = rows.first().ok_or(LoadError::Lost)?;
-        let value = one_value(row, self.options.value_bytes_max)?;
+        let value = value(row, VALUE, self.options.value_bytes_max)?;
         Ok(Loaded { value, tags: self.ready(&shape)?.tags(&values), seen })
     }
 
@@ -351,7 +348,7 @@ impl Inner {
             let place: i64 = row.try_get(VALUE + 1).map_err(|_| LoadError::Lost)?;
             let slot =
                 usize::try_from(place - 1).ok().and_then(|i| loaded.get_mut(i)).ok_or(LoadError::Lost)?;
-            slot.0 = one_value(row, self.options.value_bytes_max)?;
+            slot.0 = value(row, VALUE, self.options.value_bytes_max)?;
         }
         Ok(LoadedMany { values: loaded, seen })
     }

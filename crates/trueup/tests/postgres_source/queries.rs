@@ -91,6 +91,26 @@ async fn one_row_is_an_object_and_many_are_an_array_in_the_order_of_the_query() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_nulls_alone_is_no_absent_row() {
+    let server = server(SHOP);
+    let postgres = connect(&server).await;
+    let sql = "SELECT nullif(id, id) AS a, nullif(shop, shop) AS b FROM product WHERE id = :id";
+    for (many, nulls, absent) in [
+        (false, r#"{"a": null, "b": null}"#, None),
+        (true, r#"[{"a": null, "b": null}]"#, Some("[]".to_owned())),
+    ] {
+        let loader = query(&postgres, sql, options(many)).await.unwrap();
+        assert_eq!(answer(&loader, "1").await.unwrap().as_deref(), Some(nulls));
+        assert_eq!(answer(&loader, "9").await.unwrap(), absent);
+        let keys = ["9", "1"].map(|key| loader.key_form().parse(key).unwrap());
+        let loaded = loader.load_many(&keys).await.unwrap().values.into_iter();
+        let texts: Vec<_> =
+            loaded.map(|(raw, _)| raw.map(|raw| String::from_utf8(raw.0.to_vec()).unwrap())).collect();
+        assert_eq!(texts, [absent, Some(nulls.to_owned())]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_proven_or_seen_is_refused_with_the_reason() {
     let server = server(SHOP);
     let postgres = connect(&server).await;

@@ -58,17 +58,17 @@ impl Ready {
         let reads = if found.is_volatile { Reads::Volatile } else { Reads::Statement };
         Ok(Self {
             one: format!(
-                "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value FROM {SAW} LEFT JOIN LATERAL ({}) q ON true",
+                "SELECT {SAW_COLUMNS}, q.value FROM {SAW} LEFT JOIN LATERAL ({}) q ON true",
                 as_json(&by_parameter, bytes_max, rows_max)
             ),
             many: format!(
-                "SELECT {SAW_COLUMNS}, q.found, q.bytes, q.value, _trueup_key.place FROM {SAW} CROSS JOIN \
+                "SELECT {SAW_COLUMNS}, q.value, _trueup_key.place FROM {SAW} CROSS JOIN \
                  {keys} WITH ORDINALITY _trueup_key ({names}, place) LEFT JOIN LATERAL ({}) q ON true",
                 as_json(&by_element, bytes_max, rows_max)
             ),
             locked: as_json(&format!("SELECT * FROM ({by_parameter}\n) l FOR UPDATE"), bytes_max, rows_max),
             on_standby: format!(
-                "SELECT {STANDBY_SAW_COLUMNS}, q.found, q.bytes, q.value FROM {STANDBY_SAW} LEFT JOIN LATERAL ({}) q ON true",
+                "SELECT {STANDBY_SAW_COLUMNS}, q.value FROM {STANDBY_SAW} LEFT JOIN LATERAL ({}) q ON true",
                 as_json(&by_parameter, bytes_max, rows_max)
             ),
             reads,
