@@ -318,6 +318,15 @@ mod tests {
     }
 
     #[test]
+    fn it_looks_at_fewer_bits_than_the_smallest_would_and_is_hardly_larger() {
+        for (error, hashes) in [(0.5, 1), (0.1, 2), (0.01, 5), (0.001, 7), (0.000_1, 10), (0.000_001, 15)] {
+            assert_eq!(filter_hashes(error), hashes, "{error}");
+        }
+        let bytes = filter_bytes(100_000_000, 0.000_1);
+        assert!((246_000_000..246_500_000).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
     fn it_mistakes_no_more_rows_than_declared() {
         for (entries, error) in
             [(1, 0.5), (1, 0.000_001), (5_000, 0.5), (50_000, 0.1), (50_000, 0.01), (50_000, 0.001)]
