@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use futures_util::future::try_join;
 use once::{StoredResponse, http::Admitted, outbox::NewMessage};
 use trueup::Authoritative;
 
@@ -82,15 +83,14 @@ async fn attempt(
     }
     code_is_used(tx, session, new.money, new.challenge).await?;
     let tenant: Arc<str> = session.tenant.as_str().into();
-    // Always in the order of the ids, so that two transfers never wait for each other in a circle.
     let key = |id| WalletOf { id, tenant: Arc::clone(&tenant) };
-    let (from, to) = if new.from < new.to {
-        let from = locked.read(&key(new.from)).await?;
-        (from, locked.read(&key(new.to)).await?)
-    } else {
-        let to = locked.read(&key(new.to)).await?;
-        (locked.read(&key(new.from)).await?, to)
-    };
+    // Always in the order of the ids, so that two transfers never wait for each other in a circle. Both are asked for at once: a connection's
+    // statements are carried out in the order in which they were sent.
+    let is_first = new.from < new.to;
+    let (first, second) = if is_first { (new.from, new.to) } else { (new.to, new.from) };
+    let (first, second) = (key(first), key(second));
+    let (first, second) = try_join(locked.read(&first), locked.read(&second)).await?;
+    let (from, to) = if is_first { (first, second) } else { (second, first) };
     if let Some(seen) = new.from_version
         && let Some(row) = from.value()
         && row.version != seen

@@ -1,5 +1,6 @@
 //! The ledger: postings and holds.
 
+use futures_util::future::{try_join, try_join_all};
 use once::store::Transaction as _;
 
 use super::DatabaseTx;
@@ -58,23 +59,38 @@ pub(crate) async fn post(
         });
     }
     let posting = Posting::new(id, effect.kind, legs)?;
-    let sql = "INSERT INTO posting (id, tenant, kind, reference, posted_ms) VALUES ($1, $2, $3, $4, {now})";
     let id = id.text();
-    tx.execute(sql, &[(&id).into(), tenant.into(), effect.kind.as_str().into(), (&effect.reference).into()])
-        .await?;
-    for leg in posting.legs() {
-        let permit = effect.permits.iter().find(|permit| permit.account() == leg.account);
-        let balance_after = match permit {
-            Some(permit) => Some(change(tx, permit).await?),
-            None => None,
-        };
-        let sql = "INSERT INTO entry (posting, account, currency, minor, balance_after) VALUES ($1, $2, $3, $4, $5)";
-        let account = leg.account.text();
-        let currency = leg.currency.code().into();
-        let params = [(&id).into(), (&account).into(), currency, leg.minor.into(), balance_after.into()];
-        one_row(tx.execute(sql, &params).await?, "an entry")?;
-    }
+    // What does not need the answer before it is sent without waiting for it: the wallets are locked all the while.
+    let changes = effect.permits.iter().map(|permit| change(tx, permit));
+    let begun = begin(tx, &id, tenant, &effect);
+    let ((), balances) = try_join(begun, try_join_all(changes)).await?;
+    let entries = posting.legs().iter().map(|leg| {
+        let permit = effect.permits.iter().position(|permit| permit.account() == leg.account);
+        enter(tx, &id, leg, permit.map(|place| balances[place]))
+    });
+    try_join_all(entries).await?;
     Ok(posting)
+}
+
+async fn begin(tx: &DatabaseTx, id: &str, tenant: &str, effect: &Effect<'_>) -> Result<(), Failed> {
+    let sql = "INSERT INTO posting (id, tenant, kind, reference, posted_ms) VALUES ($1, $2, $3, $4, {now})";
+    tx.execute(sql, &[id.into(), tenant.into(), effect.kind.as_str().into(), (&effect.reference).into()])
+        .await?;
+    Ok(())
+}
+
+async fn enter(tx: &DatabaseTx, posting: &str, leg: &Leg, balance_after: Option<i64>) -> Result<(), Failed> {
+    let sql =
+        "INSERT INTO entry (posting, account, currency, minor, balance_after) VALUES ($1, $2, $3, $4, $5)";
+    let account = leg.account.text();
+    let params = [
+        posting.into(),
+        (&account).into(),
+        leg.currency.code().into(),
+        leg.minor.into(),
+        balance_after.into(),
+    ];
+    one_row(tx.execute(sql, &params).await?, "an entry")
 }
 
 /// Uses a permit; the balance afterwards.
