@@ -59,7 +59,8 @@ pub(super) struct Boarded<V> {
 /// Who drives a load.
 #[derive(PartialEq, Eq)]
 enum Driver {
-    /// The reader who has begun it, until anybody else has to do with it; a task, if many loads are under way.
+    /// The reader who has begun it, until anybody else has to do with it; a task, if many loads are under way and it does not just
+    /// join those who wait.
     Reader,
     Task,
 }
@@ -158,7 +159,8 @@ where
                 let flight = lead.flight();
                 let (core, key, tiers) = (Arc::clone(self), key.clone(), asking.tiers);
                 let load = async move { core.fill(lead, &key, tiers).await };
-                if driver == Driver::Reader && self.stats.loads_under_way() < DRIVEN_LOADS_MAX {
+                let by_reader = self.stats.loads_under_way() < DRIVEN_LOADS_MAX || self.joins_at_once();
+                if driver == Driver::Reader && by_reader {
                     let driving = Some(self.flights.drive(&flight, load));
                     return Boarded { driving, ..Boarded::led(flight) };
                 }
@@ -167,6 +169,12 @@ where
             }
             Role::Follow(flight) => self.follow(flight, asking),
         }
+    }
+
+    /// Whether a load that begins now has nothing to do but wait for others that are to go with it: a task of its own would cost
+    /// more than its share of their statement.
+    fn joins_at_once(&self) -> bool {
+        self.outbox.is_none() && self.is_crowded()
     }
 
     /// Waits with the others.

@@ -1,16 +1,12 @@
 //! Single-flight: one load of a key at a time, and nobody hurt by how it ends.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    task::Poll,
-};
+use std::pin::pin;
 
 use trueup_core::{error::ReadError, receipt::ServedBy, source::LoadError};
 
 use super::{
     source::Act,
-    world::{Pending, World, by, items, ms, secs, start, text},
+    world::{Pending, World, begin, by, items, ms, secs, start, text},
 };
 
 const READERS: usize = 50;
@@ -22,15 +18,6 @@ fn down() -> LoadError {
 /// Readers of one key, of which the first leads and the others wait before its query is sent or while it runs.
 fn crowd(world: &World, key: i64) -> Vec<Pending<super::world::Answer>> {
     (0..READERS).map(|_| world.start_get(key)).collect()
-}
-
-/// Polls a reader once, as whoever then turns to something else does.
-async fn begin(mut reader: Pin<&mut impl Future>) {
-    poll_fn(|context| {
-        assert!(reader.as_mut().poll(context).is_pending());
-        Poll::Ready(())
-    })
-    .await;
 }
 
 #[tokio::test(start_paused = true)]

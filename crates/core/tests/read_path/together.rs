@@ -1,6 +1,6 @@
 //! Loads that would crowd the source go together, and each is as true as one alone.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, pin::pin, sync::Arc};
 
 use trueup_core::{
     class::ClassPlan,
@@ -13,7 +13,7 @@ use trueup_core::{
 
 use super::{
     source::{Act, Database, Kind},
-    world::{Answer, Pending, World, by, form, items, ms, plan, secs, start, text},
+    world::{Answer, Pending, World, begin, by, form, items, ms, plan, secs, start, text},
 };
 
 /// Loads under way before the others wait.
@@ -60,6 +60,24 @@ async fn whoever_comes_while_the_places_are_taken_goes_with_all_who_wait() {
     assert_eq!((world.database.loads(), world.database.batches()), (5, 1));
     for key in 1..=50 {
         assert_eq!(by(&world.get(key).await), ServedBy::L1);
+    }
+}
+
+/// A task for each of many loads would cost more than the rows do, and there is nothing for it to do.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_others_to_go_with_needs_no_task() {
+    for (places, needed) in [(PLACES, 0), (PLACES + 1, 1)] {
+        let world = world(places, 9).await;
+        world.database.close_gate();
+        let before = readers(&world, 1..=PLACES).await;
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let tasks_before = tasks();
+        let mut reader = pin!(world.items.get(&9));
+        begin(reader.as_mut()).await;
+        assert_eq!(tasks() - tasks_before, needed, "with {places} places");
+        world.database.open_gate();
+        assert_answered(before).await;
+        assert_eq!(text(&reader.await.unwrap()), Some("v9"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! One node in front of the scripted database.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::sync::oneshot;
 use trueup_core::{
@@ -205,4 +205,13 @@ pub(crate) fn text(answer: &Cached<String>) -> Option<&str> {
 
 pub(crate) fn by<V>(answer: &Cached<V>) -> ServedBy {
     answer.receipt().served_by
+}
+
+/// Polls a reader once, as whoever then turns to something else does.
+pub(crate) async fn begin(mut reader: Pin<&mut impl Future>) {
+    poll_fn(|context| {
+        assert!(reader.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
 }
