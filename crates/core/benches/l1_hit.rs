@@ -1,13 +1,16 @@
-//! What a proven hit costs beside the bare `get` of two well-known caches, on the same keys and values.
+//! What a proven hit costs beside the bare `get` of two well-known caches, on the same keys and values, of a class as it is by
+//! default and of one with every mechanism switched on.
 //!
-//! `cargo bench -p trueup-core --bench l1_hit`. Rounds of the three are interleaved, so that a machine that slows down
+//! `cargo bench -p trueup-core --bench l1_hit`. Rounds of the four are interleaved, so that a machine that slows down
 //! slows all of them; what counts is the ratio of medians.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::{
+    borrow::Cow,
     hint::black_box,
+    num::{NonZeroU32, NonZeroU64},
     sync::{Arc, Barrier},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
@@ -15,13 +18,17 @@ use rand_distr::{Distribution, Zipf};
 use trueup_core::{
     apply::Feed,
     cache::{Cache, CacheBuilder},
-    class::ClassPlan,
-    entry::{EpochId, Raw},
-    env::BoxFuture,
+    class::{
+        AdmissionPlan, Bloom, ClassPlan, ClassPlanBuilder, ColdStart, Fallback, Measurement, Priority,
+        Stampede, StampedeScope, Strategy,
+    },
+    entry::{EpochId, KeyRing, Raw},
+    env::{BoxFuture, Clock},
     key::{ColumnForm, KeyForm, Part},
-    proof::{Ask, Message, Position, Seen, Snapshot, Tag, Token},
+    proof::{Ask, Message, Position, Seen, Snapshot, TableTags, Tag, Token},
     read::Class,
-    source::{LoadError, Loaded, LoadedMany, Loader, Source},
+    source::{KeyPage, KeySet, LoadError, Loaded, LoadedMany, Loader, PageEnd, Source},
+    tier::testing::RemoteDouble,
 };
 
 const KEYS: u64 = 1_000_000;
@@ -71,8 +78,7 @@ impl Source for Still {
 impl Loader<i64, Raw> for Still {
     fn load<'a>(&'a self, key: &'a i64) -> BoxFuture<'a, Result<Loaded<Raw>, LoadError>> {
         Box::pin(async move {
-            let text = key.to_string();
-            let tags = [Tag::row("item", [text.as_str()]), Tag::wide("item")].into_iter().collect();
+            let tags = [row_tag(*key), Tag::wide("item")].into_iter().collect();
             let seen = Seen { snapshot: Snapshot::Sequence(Position(2)), upper: Position(2), epoch: EPOCH };
             Ok(Loaded { value: Some(Raw(vec![b'x'; VALUE_BYTES].into())), tags, seen })
         })
@@ -81,13 +87,45 @@ impl Loader<i64, Raw> for Still {
     fn load_many<'a>(&'a self, _keys: &'a [i64]) -> BoxFuture<'a, Result<LoadedMany<Raw>, LoadError>> {
         Box::pin(async { Err(LoadError::Refused("not needed here".into())) })
     }
+
+    fn key_set(&self) -> Result<Arc<dyn KeySet<i64>>, Cow<'static, str>> {
+        Ok(Arc::new(Still))
+    }
+}
+
+impl KeySet<i64> for Still {
+    fn tag(&self, key: &i64) -> Option<Tag> {
+        Some(row_tag(*key))
+    }
+
+    fn table(&self) -> TableTags {
+        TableTags::of("item")
+    }
+
+    fn page<'a>(
+        &'a self,
+        _after: Option<&'a PageEnd>,
+        _rows_max: usize,
+    ) -> BoxFuture<'a, Result<KeyPage, LoadError>> {
+        let tags = (0..KEYS as i64).map(row_tag).collect();
+        Box::pin(async { Ok(KeyPage { tags, end: None, upper: Position(2), epoch: EPOCH }) })
+    }
+}
+
+fn row_tag(key: i64) -> Tag {
+    Tag::row("item", [key.to_string().as_str()])
 }
 
 fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let reads = resident_reads();
-    let (cache, class) = runtime.block_on(open(&reads));
+    let clock = Clock::system();
+    let (cache, class) = runtime.block_on(open(CacheBuilder::new(Arc::new(Still)), plan(), &reads));
+    let builder = CacheBuilder::new(Arc::new(Still))
+        .remote(Arc::new(RemoteDouble::new(clock, 1)), KeyRing::generate().unwrap())
+        .online_checks(true);
+    let (cache_of_all, class_with_all) = runtime.block_on(open(builder, with_all(plan()), &reads));
     let quick = quick_cache::sync::Cache::new(RESIDENT * 2);
     let moka = moka::sync::Cache::new(2 * RESIDENT as u64);
     for &key in &reads {
@@ -98,24 +136,30 @@ fn main() {
     moka.run_pending_tasks();
 
     println!(
-        "| threads | bare quick_cache ns | bare moka ns | trueup proven hit ns | / quick_cache | / moka |"
+        "| threads | bare quick_cache ns | bare moka ns | trueup proven hit ns | / quick_cache | / moka \
+         | all switched on ns | / quick_cache | / moka | / proven hit |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for threads in [1, 2] {
-        let mut samples = [const { Vec::new() }; 3];
+        let mut samples = [const { Vec::new() }; 4];
         for _ in 0..ROUNDS {
             samples[0].push(round(&reads, threads, |key| quick.get(key).is_some()));
             samples[1].push(round(&reads, threads, |key| moka.get(key).is_some()));
             samples[2].push(round(&reads, threads, |key| class.peek(key).unwrap().is_some()));
+            samples[3].push(round(&reads, threads, |key| class_with_all.peek(key).unwrap().is_some()));
         }
-        let [quick_ns, moka_ns, trueup_ns] = samples.map(median);
+        let [quick_ns, moka_ns, trueup_ns, all_ns] = samples.map(median);
         println!(
-            "| {threads} | {quick_ns:.0} | {moka_ns:.0} | {trueup_ns:.0} | {:.2} | {:.2} |",
+            "| {threads} | {quick_ns:.0} | {moka_ns:.0} | {trueup_ns:.0} | {:.2} | {:.2} | {all_ns:.0} | {:.2} | {:.2} | {:.2} |",
             trueup_ns / quick_ns,
-            trueup_ns / moka_ns
+            trueup_ns / moka_ns,
+            all_ns / quick_ns,
+            all_ns / moka_ns,
+            all_ns / trueup_ns,
         );
     }
     runtime.block_on(cache.shut_down());
+    runtime.block_on(cache_of_all.shut_down());
 }
 
 /// Keys of a Zipf 0.99 stream over a million, those outside the first hundred thousand distinct ones left out.
@@ -135,17 +179,40 @@ fn resident_reads() -> Vec<i64> {
     reads
 }
 
-async fn open(reads: &[i64]) -> (Cache, Class<i64, Raw>) {
-    let cache = CacheBuilder::new(Arc::new(Still)).start();
-    cache.ready().await;
-    let plan = ClassPlan::display("item")
+/// A class as it is unless more is asked for.
+fn plan() -> ClassPlanBuilder {
+    ClassPlan::display("item")
         .table("item")
         .key(["id"])
         .same_for_everyone()
-        .max_staleness(std::time::Duration::from_secs(3600))
+        .max_staleness(Duration::from_secs(3600))
         .l1_capacity_bytes(256 << 20)
-        .build()
-        .unwrap();
+}
+
+/// The same with all that protects its source and its readers, shared with other nodes, and checked against the source.
+fn with_all(plan: ClassPlanBuilder) -> ClassPlanBuilder {
+    let loads_max = NonZeroU32::new(64).unwrap();
+    plan.stampede(Stampede {
+        strategy: Strategy::Early { beta: 1.0 },
+        scope: StampedeScope::Fleet,
+        loads_max,
+    })
+    .l2()
+    .cold_start(ColdStart::Warm { keys_max: NonZeroU32::new(1_000).unwrap() })
+    .measurement(Measurement { hit_rate_floor: Some(0.5), ..Measurement::default() })
+    .priority(Priority::Critical)
+    .fallback(Fallback::LastKnownGood)
+    .serve_stale(Duration::from_secs(60))
+    .soft_timeout(Duration::from_millis(100))
+    .bloom(Bloom::new(NonZeroU64::new(KEYS).unwrap()))
+    .admission(AdmissionPlan::new(NonZeroU32::new(2 * RESIDENT as u32).unwrap()))
+}
+
+/// A cache that holds what is read.
+async fn open(builder: CacheBuilder, plan: ClassPlanBuilder, reads: &[i64]) -> (Cache, Class<i64, Raw>) {
+    let cache = builder.start();
+    cache.ready().await;
+    let plan = plan.build().unwrap();
     let form = KeyForm::columns([Part::new("id", ColumnForm::Integer)]).unwrap();
     let class = cache.class(plan.cacheable().unwrap().clone(), form, Arc::new(Still)).unwrap();
     for key in reads {

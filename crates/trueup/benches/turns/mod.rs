@@ -46,6 +46,8 @@ pub(crate) struct Took {
     pub(crate) wall_us: Vec<f64>,
     /// Of this process's processor time: what others on the machine do leaves it alone.
     pub(crate) cpu_us: Vec<f64>,
+    /// How often a thread of this process went to sleep: what a wake-up costs differs most between machines.
+    pub(crate) sleeps: Vec<f64>,
 }
 
 /// Takes all ways in turns; each turn begins with another one. A first turn is not counted.
@@ -56,11 +58,12 @@ pub(crate) async fn in_turns(turns: usize, calls: u32, ways: &[Way<'_>]) -> Vec<
     for turn in 0..=turns {
         for place in 0..ways.len() {
             let which = (turn + place) % ways.len();
-            let (began, before) = (clock.now(), processor());
+            let (began, before, slept) = (clock.now(), processor(), sleeps());
             (ways[which].round)().await;
             if turn > 0 {
                 all[which].wall_us.push(clock.now().since(began).as_secs_f64() * 1e6 / calls);
                 all[which].cpu_us.push((processor() - before).as_secs_f64() * 1e6 / calls);
+                all[which].sleeps.push(sleeps().saturating_sub(slept) as f64 / calls);
             }
         }
     }
@@ -70,6 +73,17 @@ pub(crate) async fn in_turns(turns: usize, calls: u32, ways: &[Way<'_>]) -> Vec<
 fn processor() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// How often this process's threads have waited until now; zero where the system does not say.
+fn sleeps() -> u64 {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0 };
+    let of_thread = |thread: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
+        let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        count.trim().parse().ok()
+    };
+    threads.filter_map(of_thread).sum()
 }
 
 /// The value that the share `at` of `values` lies below.
@@ -102,6 +116,7 @@ pub(crate) fn report(title: &str, took: &[Took]) {
     let Some(base) = took.first() else { return };
     for way in took {
         let (wall, cpu) = (way.median(), quantile(way.cpu_us.iter().copied(), 0.5));
+        let sleeps = quantile(way.sleeps.iter().copied(), 0.5);
         let ratio = if std::ptr::eq(way, base) {
             String::new()
         } else {
@@ -113,6 +128,9 @@ pub(crate) fn report(title: &str, took: &[Took]) {
                 way.cpu_ratio(base)
             )
         };
-        println!("  {:<44} {wall:>8.2} us a call, {cpu:>7.2} us of processor{ratio}", way.name);
+        println!(
+            "  {:<44} {wall:>8.2} us a call, {cpu:>7.2} us of processor, {sleeps:.2} sleeps{ratio}",
+            way.name
+        );
     }
 }
