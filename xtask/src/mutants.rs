@@ -57,8 +57,9 @@ impl Round {
 /// model check last.
 ///
 /// Unit tests stand alone: whatever else is built with them builds the core a second time.
-const ROUNDS: [Round; 6] = [
+const ROUNDS: [Round; 7] = [
     Round::new(Some(Area::Proof), &["--test=proof_cases", "--test=proof_properties"]),
+    Round::new(Some(Area::Proof), &["--lib"]),
     Round::new(Some(Area::Key), &["--test=keys"]),
     Round::new(Some(Area::Key), &["--lib"]),
     Round { skipped: &["a_hundred_thousand_entries"], ..Round::new(Some(Area::Read), &["--test=read_path"]) },
