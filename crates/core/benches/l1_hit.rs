@@ -202,7 +202,7 @@ fn with_all(plan: ClassPlanBuilder) -> ClassPlanBuilder {
     .measurement(Measurement { hit_rate_floor: Some(0.5), ..Measurement::default() })
     .priority(Priority::Critical)
     .fallback(Fallback::LastKnownGood)
-    .serve_stale(Duration::from_secs(60))
+    .serve_stale(Duration::from_secs(2 * 3600))
     .soft_timeout(Duration::from_millis(100))
     .bloom(Bloom::new(NonZeroU64::new(KEYS).unwrap()))
     .admission(AdmissionPlan::new(NonZeroU32::new(2 * RESIDENT as u32).unwrap()))

@@ -18,7 +18,15 @@ const SIGHTINGS_MIN: u64 = 2;
 #[derive(Debug)]
 pub(crate) struct HotKey<K> {
     pub(crate) key: K,
-    pub(crate) rest: Rest,
+    /// None until somebody has asked for it: a reader who counts a key makes no room for what most keys never need.
+    rest: Option<Rest>,
+}
+
+impl<K> HotKey<K> {
+    /// Until when it is left alone.
+    pub(crate) fn rest(&mut self) -> &Rest {
+        self.rest.get_or_insert_default()
+    }
 }
 
 /// Until when a key is left alone. Clones share.
@@ -56,12 +64,14 @@ pub(crate) struct HotSet<K> {
     sketch: SpaceSaving<Key, HotKey<K>>,
     /// Where the next [`HotSet::batch`] begins.
     next: usize,
+    /// Whether there was a sample since counts were halved.
+    noted: bool,
 }
 
 impl<K: Clone> HotSet<K> {
     /// An empty set of `keys_max` keys at most.
     pub(crate) fn new(keys_max: usize) -> Self {
-        Self { sketch: SpaceSaving::new(keys_max), next: 0 }
+        Self { sketch: SpaceSaving::new(keys_max), next: 0, noted: false }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,13 +79,15 @@ impl<K: Clone> HotSet<K> {
     }
 
     /// Takes account of one sample.
-    pub(crate) fn note(&mut self, key: K, canonical: Key) {
-        self.sketch.note(&canonical, || (canonical.clone(), HotKey { key, rest: Rest::default() }));
+    pub(crate) fn note(&mut self, key: &K, canonical: &str) {
+        let new = || (Key::from_canonical(canonical.into()), HotKey { key: key.clone(), rest: None });
+        self.sketch.note(canonical, new);
+        self.noted = true;
     }
 
     /// Counts on from what was recorded before a restart.
     pub(crate) fn restore(&mut self, key: K, canonical: Key, count: u64, error: u64) {
-        self.sketch.restore(canonical, count, error, HotKey { key, rest: Rest::default() });
+        self.sketch.restore(canonical, count, error, HotKey { key, rest: None });
     }
 
     /// The `most` hottest keys, the hottest first, to be kept over a restart.
@@ -93,10 +105,13 @@ impl<K: Clone> HotSet<K> {
         self.sketch.hottest(most).into_iter().map(|one| (one.with.key.clone(), one.key.clone())).collect()
     }
 
-    /// Halves all counts and forgets keys that are not seen any more.
-    pub(crate) fn age(&mut self) {
-        self.sketch.age(|hot| hot.rest.is_busy());
-        self.next = 0;
+    /// Halves all counts and forgets keys that are not seen any more. Where nothing at all was seen since the last time, they are no
+    /// colder beside each other than they were: then only if `unseen`.
+    pub(crate) fn age(&mut self, unseen: bool) {
+        if std::mem::take(&mut self.noted) || unseen {
+            self.sketch.age(|hot| hot.rest.as_ref().is_some_and(Rest::is_busy));
+            self.next = 0;
+        }
     }
 
     /// Up to `most` hot keys, going on where the last batch ended, each with its count, and whether that was the end of a
@@ -128,7 +143,7 @@ mod tests {
     }
 
     fn see(set: &mut HotSet<i64>, id: i64, times: u32) {
-        (0..times).for_each(|_| set.note(id, key(id)));
+        (0..times).for_each(|_| set.note(&id, key(id).as_str()));
     }
 
     fn hot(set: &mut HotSet<i64>) -> Vec<Key> {
@@ -160,7 +175,7 @@ mod tests {
         see(&mut set, 1, 7);
         see(&mut set, 2, 100);
         for (kept, ages) in [(2, 2), (1, 1)] {
-            (0..ages).for_each(|_| set.age());
+            (0..ages).for_each(|_| set.age(true));
             assert_eq!(set.len(), kept);
         }
         assert!(set.get_mut(&key(1)).is_none());
@@ -168,11 +183,25 @@ mod tests {
     }
 
     #[test]
+    fn while_nothing_is_seen_counts_are_halved_only_where_that_is_asked_for() {
+        let mut set = HotSet::new(8);
+        see(&mut set, 1, 8);
+        let ages = [(false, 4), (false, 4), (true, 2), (false, 2)];
+        for (unseen, count) in ages {
+            set.age(unseen);
+            assert_eq!(set.record(1)[0].count, count);
+        }
+        see(&mut set, 1, 2);
+        set.age(false);
+        assert_eq!(set.record(1)[0].count, 2);
+    }
+
+    #[test]
     fn a_key_whose_refresh_is_under_way_keeps_its_place() {
         let mut set = HotSet::new(8);
         see(&mut set, 1, 2);
-        set.get_mut(&key(1)).unwrap().rest.begin();
-        (0..5).for_each(|_| set.age());
+        set.get_mut(&key(1)).unwrap().rest().begin();
+        (0..5).for_each(|_| set.age(true));
         assert_eq!(set.len(), 1);
     }
 

@@ -107,8 +107,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     /// One read in so many is looked at more closely: it is timed, and its key is one in use.
     #[cold]
     fn sampled(&self, key: &K, canonical: &str) -> Nanos {
-        if let Some(refresher) = &self.refresher {
-            refresher.seen(key, canonical);
+        if let Some(count) = self.refresher.as_ref().and_then(|refresher| refresher.seen(key, canonical)) {
+            self.stats.stampede.hot_keys(count);
         }
         self.clock.now()
     }

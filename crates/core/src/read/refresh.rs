@@ -1,6 +1,6 @@
 //! Entries loaded before a reader needs them: near their end, or because the feed said that they changed.
 //!
-//! The hit path only tells ([`Refresher`]); one task per class decides what is loaded, and loads in tasks of their own. A refresh
+//! The hit path only counts and tells ([`Refresher`]); one task per class decides what is loaded, and loads in tasks of their own. A refresh
 //! takes the last place among loads: it is put off while readers need the source. What it brings is judged as any load is, so
 //! nothing here can make an answer wrong; it only makes misses rare.
 
@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep_until},
 };
 
@@ -28,8 +28,8 @@ use crate::{
     tier::Entry,
 };
 
-/// What readers told that waits to be looked at. Beyond, it is dropped: they will tell again.
-const TOLD_MAX: usize = 1_024;
+/// What readers found due that waits to be looked at. Beyond, it is dropped: they will tell again.
+const DUE_MAX: usize = 1_024;
 /// Hot keys looked at in one go: some tens of microseconds.
 const BATCH: usize = 256;
 /// Shortest pause between two looks at hot keys, however fast the feed moves.
@@ -45,29 +45,34 @@ const ASKED_MIN: Duration = Duration::from_millis(100);
 const REST_LOADS: u32 = 2;
 const REST_MIN: Duration = Duration::from_millis(5);
 
-/// Tells what readers see, without ever waiting.
+/// Counts what readers read and tells what they see, without ever waiting.
 pub(crate) struct Refresher<K> {
-    told: mpsc::Sender<Told<K>>,
+    due: mpsc::Sender<Due<K>>,
     /// Whether samples of reads are of use.
     samples: bool,
-    /// Whether hot keys are refreshed, and not only recorded.
-    keeps_warm: bool,
-    hot: Arc<Mutex<HotSet<K>>>,
+    hot: Arc<Hot<K>>,
 }
 
-/// What a reader tells.
-enum Told<K> {
-    /// Its key is in use.
-    Seen(K, Key),
-    /// Its entry is to be refreshed.
-    Due(K, Key, Refresh),
+/// The keys in use, as far as samples show.
+struct Hot<K> {
+    set: Mutex<HotSet<K>>,
+    /// There was none before.
+    first: Notify,
+    /// Whether they are refreshed, and not only recorded.
+    keeps_warm: bool,
+}
+
+/// An entry that is to be refreshed, as its reader found.
+struct Due<K> {
+    key: K,
+    canonical: Key,
+    why: Refresh,
 }
 
 /// The other end of a [`Refresher`].
 pub(crate) struct Refreshes<K> {
-    told: mpsc::Receiver<Told<K>>,
-    keeps_warm: bool,
-    hot: Arc<Mutex<HotSet<K>>>,
+    due: mpsc::Receiver<Due<K>>,
+    hot: Arc<Hot<K>>,
 }
 
 impl<K: Clone> Refresher<K> {
@@ -82,34 +87,41 @@ impl<K: Clone> Refresher<K> {
             return None;
         }
         let keys_max = recorded_max.unwrap_or_default().max(limits::HOT_KEYS_MAX);
-        let hot = Arc::new(Mutex::new(HotSet::new(keys_max)));
+        let hot = Hot { set: Mutex::new(HotSet::new(keys_max)), first: Notify::new(), keeps_warm };
+        let hot = Arc::new(hot);
         let samples = keeps_warm || recorded_max.is_some();
-        let (sender, told) = mpsc::channel(TOLD_MAX);
-        let refreshes = Refreshes { told, keeps_warm, hot: Arc::clone(&hot) };
-        Some((Self { told: sender, samples, keeps_warm, hot }, refreshes))
+        let (sender, due) = mpsc::channel(DUE_MAX);
+        let refreshes = Refreshes { due, hot: Arc::clone(&hot) };
+        Some((Self { due: sender, samples, hot }, refreshes))
     }
 
     /// The keys in use, as far as samples show.
-    pub(super) const fn hot(&self) -> &Arc<Mutex<HotSet<K>>> {
-        &self.hot
+    pub(super) fn hot(&self) -> &Mutex<HotSet<K>> {
+        &self.hot.set
     }
 
-    /// A sampled read of `key`.
+    /// A sampled read of `key`; how many keys are known as hot now, where it was counted.
+    ///
+    /// Counted by the reader itself: a task that is woken for each sample costs a busy reader a third of all its time, where
+    /// processors sleep deeply. No sample is worth waiting for, either.
     #[cold]
-    pub(super) fn seen(&self, key: &K, canonical: &str) {
-        if self.samples
-            && let Ok(place) = self.told.try_reserve()
-        {
-            place.send(Told::Seen(key.clone(), Key::from_canonical(canonical.into())));
+    pub(super) fn seen(&self, key: &K, canonical: &str) -> Option<usize> {
+        let mut set = self.hot.set.try_lock().filter(|_| self.samples)?;
+        set.note(key, canonical);
+        let count = set.len();
+        drop(set);
+        if count == 1 && self.hot.keeps_warm {
+            self.hot.first.notify_one();
         }
+        Some(count)
     }
 
     /// The entry under `key` is to be refreshed, as its reader found.
     #[cold]
     pub(super) fn due(&self, key: &K, canonical: &Key) {
-        let why = if self.keeps_warm { Refresh::Ahead } else { Refresh::Early };
-        if let Ok(place) = self.told.try_reserve() {
-            place.send(Told::Due(key.clone(), canonical.clone(), why));
+        let why = if self.hot.keeps_warm { Refresh::Ahead } else { Refresh::Early };
+        if let Ok(place) = self.due.try_reserve() {
+            place.send(Due { key: key.clone(), canonical: canonical.clone(), why });
         }
     }
 }
@@ -157,9 +169,8 @@ where
         let keeper = Keeper {
             core: Arc::downgrade(core),
             feed: core.feed.clone(),
-            told: self.told,
+            due: self.due,
             places: Arc::new(Semaphore::new(most as usize)),
-            keeps_warm: self.keeps_warm,
             hot: self.hot,
             looked_at: Position::ZERO,
             round_began_at: None,
@@ -172,10 +183,9 @@ where
 struct Keeper<K, V: CacheValue> {
     core: Weak<ClassCore<K, V>>,
     feed: crate::apply::Feed,
-    told: mpsc::Receiver<Told<K>>,
+    due: mpsc::Receiver<Due<K>>,
     places: Arc<Semaphore>,
-    keeps_warm: bool,
-    hot: Arc<Mutex<HotSet<K>>>,
+    hot: Arc<Hot<K>>,
     /// Every hot key has been looked at since the feed was here.
     looked_at: Position,
     /// Where the feed was when the round that goes on began.
@@ -193,7 +203,8 @@ where
         let (mut look_after, mut look_by) = (Instant::now(), Instant::now() + LOOK_EVERY);
         loop {
             let (feed, from, goes_on) = (self.feed.clone(), self.looked_at, self.round_began_at.is_some());
-            let any_hot = self.keeps_warm && self.hot.lock().len() > 0;
+            let hot = Arc::clone(&self.hot);
+            let any_hot = hot.keeps_warm && hot.set.lock().len() > 0;
             let moved = async {
                 sleep_until(look_after).await;
                 if !goes_on {
@@ -201,37 +212,20 @@ where
                 }
             };
             tokio::select! {
-                told = self.told.recv() => match told {
-                    Some(told) => self.take(told),
-                    None => return,
-                },
+                due = self.due.recv() => {
+                    let Some(Due { key, canonical, why }) = due else { return };
+                    if let Some(core) = self.core.upgrade() {
+                        self.refresh(&core, key, canonical, why);
+                    }
+                }
+                () = hot.first.notified() => {}
                 () = async { tokio::select! { () = moved => {}, () = sleep_until(look_by) => {} } }, if any_hot => {
                     self.look();
                     (look_after, look_by) = (Instant::now() + LOOK_PAUSE, Instant::now() + LOOK_EVERY);
                 }
-            }
-            if aged.elapsed() > AGE_EVERY {
-                aged = Instant::now();
-                self.hot.lock().age();
-            }
-        }
-    }
-
-    fn take(&mut self, told: Told<K>) {
-        match told {
-            Told::Seen(key, canonical) => {
-                let count = {
-                    let mut hot = self.hot.lock();
-                    hot.note(key, canonical);
-                    hot.len()
-                };
-                if let Some(core) = self.core.upgrade() {
-                    core.stats.stampede.hot_keys(count);
-                }
-            }
-            Told::Due(key, canonical, why) => {
-                if let Some(core) = self.core.upgrade() {
-                    self.refresh(&core, key, canonical, why);
+                () = sleep_until(aged + AGE_EVERY) => {
+                    aged = Instant::now();
+                    hot.set.lock().age(hot.keeps_warm);
                 }
             }
         }
@@ -242,7 +236,7 @@ where
         let Some(core) = self.core.upgrade() else { return };
         let began_at = *self.round_began_at.get_or_insert_with(|| self.feed.applied());
         let ((batch, is_round), count) = {
-            let mut hot = self.hot.lock();
+            let mut hot = self.hot.set.lock();
             (hot.batch(BATCH), hot.len())
         };
         if is_round {
@@ -262,7 +256,7 @@ where
         // The hottest first: there may not be room for all.
         wanting.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
         for (_, canonical, why) in wanting {
-            let key = self.hot.lock().get_mut(&canonical).map(|hot| hot.key.clone());
+            let key = self.hot.set.lock().get_mut(&canonical).map(|hot| hot.key.clone());
             let Some(key) = key else { continue };
             if !self.refresh(&core, key, canonical, why) {
                 return;
@@ -272,7 +266,7 @@ where
 
     /// Until when a hot key is left alone.
     fn rest_of(&self, canonical: &Key) -> Option<Rest> {
-        self.hot.lock().get_mut(canonical).map(|hot| hot.rest.clone())
+        self.hot.set.lock().get_mut(canonical).map(|hot| hot.rest().clone())
     }
 
     /// Begins a refresh, if there is a place for one.

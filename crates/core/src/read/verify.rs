@@ -16,6 +16,8 @@ use crate::{
 
 /// Samples that wait to be checked; more are dropped, for the checker must never slow a read.
 const WAITING_MAX: usize = 64;
+/// How long samples gather once all that waited were checked: to wake a task for each would cost its reader far more than a hit does.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// How long a check waits for the feed to reach what the source said.
 const FEED_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -87,11 +89,16 @@ where
         let core = Arc::downgrade(core);
         env::spawn("online checker", async move {
             while let Some(sample) = self.0.recv().await {
-                let Some(core) = core.upgrade() else { return };
-                match core.verify(&sample).await {
-                    Ok(verdict) => core.count(verdict),
-                    Err(error) => tracing::debug!(%error, "an answer could not be checked"),
+                let mut next = Some(sample);
+                while let Some(sample) = next.take() {
+                    let Some(core) = core.upgrade() else { return };
+                    match core.verify(&sample).await {
+                        Ok(verdict) => core.count(verdict),
+                        Err(error) => tracing::debug!(%error, "an answer could not be checked"),
+                    }
+                    next = self.0.try_recv().ok();
                 }
+                tokio::time::sleep(GATHERED_FOR).await;
             }
         })
     }

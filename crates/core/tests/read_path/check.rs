@@ -136,9 +136,25 @@ async fn the_online_checker_samples_the_share_that_the_plan_says() {
         for _ in 0..10 {
             world.get(1).await;
         }
-        world.turns().await;
+        world.pass_healthily(ms(5)).await;
     }
     assert_eq!(verdicts(&world), [10, 0, 0]);
+}
+
+/// To wake a task for each would cost its reader far more than the hit does.
+#[tokio::test(start_paused = true)]
+async fn samples_that_come_just_after_a_check_gather_and_are_checked_together() {
+    let world = checked(1.0).await;
+    world.write(1, "a");
+    for read in 0..5 {
+        world.get(1).await;
+        world.turns().await;
+        assert_eq!(verdicts(&world), [read.min(1), 0, 0], "after {read} hits");
+    }
+    world.pass_healthily(ms(4)).await;
+    assert_eq!(verdicts(&world), [1, 0, 0]);
+    world.pass_healthily(ms(1)).await;
+    assert_eq!(verdicts(&world), [4, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
