@@ -184,8 +184,11 @@ fn survivors(mut mutants: Command, output: &Path) -> Result<String> {
     // It fails where a mutant lives: which of them may is decided by the list.
     let status = mutants.status().context("cannot start cargo mutants")?;
     let missed = output.join("mutants.out").join("missed.txt");
-    let missed = std::fs::read_to_string(&missed)
-        .with_context(|| format!("cargo mutants ({status}) left no {}", missed.display()))?;
+    // Where there is nothing to change, nothing is left.
+    let missed = match std::fs::read_to_string(&missed) {
+        Err(error) if status.success() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("cargo mutants ({status}) left no {}", missed.display()))?,
+    };
     ensure!(
         status.success() || !missed.trim().is_empty(),
         "cargo mutants failed ({status}) without a survivor: the unchanged tree fails, or a mutant timed out"
