@@ -110,10 +110,17 @@ impl<K: Clone> Refresher<K> {
         set.note(key, canonical);
         let count = set.len();
         drop(set);
-        if count == 1 && self.hot.keeps_warm {
-            self.hot.first.notify_one();
+        if count == 1 {
+            self.knows_some();
         }
         Some(count)
+    }
+
+    /// There are keys in use where none was known: they are looked after from now on, if they are kept warm.
+    pub(super) fn knows_some(&self) {
+        if self.hot.keeps_warm {
+            self.hot.first.notify_one();
+        }
     }
 
     /// The entry under `key` is to be refreshed, as its reader found.

@@ -112,6 +112,8 @@ impl<V: CacheValue> Class<Key, V> {
             for (key, one) in &known {
                 hot.restore(key.clone(), key.clone(), one.count, one.error);
             }
+            drop(hot);
+            refresher.knows_some();
         }
         known.into_iter().map(|(key, _)| key).collect()
     }

@@ -102,6 +102,24 @@ async fn what_was_recorded_is_counted_on_and_keys_that_are_none_any_more_are_lef
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_hot_before_a_restart_is_kept_warm_before_anybody_reads_it() {
+    let world = World::new(Kind::Sequence, items()).await;
+    let kept_warm = || warming(100).strategy(Strategy::Background { ahead: secs(1) });
+    let class = world
+        .cache
+        .class_by_text::<Raw>(super::world::plan(kept_warm()), super::world::form(), Arc::new(Nothing) as _)
+        .unwrap();
+    world.pass_healthily(secs(1)).await;
+    let one = trueup_core::policy::RecordedKey { key: "7".into(), count: 9, error: 0 };
+    let other = trueup_core::policy::RecordedKey { key: "8".into(), ..one.clone() };
+    assert_eq!(class.restore_hot_keys(&[one, other]).len(), 2);
+    world.turns().await;
+    world.pass_healthily(ms(100)).await;
+    let refreshed = class.stats().counts().stampede.refreshed;
+    assert_eq!(refreshed.iter().map(|(_, count)| count).sum::<u64>(), 2, "{refreshed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn keys_are_loaded_together_and_readers_then_find_them_in_memory() {
     let world = World::new(Kind::Sequence, warming(100)).await;
     world.write(1, "a");
