@@ -78,6 +78,10 @@ impl<K: Clone> HotSet<K> {
         self.sketch.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sketch.is_empty()
+    }
+
     /// Takes account of one sample.
     pub(crate) fn note(&mut self, key: &K, canonical: &str) {
         let new = || (Key::from_canonical(canonical.into()), HotKey { key: key.clone(), rest: None });

@@ -211,7 +211,7 @@ where
         loop {
             let (feed, from, goes_on) = (self.feed.clone(), self.looked_at, self.round_began_at.is_some());
             let hot = Arc::clone(&self.hot);
-            let any_hot = hot.keeps_warm && hot.set.lock().len() > 0;
+            let any_hot = hot.keeps_warm && !hot.set.lock().is_empty();
             let moved = async {
                 sleep_until(look_after).await;
                 if !goes_on {
