@@ -1,18 +1,20 @@
 //! The one normal form of a class's keys, and the ways into it.
 
-use std::{
-    borrow::Cow,
-    fmt::{self, Write},
-};
+mod text;
+
+use std::{borrow::Cow, fmt::Write};
 
 use compact_str::CompactString;
 
+use self::text::{
+    Canonical, TOO_LONG, borrowed, check_arity, count_parts, refused, scope_pairs, split_scope, typed_pairs,
+    write_parameters, write_part,
+};
 use super::{
     Affinity, CacheKey, ColumnForm, FormError, Key, KeyError, KeyShape, MalformedValue, OwnedSqlValue,
-    ParamForm, SqlValue,
-    escape::{self, Escaped, Place},
+    ParamForm, SqlValue, escape::Place,
 };
-use crate::limits::{KEY_BYTES_MAX, KEY_INPUT_BYTES_MAX, KEY_PARTS_MAX};
+use crate::limits::{KEY_INPUT_BYTES_MAX, KEY_PARTS_MAX};
 
 /// Longest name of a dimension, in bytes: names of dimensions are part of every key.
 const DIMENSION_BYTES_MAX: usize = 64;
@@ -110,32 +112,6 @@ pub fn split_class(text: &str) -> Option<(&str, &str)> {
     let end = text.find([':', '@']).filter(|end| *end > 0)?;
     let (class, rest) = text.split_at(end);
     Some((class, rest.strip_prefix(':').unwrap_or(rest)))
-}
-
-/// Collects canonical text up to the limit.
-#[derive(Default)]
-struct Canonical(CompactString);
-
-impl Write for Canonical {
-    #[inline]
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() + text.len() > KEY_BYTES_MAX {
-            return Err(fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
-    }
-}
-
-const TOO_LONG: KeyError = KeyError::TooLong { bytes_max: KEY_BYTES_MAX };
-
-fn refused(name: &str, why: MalformedValue) -> KeyError {
-    match why {
-        MalformedValue::WrongType { expected } => KeyError::WrongType { part: name.into(), expected },
-        MalformedValue::BadMark => KeyError::BadMark { part: name.into() },
-        MalformedValue::BadEncoding => KeyError::BadEncoding,
-        MalformedValue::Sink => TOO_LONG,
-    }
 }
 
 pub(super) fn names_or_none<'a>(names: impl Iterator<Item = &'a str>) -> String {
@@ -474,81 +450,4 @@ impl KeyForm {
             },
         }
     }
-}
-
-fn borrowed<T: AsRef<str>>((name, value): &(T, T)) -> (&str, &str) {
-    (name.as_ref(), value.as_ref())
-}
-
-/// A body without text is no part where none is declared, else one empty part.
-fn count_parts(parts: &[Part], body: &str) -> usize {
-    if parts.is_empty() && body.is_empty() { 0 } else { body.split(',').count() }
-}
-
-fn check_arity(given: usize, expected: usize) -> Result<(), KeyError> {
-    if given == expected { Ok(()) } else { Err(KeyError::WrongArity { given, expected }) }
-}
-
-/// Splits the text into what stands between `@` and `:`, and the rest.
-fn split_scope(text: &str) -> Result<(&str, &str), KeyError> {
-    match text.strip_prefix('@') {
-        None => Ok(("", text)),
-        Some(rest) => rest.split_once(':').ok_or(KeyError::UnclosedScope),
-    }
-}
-
-/// Names, decoded, and values, still encoded.
-fn scope_pairs(scope: &str) -> Result<Vec<(Cow<'_, str>, &str)>, KeyError> {
-    let pieces = scope.split('&').filter(|piece| !piece.is_empty());
-    pieces
-        .map(|piece| piece.split_once('=').unwrap_or((piece, "")))
-        .map(|(name, raw)| Ok((escape::decode(name)?, raw)))
-        .collect()
-}
-
-#[inline]
-fn write_part(
-    out: &mut Canonical,
-    index: usize,
-    part: &Part,
-    write: impl FnOnce(&mut Canonical) -> Result<(), MalformedValue>,
-) -> Result<(), KeyError> {
-    if index > 0 {
-        out.write_char(',').map_err(|_| TOO_LONG)?;
-    }
-    write(out).map_err(|why| refused(&part.name, why))
-}
-
-fn write_parameters(out: &mut Canonical, pairs: &[(String, String)]) -> Result<(), KeyError> {
-    let mut write = || {
-        for (index, (name, value)) in pairs.iter().enumerate() {
-            out.write_str(if index == 0 { "" } else { "&" })?;
-            Escaped::new(out, Place::Body).write_str(name)?;
-            out.write_char('=')?;
-            Escaped::new(out, Place::Body).write_str(value)?;
-        }
-        Ok(())
-    };
-    write().map_err(|_: fmt::Error| TOO_LONG)
-}
-
-/// The parameters of a typed key as text; absent ones are skipped.
-fn typed_pairs<K: CacheKey + ?Sized>(key: &K) -> Result<Vec<(String, String)>, KeyError> {
-    let mut pairs = Vec::new();
-    let mut failed = None;
-    key.parameters(&mut |name, value| {
-        let text = match value {
-            SqlValue::Null => return,
-            SqlValue::Text(text) => text.to_owned(),
-            value => {
-                let mut text = String::new();
-                if let Err(why) = ColumnForm::Opaque.canonical(value, &mut text) {
-                    failed = Some(refused(name, why));
-                }
-                text
-            }
-        };
-        pairs.push((name.to_owned(), text));
-    });
-    failed.map_or(Ok(pairs), Err)
 }

@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     change::Row,
     entry::EpochId,
-    proof::{Ledger, Position},
+    env::BoxFuture,
+    proof::{Ledger, Position, Token},
 };
 
 /// A source that remembers each change it was brought.
