@@ -104,6 +104,9 @@ mod tests {
 
     use super::*;
 
+    /// By each thread: so many that those who share a copy meet.
+    const ADDITIONS: u64 = 500_000;
+
     #[test]
     fn nothing_is_lost_between_threads() {
         // More at once than have a copy of their own, and then others in their places.
@@ -115,13 +118,13 @@ mod tests {
                 for _ in 0..threads {
                     scope.spawn(|| {
                         all_live.wait();
-                        (0..1000).for_each(|_| counter.add_one());
+                        (0..ADDITIONS).for_each(|_| counter.add_one());
                         all_live.wait();
                     });
                 }
             });
         }
-        assert_eq!(counter.sum(), 2000 * threads as u64);
+        assert_eq!(counter.sum(), 2 * ADDITIONS * threads as u64);
     }
 
     #[test]
