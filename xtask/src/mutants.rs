@@ -1,6 +1,11 @@
 //! cargo-mutants on the core: each mutant must fail a test, or stand in the list of survivors with a reason.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -136,7 +141,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(commit) = &options.since {
         std::fs::write(&diff, sh::capture(sh::command("git").args(["diff", commit]))?)?;
     }
-    let mut missed = String::new();
+    let (mut missed, mut hung) = (Vec::<String>::new(), BTreeSet::<String>::new());
     let mut resume = options.resume;
     for round in &ROUNDS {
         let mut areas = if options.area.is_empty() { Area::ALL.to_vec() } else { options.area.clone() };
@@ -153,6 +158,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             mutants.env_remove("CARGO_TARGET_DIR");
         }
         areas.iter().for_each(|area| _ = mutants.args(["--re", area.pattern()]));
+        hung.iter().for_each(|mutant| _ = mutants.arg("--exclude-re").arg(exactly(mutant)));
         options.since.iter().for_each(|_| _ = mutants.arg("--in-diff").arg(&diff));
         if std::mem::replace(&mut resume, true) {
             mutants.arg("--iterate");
@@ -162,13 +168,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let skipped = SKIPPED.iter().chain(round.skipped).flat_map(|tests| ["--skip", *tests]);
         mutants.args(["--", "--"]).args(FAIL_FAST).args(skipped);
         mutants.env(format!("CARGO_TARGET_{}_RUNNER", host()?), "env RUSTC_BOOTSTRAP=1");
-        missed = survivors(mutants, &output)?;
-        eprintln!("{} mutants live after {}", missed.lines().count(), round.tests.join(" "));
+        let lived = survivors(mutants, &output)?;
+        // The next round may not run the code in which they hang.
+        hung.extend(lived.hung);
+        missed = lived.missed;
+        eprintln!("{} mutants live after {}", missed.len(), round.tests.join(" "));
     }
     // cargo-mutants lets some mutants of other files through its pattern.
     let areas: &[Area] = if options.area.is_empty() { &Area::ALL } else { options.area.as_slice() };
     let of_areas = |line: &&str| areas.iter().any(|area| line.starts_with(&area.pattern()[1..]));
-    let missed: Vec<&str> = missed.lines().filter(of_areas).collect();
+    let missed: Vec<&str> = missed.iter().map(String::as_str).filter(of_areas).collect();
     compare(&missed.join("\n"), &known, options.since.is_none() && options.area.is_empty())
 }
 
@@ -179,21 +188,38 @@ fn host() -> Result<String> {
     Ok(host.replace(['-', '.'], "_").to_uppercase())
 }
 
-/// Runs cargo-mutants and returns the names of what lived.
-fn survivors(mut mutants: Command, output: &Path) -> Result<String> {
-    // It fails where a mutant lives: which of them may is decided by the list.
+/// The mutants for which no test has failed.
+struct Lived {
+    /// All tests passed.
+    missed: Vec<String>,
+    /// A test ran for ever: as good as one that fails.
+    hung: Vec<String>,
+}
+
+/// Runs cargo-mutants.
+fn survivors(mut mutants: Command, output: &Path) -> Result<Lived> {
+    /// Its exits where every mutant was shown the tests: all are dead, some live, some hung. Which of them may live is decided by the list.
+    const ALL_SHOWN: [i32; 3] = [0, 2, 3];
     let status = mutants.status().context("cannot start cargo mutants")?;
-    let missed = output.join("mutants.out").join("missed.txt");
-    // Where there is nothing to change, nothing is left.
-    let missed = match std::fs::read_to_string(&missed) {
-        Err(error) if status.success() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        read => read.with_context(|| format!("cargo mutants ({status}) left no {}", missed.display()))?,
-    };
     ensure!(
-        status.success() || !missed.trim().is_empty(),
-        "cargo mutants failed ({status}) without a survivor: the unchanged tree fails, or a mutant timed out"
+        status.code().is_some_and(|code| ALL_SHOWN.contains(&code)),
+        "cargo mutants failed ({status}); does the unchanged tree pass its tests?"
     );
-    Ok(missed)
+    let read = |name| match std::fs::read_to_string(output.join("mutants.out").join(name)) {
+        // Where there is nothing to change, nothing is left.
+        Err(error) if status.success() && error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cargo mutants ({status}) left no {name}")),
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+    };
+    Ok(Lived { missed: read("missed.txt")?, hung: read("timeout.txt")? })
+}
+
+/// A pattern for one mutant alone.
+fn exactly(mutant: &str) -> String {
+    let escaped = |c: char| {
+        if c.is_ascii_alphanumeric() { c.to_string() } else { format!("\\x{{{:x}}}", u32::from(c)) }
+    };
+    format!("^{}$", mutant.chars().map(escaped).collect::<String>())
 }
 
 fn read() -> Result<Vec<Survivor>> {
@@ -273,6 +299,11 @@ mod tests {
     fn two_mutants_of_one_name_need_two_reasons() {
         let twice = MISSED.replace("replace f -> bool with true", "replace < with <= in g");
         assert!(compare(&twice, &known(&["crates/core/src/a.rs: replace < with <= in g"]), true).is_err());
+    }
+
+    #[test]
+    fn a_mutant_is_left_out_by_its_whole_name() {
+        assert_eq!(exactly("a.rs:1: < "), r"^a\x{2e}rs\x{3a}1\x{3a}\x{20}\x{3c}\x{20}$");
     }
 
     #[test]

@@ -373,23 +373,28 @@ fn a_value_that_is_refused_belongs_to_the_epoch_that_it_was_read_in() {
 }
 
 #[derive(Default)]
-struct Heard(parking_lot::Mutex<Vec<String>>);
+struct Heard {
+    all: parking_lot::Mutex<Vec<String>>,
+    /// How the latest epoch began.
+    how: parking_lot::Mutex<Option<Beginning>>,
+}
 
 impl Listener for Heard {
     fn told(&self, transaction: &Transaction) {
-        self.0.lock().push(format!("told {}", transaction.end.0));
+        self.all.lock().push(format!("told {}", transaction.end.0));
     }
 
     fn reached(&self, end: Position) {
-        self.0.lock().push(format!("reached {}", end.0));
+        self.all.lock().push(format!("reached {}", end.0));
     }
 
-    fn begun(&self, _: EpochId, number: u64, applied: Position, _: Beginning) {
-        self.0.lock().push(format!("begun {number} {}", applied.0));
+    fn begun(&self, _: EpochId, number: u64, applied: Position, how: Beginning) {
+        self.all.lock().push(format!("begun {number} {}", applied.0));
+        *self.how.lock() = Some(how);
     }
 
     fn frozen(&self) {
-        self.0.lock().push("frozen".to_owned());
+        self.all.lock().push("frozen".to_owned());
     }
 }
 
@@ -403,13 +408,40 @@ fn listeners_hear_everything_for_as_long_as_they_live() {
     ledger.listen(&second).unwrap();
     ledger.apply(&message(1, 10, 12)).unwrap();
     let expected = vec![format!("begun {number} 10"), "told 12".to_owned(), "reached 12".to_owned()];
-    assert_eq!((&*first.0.lock(), &*second.0.lock()), (&expected, &expected));
+    assert_eq!((&*first.all.lock(), &*second.all.lock()), (&expected, &expected));
     drop(second);
     ledger.begin_epoch(LATER_EPOCH, Position(20), None);
     ledger.freeze(Barrier { xid: Xid(30), end: Position(20) });
-    assert_eq!(first.0.lock()[3..], [format!("begun {} 20", number + 1), "frozen".to_owned()]);
+    assert_eq!(first.all.lock()[3..], [format!("begun {} 20", number + 1), "frozen".to_owned()]);
     ledger.end_epoch();
     assert!(ledger.listen(&first).is_none());
+}
+
+/// One that an earlier process has left is there before the first epoch, and goes on only where it hears that the log does.
+#[test]
+fn one_that_is_expected_hears_how_the_next_epoch_begins_and_all_that_is_told_in_it() {
+    type Begin<'a> = &'a dyn Fn(&Ledger);
+    let saved = ledger().save().unwrap();
+    let begins: [(Begin<'_>, Beginning); 4] = [
+        (&|ledger| ledger.begin_epoch(EPOCH, Position(10), None), Beginning::Anew),
+        (&|ledger| ledger.restore(&saved).unwrap(), Beginning::Anew),
+        (
+            &|ledger| ledger.begin_resumed(EPOCH, Position(10), LATER_EPOCH),
+            Beginning::Resumed { of: LATER_EPOCH },
+        ),
+        (&|ledger| ledger.resume(&saved).unwrap(), Beginning::Resumed { of: EPOCH }),
+    ];
+    for (begin, how) in begins {
+        let (ledger, heard) = (Ledger::new(1024, 100), Arc::new(Heard::default()));
+        ledger.expect(&heard);
+        assert_eq!(heard.all.lock().len(), 0, "not before there is an epoch");
+        begin(&ledger);
+        assert_eq!((ledger.epoch(), ledger.applied()), (Some(EPOCH), Position(10)), "{how:?}");
+        assert_eq!(*heard.how.lock(), Some(how));
+        ledger.apply(&message(1, 10, 12)).unwrap();
+        let number = ledger.epoch_number();
+        assert_eq!(*heard.all.lock(), [&*format!("begun {number} 10"), "told 12", "reached 12"], "{how:?}");
+    }
 }
 
 /// A standby that has replayed exactly the last change of a row shows the row as it is.

@@ -446,6 +446,8 @@ mod tests {
                 told(&filter, &[TableTags::of("user").any, Tag(7)]);
                 assert!(filter.may_hold(Tag(7)));
                 assert_eq!(filter.place().unwrap().0, id);
+                filter.is_of(6);
+                assert_eq!(filter.class_epoch(), 6, "until then of none");
                 filter.begun(OTHER, 2, Position(20), Beginning::Anew);
                 assert_eq!(filter.is_void(), id != OTHER, "from then on it is like any other");
             }

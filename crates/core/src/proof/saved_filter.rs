@@ -233,6 +233,32 @@ mod tests {
         assert!(write_filter(&head(1, &[0; 256]), [0].into_iter(), &mut none).is_err());
     }
 
+    /// Notes how much is written at once.
+    #[derive(Default)]
+    struct Pieces(Vec<usize>);
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.len());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Each piece is a call of the system where nothing gathers them, and one of hundreds of MiB would be that much memory.
+    #[test]
+    fn bits_are_written_in_pieces_of_one_size() {
+        let words = 2 * WORDS_AT_ONCE + 3;
+        let mut pieces = Pieces::default();
+        write_filter(&head(words, b""), 0..words as u64, &mut pieces).unwrap();
+        let whole = WORDS_AT_ONCE * WORD_BYTES;
+        let at = pieces.0.iter().position(|piece| *piece == whole).unwrap();
+        assert_eq!(pieces.0[at..], [whole, whole, 3 * WORD_BYTES, size_of::<u64>()]);
+    }
+
     #[test]
     fn what_claims_to_be_large_sets_nothing_aside() {
         let mut bytes = encoded(&[1], b"");

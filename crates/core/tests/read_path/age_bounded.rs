@@ -86,6 +86,16 @@ async fn what_stands_in_is_as_old_as_its_load() {
     assert_eq!((by(&answer), answer.receipt().age), (ServedBy::Stale, secs(12)));
 }
 
+/// The last moment of its life is one of it. Then the purge, which runs once a second, takes it, though nobody reads it.
+#[tokio::test(start_paused = true)]
+async fn it_gives_its_memory_back_when_its_life_is_over() {
+    let world = world().await;
+    for second in 1..=11 {
+        world.pass(secs(1)).await;
+        assert_eq!(world.items.memory().len(), usize::from(second <= 10), "after {second} s");
+    }
+}
+
 /// The purge, which runs once a second, gives back what can be of no use any more, and nothing else.
 #[tokio::test(start_paused = true)]
 async fn what_may_stand_in_is_kept_as_long_as_it_may() {
