@@ -88,11 +88,13 @@ impl<K, V> Together<K, V> {
         Entered::Waits
     }
 
-    /// Gives a place back: to those who wait, if any do.
-    fn leave(&self) -> Option<Vec<Member<K, V>>> {
+    /// Gives a place back: to those who wait, if any do, and if no more loads are under way than go alone at once by now. Else
+    /// those that are take whoever waits when they end.
+    fn leave(&self, alone_max: usize) -> Option<Vec<Member<K, V>>> {
         let mut waiting = self.waiting.lock();
         let count = waiting.len().min(TOGETHER_MAX);
-        if count == 0 {
+        let too_many = self.under_way.load(Ordering::Relaxed) > alone_max.min(self.places);
+        if count == 0 || too_many {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -112,7 +114,10 @@ where
     V: CacheValue,
 {
     fn drop(&mut self) {
-        let Some(members) = self.0.together.as_ref().and_then(Together::leave) else { return };
+        let alone_max = self.0.alone_max();
+        let Some(members) = self.0.together.as_ref().and_then(|together| together.leave(alone_max)) else {
+            return;
+        };
         let (core, place) = (Arc::clone(&self.0), Self(Arc::clone(&self.0)));
         env::spawn_if_running("load of several keys", async move {
             let _place = place;

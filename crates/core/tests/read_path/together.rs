@@ -129,6 +129,27 @@ async fn only_quick_loads_wait_before_all_connections_are_taken() {
     }
 }
 
+/// Before one was timed all connections were taken: of those loads too many are under way, and who waits goes with the last four.
+#[tokio::test(start_paused = true)]
+async fn once_loads_are_known_to_be_quick_fewer_are_under_way() {
+    let world = world(10, 30).await;
+    world.database.close_gate();
+    let first = readers(&world, 1..=10).await;
+    let later = readers(&world, 11..=30).await;
+    for ended in 1..=6 {
+        world.database.release_one();
+        world.turns().await;
+        assert_eq!((world.database.loads(), world.database.batches()), (10, 0), "{ended} have ended");
+    }
+    world.database.release_one();
+    world.turns().await;
+    assert_eq!((world.database.loads(), world.database.batches()), (11, 1));
+    world.database.open_gate();
+    assert_answered(first).await;
+    assert_answered(later).await;
+    assert_eq!(world.database.loads(), 11);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_joins_a_load_that_waits_has_its_answer() {
     let world = world(PLACES, 10).await;
