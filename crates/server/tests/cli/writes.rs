@@ -43,8 +43,9 @@ fn a_row_is_written_through_the_cache_and_read_from_memory() {
     let shop = Shop::new();
     shop.file("trueup.toml", CONFIG);
     let server = shop.serve(&[]);
-    // A server that has just started keeps nothing beyond the feed's first message.
-    server.send("PUT", "/v1/product/42", "", r#"{"price": 6}"#);
+    // A server that has just started may keep nothing yet beyond the feed's first message.
+    let first = server.send("PUT", "/v1/product/42", "", r#"{"price": 6}"#);
+    let kept = 2 + u32::from(header(&first, "trueup-published") == Some("kept"));
     until(
         || server.get("/v1/product/42", "").contains("trueup-served-by: l1"),
         || server.get("/v1/product/42", ""),
@@ -72,7 +73,8 @@ fn a_row_is_written_through_the_cache_and_read_from_memory() {
         assert!(!refused.contains("hunter3"));
     }
     let metrics = server.get("/metrics", "");
-    assert!(metrics.contains(r#"trueup_publications_total{class="product",outcome="kept"} 3"#), "{metrics}");
+    let counted = format!("trueup_publications_total{{class=\"product\",outcome=\"kept\"}} {kept}\n");
+    assert!(metrics.contains(&counted), "{metrics}");
 }
 
 #[test]
