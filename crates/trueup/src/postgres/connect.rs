@@ -3,7 +3,8 @@
 use std::{future::Future, path::PathBuf, pin::Pin, time::Duration};
 
 use deadpool_postgres::{
-    ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime,
+    ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod,
+    Runtime,
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
@@ -98,6 +99,8 @@ pub(super) fn pool(
     Pool::builder(manager)
         .post_create(is_ours)
         .max_size(bounds.connections_max.max(1))
+        // The one that was used last: server and processor have at hand what it needs.
+        .queue_mode(QueueMode::Lifo)
         .wait_timeout(Some(bounds.limit))
         // None for taking one that is there: with `Fast` nothing is asked then.
         .create_timeout(Some(options.connect_wait))

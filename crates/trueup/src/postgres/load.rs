@@ -25,23 +25,32 @@ pub const LOAD_BYTES_MAX: usize = 64 << 20;
 
 /// What a load sees: snapshot, a position read after it, and the name of a WAL file, which begins with the timeline. A
 /// statement's snapshot is taken before its functions run.
+///
+/// Of a constant the server names a file once for each plan, and a plan lives no longer than its session. The timeline stays true so
+/// long: a server in recovery names none, and so makes no plan, and one that writes does so on one timeline until it is started again,
+/// which no session outlives.
 pub(super) const SEES: &str =
-    "pg_current_snapshot(), pg_current_wal_insert_lsn(), pg_walfile_name(pg_current_wal_insert_lsn())";
-/// The same once, for statements of several rows.
+    "pg_current_snapshot(), pg_current_wal_insert_lsn(), pg_walfile_name('0/1'::pg_lsn)";
+/// The same once, for statements that have no place for it beside their value.
 pub(super) const SAW: &str = "(SELECT pg_current_snapshot() AS snapshot, pg_current_wal_insert_lsn() AS upper, \
-     pg_walfile_name(pg_current_wal_insert_lsn()) AS timeline OFFSET 0) saw";
+     pg_walfile_name('0/1'::pg_lsn) AS timeline OFFSET 0) saw";
 /// The columns of [`SAW`].
 pub(super) const SAW_COLUMNS: &str = "saw.snapshot, saw.upper, saw.timeline";
 /// Where the value is in the rows of a load.
 pub(super) const VALUE: usize = 3;
 
-/// The rows of `query` as JSON by PostgreSQL itself, each a value of bytes: one for the version of the format of `jsonb_send`, which
-/// is left out, and the text; of a row of more than `limit` bytes one byte more than that comes, and no more. A row of NULLs has
-/// a text; beside an absent row stands a NULL.
-fn as_bytes(query: &str, limit: usize) -> String {
+/// A row `l` as JSON by PostgreSQL itself, a value of bytes: one for the version of the format of `jsonb_send`, which is left out, and
+/// the text; of a row of more than `limit` bytes one byte more than that comes, and no more. A row of NULLs has a text; beside an
+/// absent row stands a NULL.
+fn bytes_of_row(limit: usize) -> String {
     let bytes = i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX);
+    format!("substr(jsonb_send(to_jsonb(l.*)), 2, {bytes})")
+}
+
+/// The rows of `query` so.
+fn as_bytes(query: &str, limit: usize) -> String {
     // The line ends so that a comment at the end of the query does.
-    format!("SELECT substr(jsonb_send(to_jsonb(l.*)), 2, {bytes}) AS value FROM ({query}\n) l")
+    format!("SELECT {} AS value FROM ({query}\n) l", bytes_of_row(limit))
 }
 
 /// The rows of `query`, `rows_max` at most. `OFFSET 0` has the query run as it stands.
@@ -50,18 +59,21 @@ pub(super) fn as_json(query: &str, limit: usize, rows_max: Option<usize>) -> Str
     format!("{} {end}", as_bytes(query, limit))
 }
 
-/// The one row of `query`, or its absence, beside what the load sees: for each fill there is one, and in the server nothing is
-/// cheaper.
-pub(super) fn one_as_json(query: &str, limit: usize) -> String {
-    format!("SELECT {SEES}, ({} LIMIT 1)", as_bytes(query, limit))
+/// The one row that `query` has at most, beside what the load sees: for each fill there is one, and in the server nothing is
+/// cheaper. Where there is no row, nobody learns what was seen.
+pub(super) fn present_as_json(query: &str, limit: usize) -> String {
+    format!("SELECT {SEES}, {} FROM ({query}\n) l", bytes_of_row(limit))
 }
 
-/// The same of each of `keys`, a row each: rows of the FROM item `keys`, of which `place` is the place that follows the value.
+/// The same, or the row's absence.
+pub(super) fn one_as_json(query: &str, limit: usize) -> String {
+    format!("SELECT {SEES}, ({})", as_bytes(query, limit))
+}
+
+/// The same of each of `keys`, a row each: rows of the FROM item `keys`, of which `place` is the place that follows the value. Each tells
+/// what was seen, with one snapshot: that costs less than one more node of the plan.
 pub(super) fn each_as_json(query: &str, keys: &str, place: &str, limit: usize) -> String {
-    format!(
-        "SELECT {SAW_COLUMNS}, ({} LIMIT 1), {place} FROM {SAW} CROSS JOIN {keys}",
-        as_bytes(query, limit)
-    )
+    format!("SELECT {SEES}, ({}), {place} FROM {keys}", as_bytes(query, limit))
 }
 
 /// The elements of arrays, side by side, each a row: of the parameters by their types.

@@ -1,6 +1,15 @@
 //! One row by its primary key: what is served without any configuration.
 
-use std::{borrow::Cow, collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use deadpool_postgres::Object;
@@ -21,7 +30,10 @@ use super::{
     error::PostgresError,
     handle::{Postgres, Shared},
     keys::{Pages, key_set},
-    load::{Reads, Request, VALUE, as_json, bytes_of_rows, each_as_json, elements, one_as_json, run, value},
+    load::{
+        Reads, Request, VALUE, as_json, bytes_of_rows, each_as_json, elements, one_as_json, present_as_json,
+        run, value,
+    },
     names::{identifier, qualified},
     put::Target,
     registry::Registry,
@@ -61,6 +73,31 @@ struct Inner {
     uses: Mutex<Uses>,
     oid: Mutex<Option<u32>>,
     shape: ArcSwap<Result<Shape, String>>,
+    absences: Absences,
+}
+
+/// Whether rows have been found absent lately.
+#[derive(Debug, Default)]
+struct Absences(AtomicU32);
+
+impl Absences {
+    /// So many loads ask for a row or its absence after one that was absent. To ask for the row alone costs the server a tenth less, but
+    /// where there is none a second time has to be asked: of so many loads one does that at most.
+    const EXPECTED: u32 = 64;
+
+    /// Whether a load is to expect that its row is absent.
+    fn expected(&self) -> bool {
+        let left = self.0.load(Ordering::Relaxed);
+        if left > 0 {
+            // Of loads at the same time some are not counted: none is worse off.
+            self.0.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+
+    fn found(&self) {
+        self.0.store(Self::EXPECTED, Ordering::Relaxed);
+    }
 }
 
 /// What a load needs to know of the table, while it has one shape.
@@ -68,6 +105,9 @@ struct Inner {
 struct Shape {
     /// Name as it stands in tags.
     table: String,
+    /// Reads a row; where there is none, nothing.
+    present: String,
+    /// Reads a row or its absence.
     one: String,
     many: String,
     locked: String,
@@ -100,6 +140,7 @@ impl RowLoader {
             uses: Mutex::default(),
             oid: Mutex::new(Some(found.oid)),
             shape: ArcSwap::from_pointee(Err("the table was not looked at yet".to_owned())),
+            absences: Absences::default(),
         });
         postgres.shared.open(Arc::clone(&inner) as Arc<dyn Watcher>).await?;
         if let Err(reason) = &**inner.shape.load() {
@@ -155,14 +196,10 @@ impl Inner {
         let values = self.values(key)?;
         let params: Vec<AsText> = values.iter().map(AsText::of).collect();
         let shape = self.shape.load();
-        let shape = self.ready(&shape)?;
         let (limit, bytes_max) = (self.options.limit, bytes_of_rows(self.options.value_bytes_max, 1));
-        let request = Request { sql: &shape.one, params: &params, limit, bytes_max };
-        let shared = &self.postgres.shared;
-        let rows = run(client, &request, shared.at("loading what was committed")).await?;
-        let seen = shared.seen(&rows)?;
-        let value = value(rows.first().ok_or(LoadError::Lost)?, VALUE, self.options.value_bytes_max)?;
-        Ok(Loaded { value, tags: shape.tags(&values), seen })
+        let request = Request { sql: &self.ready(&shape)?.one, params: &params, limit, bytes_max };
+        let rows = run(client, &request, self.postgres.shared.at("loading what was committed")).await?;
+        self.loaded(&shape, &rows, &values)
     }
 }
 
@@ -232,6 +269,7 @@ impl Shape {
         );
         Ok(Self {
             table: table.name.clone(),
+            present: present_as_json(&format!("{from} {by_parameter}"), bytes_max),
             one: one_as_json(&format!("{from} {by_parameter}"), bytes_max),
             many: each_as_json(&format!("{from} {by_element}"), &keys, "k.place", bytes_max),
             locked: as_json(&format!("{from} {by_parameter} FOR UPDATE"), bytes_max, None),
@@ -306,11 +344,30 @@ impl Inner {
     async fn load_one(&self, key: &Key) -> Result<Loaded<Raw>, LoadError> {
         let values = self.values(key)?;
         let params: Vec<AsText> = values.iter().map(AsText::of).collect();
+        if !self.absences.expected() {
+            let (shape, rows) = self.rows(|shape| &shape.present, &params, 1).await?;
+            if !rows.is_empty() {
+                return self.loaded(&shape, &rows, &values);
+            }
+        }
         let (shape, rows) = self.rows(|shape| &shape.one, &params, 1).await?;
-        let seen = self.postgres.shared.seen(&rows)?;
+        let loaded = self.loaded(&shape, &rows, &values)?;
+        if loaded.value.is_none() {
+            self.absences.found();
+        }
+        Ok(loaded)
+    }
+
+    fn loaded(
+        &self,
+        shape: &Result<Shape, String>,
+        rows: &[Row],
+        values: &[OwnedSqlValue],
+    ) -> Result<Loaded<Raw>, LoadError> {
+        let seen = self.postgres.shared.seen(rows)?;
         let row = rows.first().ok_or(LoadError::Lost)?;
         let value = value(row, VALUE, self.options.value_bytes_max)?;
-        Ok(Loaded { value, tags: self.ready(&shape)?.tags(&values), seen })
+        Ok(Loaded { value, tags: self.ready(shape)?.tags(values), seen })
     }
 
     async fn load_on_standby(&self, replica: &Replica, key: &Key) -> Result<Loaded<Raw>, LoadError> {

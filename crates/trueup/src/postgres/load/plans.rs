@@ -7,6 +7,7 @@ use trueup_core::{
     source::Loader as _,
 };
 
+use super::{SEES, timeline};
 use crate::postgres::{
     LOAD_BYTES_MAX, Postgres, PostgresOptions, QueryLoader, QueryOptions, RowLoader, RowOptions,
 };
@@ -68,4 +69,80 @@ async fn loads_of_several_keys_are_planned_once() {
         // Five calls are planned for their own keys before the server compares.
         assert_eq!((generic, custom), (5, 5), "{statement}");
     }
+}
+
+/// A plan holds the timeline as it was when the plan was made: it must not be made where the server follows another, and may become
+/// a primary under the same session.
+#[tokio::test]
+async fn a_session_that_sees_its_standby_promoted_tells_the_new_timeline() {
+    let primary = trueup_testbed::Postgres::start(&trueup_testbed::PostgresOptions::default()).unwrap();
+    let standby = primary.standby("next").unwrap();
+    let connect = async |url: String| {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        trueup_core::env::spawn("connection", async { drop(connection.await) });
+        let statement = client.prepare(&format!("SELECT {SEES}")).await.unwrap();
+        (client, statement)
+    };
+    let (before, of_primary) = connect(primary.url()).await;
+    let (session, seen) = connect(standby.url()).await;
+    let told = |row: &tokio_postgres::Row| timeline(row.get(2)).unwrap();
+    for _ in 0..8 {
+        assert_eq!(told(&before.query_one(&of_primary, &[]).await.unwrap()), 1);
+        let refused = session.query_one(&seen, &[]).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "55000", "{refused}");
+    }
+    standby.promote().unwrap();
+    for _ in 0..8 {
+        assert_eq!(told(&session.query_one(&seen, &[]).await.unwrap()), 2);
+        assert_eq!(told(&before.query_one(&of_primary, &[]).await.unwrap()), 1, "nobody has stopped it");
+    }
+}
+
+/// Whoever asks for a row that is absent asks twice once, and then for a while expects it.
+#[tokio::test]
+async fn of_absent_rows_that_follow_each_other_the_first_alone_is_asked_for_twice() {
+    let server = trueup_testbed::Postgres::start(&trueup_testbed::PostgresOptions::default()).unwrap();
+    server
+        .query(
+            "CREATE TABLE item (id bigint PRIMARY KEY, note text); INSERT INTO item VALUES (1, 'here'), (2, NULL); \
+             CREATE PUBLICATION trueup FOR TABLE item",
+        )
+        .unwrap();
+    let options = PostgresOptions { readers_max: 1, ..PostgresOptions::default() };
+    let postgres = Postgres::connect(&server.url(), options).await.unwrap();
+    let limit = Duration::from_secs(5);
+    let options =
+        RowOptions { leave_out: Vec::new(), limit, value_bytes_max: LOAD_BYTES_MAX, age_bounded: false };
+    let rows = RowLoader::new(&postgres, "item", options).await.unwrap();
+    // How often a row alone was asked for, and how often a row or its absence.
+    let asked = async || {
+        let client = postgres.shared.readers.get().await.unwrap();
+        let sql = "SELECT (generic_plans + custom_plans)::bigint FROM pg_prepared_statements WHERE statement LIKE $1";
+        let count = async |pattern: &str| {
+            let rows = client.query(sql, &[&pattern]).await.unwrap();
+            rows.iter().map(|row| row.get::<_, i64>(0)).sum::<i64>()
+        };
+        (
+            count("SELECT pg_current_snapshot()%, substr(%").await,
+            count("SELECT pg_current_snapshot()%, (SELECT substr(%").await,
+        )
+    };
+    let load = async |id: i64| {
+        let loaded = rows.load(&rows.key_form().key(&id).unwrap()).await.unwrap();
+        loaded.value.map(|raw| String::from_utf8(raw.0.to_vec()).unwrap())
+    };
+    assert_eq!(load(1).await.as_deref(), Some(r#"{"id": 1, "note": "here"}"#));
+    assert_eq!(load(2).await.as_deref(), Some(r#"{"id": 2, "note": null}"#), "a row of NULLs is a row");
+    assert_eq!(asked().await, (2, 0));
+    assert_eq!(load(3).await, None);
+    assert_eq!(asked().await, (3, 1), "nothing came, so it was asked again for what was seen");
+    assert_eq!(load(4).await, None);
+    assert_eq!(load(1).await.as_deref(), Some(r#"{"id": 1, "note": "here"}"#));
+    assert_eq!(asked().await, (3, 3), "one may be absent again");
+    for _ in 0..63 {
+        load(1).await.unwrap();
+    }
+    assert_eq!(asked().await, (3, 66));
+    load(1).await.unwrap();
+    assert_eq!(asked().await, (4, 66), "none was absent for a while");
 }
