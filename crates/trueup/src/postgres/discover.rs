@@ -221,7 +221,7 @@ fn table(
         identity,
         identity_columns: of_index(2).collect(),
         row_security: row.get(7),
-        unfollowable: unfollowable(kind, row.get(5)),
+        unfollowable: unfollowable(kind, row.get(5), oid),
         unservable: None,
         ancestors: families.ancestors(oid),
         descendants: families.descendants(oid),
@@ -233,7 +233,11 @@ fn table(
     info
 }
 
-fn unfollowable(kind: TableKind, persistence: &str) -> Option<&'static str> {
+/// Number of the first table that PostgreSQL takes for a user's. Those made while the server ran in single-user mode have lower ones, may be
+/// published, and are left out of the change log's messages all the same.
+const FIRST_OF_USERS: u32 = 16_384;
+
+fn unfollowable(kind: TableKind, persistence: &str, oid: u32) -> Option<&'static str> {
     Some(match (kind, persistence) {
         (TableKind::View, _) => "a view holds no rows of its own; declare a query over it instead",
         (TableKind::Materialized, _) => {
@@ -245,6 +249,11 @@ fn unfollowable(kind: TableKind, persistence: &str) -> Option<&'static str> {
         (_, "t") => "it is a temporary table, which other sessions do not see",
         (_, "u") => {
             "it is unlogged, so its changes do not stand in the change log; run `ALTER TABLE ... SET LOGGED`"
+        }
+        _ if oid < FIRST_OF_USERS => {
+            "it was made in single-user mode, and PostgreSQL tells no changes of such a table; make it anew (`CREATE TABLE ... (LIKE ... \
+             INCLUDING ALL)`, copy its rows, rename both), and take the old one out of the publication if it is there (`ALTER PUBLICATION \
+             trueup DROP TABLE ...`)"
         }
         _ => return None,
     })
@@ -364,4 +373,17 @@ fn closure(edges: &BTreeMap<u32, Vec<u32>>, from: u32) -> Vec<u32> {
         }
     }
     found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TableKind, unfollowable};
+
+    #[test]
+    fn a_table_of_single_user_mode_is_not_followed() {
+        let ordinary = |oid| unfollowable(TableKind::Plain, "p", oid);
+        assert!(ordinary(16_383).is_some_and(|why| why.contains("single-user mode")));
+        assert_eq!(ordinary(16_384), None);
+        assert!(unfollowable(TableKind::Partitioned, "p", 13_572).is_some());
+    }
 }
