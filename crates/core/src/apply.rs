@@ -84,6 +84,8 @@ struct Signals {
     /// The highest position that a reader would have liked to be confirmed since the last question was sent.
     wished: AtomicU64,
     wish: Notify,
+    /// When following failed the last time, by the feed's clock; 0 before.
+    failed_at: AtomicU64,
 }
 
 impl Feed {
@@ -291,6 +293,7 @@ impl Feed {
     pub fn failed(&self, problem: impl Into<Arc<str>>) {
         let problem = problem.into();
         self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        self.signals.failed_at.store(self.clock.now().0, Ordering::Release);
         self.stats.in_trouble.store(true, Ordering::Relaxed);
         let mut standing = self.stats.problem.lock();
         if standing.as_ref() != Some(&problem) {
@@ -366,7 +369,7 @@ impl Feed {
         }
     }
 
-    /// Returns when the node is in an epoch and knows how fresh it is: a first ask has been answered and reached.
+    /// Returns when the node is in an epoch and knows how fresh it is: see [`Feed::is_fresh`].
     pub async fn until_fresh(&self) {
         loop {
             let moved = self.signals.moved.notified();
@@ -377,9 +380,56 @@ impl Feed {
         }
     }
 
-    /// Whether the node is in an epoch and has learned, at least once, how far the source is.
+    /// Whether the node is in an epoch and has learned how far the source is, at least once and, where following has failed,
+    /// since then: the answer to an ask that was sent later has been reached. That answer alone is not enough, for what was
+    /// told meanwhile may still have to be replayed, and until then entries are too old to be proven.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.epoch().is_some() && self.ledger.status().moment > Nanos::ZERO
+        let moment = self.ledger.moment();
+        let failed_at = Nanos(self.signals.failed_at.load(Ordering::Acquire));
+        self.epoch().is_some() && moment > Nanos::ZERO && moment >= failed_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::{Transaction, Xid};
+
+    #[test]
+    fn a_feed_that_failed_is_fresh_again_when_it_has_reached_what_the_source_has_told_since() {
+        let clock = Clock::stepped();
+        let feed = Feed::new(Ledger::new(64, 64), clock.clone(), Arc::default());
+        let ask = |position| {
+            clock.advance(Duration::from_millis(1));
+            Ask { at: clock.now(), position: Position(position), discards: feed.discards() }
+        };
+        let epoch = "000000000000000000000000000000ab".parse().unwrap();
+        feed.begin_epoch(epoch, Position(1), None);
+        assert!(!feed.is_fresh(), "it has not asked yet");
+        let before = ask(1);
+        feed.answered(epoch, before, None);
+        assert!(feed.is_fresh());
+
+        let asked_before = ask(1);
+        clock.advance(Duration::from_millis(1));
+        feed.failed("the network is cut");
+        assert!(!feed.is_fresh());
+        feed.answered(epoch, asked_before, None);
+        assert!(!feed.is_fresh(), "the source was asked before the failure");
+
+        feed.answered(epoch, ask(3), None);
+        assert!(feed.stats.problem().is_none());
+        assert!(!feed.is_fresh(), "two changes are to be replayed");
+        let missed = |end| Transaction { xid: Xid(0), end: Position(end), tags: vec![] };
+        let replay = Message {
+            epoch,
+            connection: 1,
+            previous: Position(1),
+            end: Position(3),
+            transactions: vec![missed(2), missed(3)],
+        };
+        feed.apply(&replay, []).unwrap();
+        assert!(feed.is_fresh());
     }
 }
