@@ -11,8 +11,8 @@ use self::text::{
     write_parameters, write_part,
 };
 use super::{
-    Affinity, CacheKey, ColumnForm, FormError, Key, KeyError, KeyShape, MalformedValue, OwnedSqlValue,
-    ParamForm, SqlValue, escape::Place,
+    Affinity, CacheKey, ColumnForm, FormError, Key, KeyError, KeyName, KeyShape, MalformedValue,
+    OwnedSqlValue, ParamForm, SqlValue, escape::Place,
 };
 use crate::limits::{KEY_INPUT_BYTES_MAX, KEY_PARTS_MAX};
 
@@ -70,12 +70,27 @@ pub enum KeyBodyForm {
     Parameters(ParamForm),
 }
 
+impl KeyBodyForm {
+    /// Whether an integer is its own canonical text here.
+    fn is_one_integer(&self) -> bool {
+        let Self::Columns(parts) = self else { return false };
+        let [part] = parts.as_slice() else { return false };
+        match part.form {
+            ColumnForm::Integer => true,
+            ColumnForm::Sqlite { affinity, .. } => matches!(affinity, Affinity::Integer | Affinity::Numeric),
+            _ => false,
+        }
+    }
+}
+
 /// The normal form of a class's keys: two spellings of one thing become one [`Key`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyForm {
     /// Sorted by name, the order in which a key shows them.
     scope: Vec<Dimension>,
     body: KeyBodyForm,
+    /// Whether an integer is its own canonical text here.
+    is_one_integer: bool,
 }
 
 /// The body of a key that arrived in pieces, already percent-decoded.
@@ -143,7 +158,7 @@ impl KeyForm {
     pub fn columns(parts: impl IntoIterator<Item = Part>) -> Result<Self, FormError> {
         let parts: Vec<Part> = parts.into_iter().collect();
         check_names(parts.iter().map(|part| &part.name))?;
-        Ok(Self { scope: Vec::new(), body: KeyBodyForm::Columns(parts) })
+        Ok(Self::unscoped(KeyBodyForm::Columns(parts)))
     }
 
     /// Keys of free parameters.
@@ -151,7 +166,7 @@ impl KeyForm {
     /// # Errors
     /// [`FormError`] when the declarations contradict each other.
     pub fn parameters(form: ParamForm) -> Result<Self, FormError> {
-        Ok(Self { scope: Vec::new(), body: KeyBodyForm::Parameters(form.validate()?) })
+        Ok(Self::unscoped(KeyBodyForm::Parameters(form.validate()?)))
     }
 
     /// Requires these dimensions of every key.
@@ -163,6 +178,7 @@ impl KeyForm {
         self.scope.iter().try_for_each(|dimension| check_dimension(&dimension.name))?;
         check_names(self.scope.iter().map(|dimension| &dimension.name))?;
         self.scope.sort_by(|a, b| a.name.cmp(&b.name));
+        self.is_one_integer = self.scope.is_empty() && self.body.is_one_integer();
         Ok(self)
     }
 
@@ -178,44 +194,35 @@ impl KeyForm {
         &self.body
     }
 
-    /// Shows `look` the canonical text of a key. One integer, the commonest key, is written on the stack alone: moving it
+    /// Shows `look` the name by which a key is looked up. One integer, the commonest key, is not written for it: moving its text
     /// through a [`Key`] would cost a hit as much as finding the entry.
     ///
     /// # Errors
     /// [`KeyError`], as [`KeyForm::key`].
     #[inline]
-    pub fn with_text<K: CacheKey + ?Sized, R>(
+    pub fn with_name<K: CacheKey + ?Sized, R>(
         &self,
         key: &K,
-        look: impl FnOnce(&str) -> R,
+        look: impl FnOnce(KeyName<'_>) -> R,
     ) -> Result<R, KeyError> {
-        let mut digits = itoa::Buffer::new();
         let made;
         // One call of `look` for both, so that it can be compiled into its caller.
-        let text = if matches!(K::SHAPE, KeyShape::Columns(1))
+        let name = if matches!(K::SHAPE, KeyShape::Columns(1))
             && K::DIMENSIONS.is_empty()
-            && self.is_one_integer()
+            && self.is_one_integer
             && let Some(SqlValue::Int(int)) = key.part(0)
+            && let Some(name) = KeyName::of_integer(int)
         {
-            digits.format(int)
+            name
         } else {
             made = self.key(key)?;
-            made.as_str()
+            KeyName::of(made.as_str())
         };
-        Ok(look(text))
+        Ok(look(name))
     }
 
-    /// Whether an integer is its own canonical text here.
-    #[inline]
-    fn is_one_integer(&self) -> bool {
-        let KeyBodyForm::Columns(parts) = &self.body else { return false };
-        let [part] = parts.as_slice() else { return false };
-        let affinity = match part.form {
-            ColumnForm::Integer => return self.scope.is_empty(),
-            ColumnForm::Sqlite { affinity, .. } => affinity,
-            _ => return false,
-        };
-        self.scope.is_empty() && matches!(affinity, Affinity::Integer | Affinity::Numeric)
+    fn unscoped(body: KeyBodyForm) -> Self {
+        Self { scope: Vec::new(), is_one_integer: body.is_one_integer(), body }
     }
 
     /// Whether a key of this class can name one row's tag; otherwise it depends on the whole table.

@@ -30,6 +30,7 @@ mod column;
 mod error;
 mod escape;
 mod form;
+mod name;
 mod params;
 mod text;
 mod typed;
@@ -39,6 +40,7 @@ pub use self::{
     column::{Affinity, Collation, ColumnForm, MalformedValue},
     error::{FormError, KeyError},
     form::{Dimension, KeyBody, KeyBodyForm, KeyForm, KeyPieces, KeyValues, Part, split_class},
+    name::KeyName,
     params::{
         IgnoredName, LetterCase, ParamForm, Parameter, Repeated, UnicodeForm, UnknownParameters, ValueRule,
         WhiteSpace, is_tracking_parameter,

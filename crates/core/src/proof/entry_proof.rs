@@ -123,13 +123,19 @@ impl Proof {
         self.number
     }
 
+    /// Whether a check at `moment` is to be noted: whether the moment it was last proven at is that much earlier.
+    #[inline]
+    pub(super) fn lags(&self, moment: Nanos) -> bool {
+        self.proven_moment.load(Ordering::Relaxed).saturating_add(MOMENT_RESOLUTION_NS) < moment.0
+    }
+
     /// Notes that the check passed at `applied`: never lowers, never revives.
     #[inline]
     pub(super) fn raise(&self, from: Position, applied: Position, moment: Nanos) {
         if from < applied {
             self.proven_at.fetch_max(applied.0, Ordering::AcqRel);
         }
-        if self.proven_moment.load(Ordering::Relaxed).saturating_add(MOMENT_RESOLUTION_NS) < moment.0 {
+        if self.lags(moment) {
             self.proven_moment.fetch_max(moment.0, Ordering::Relaxed);
         }
     }

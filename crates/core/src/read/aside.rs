@@ -153,7 +153,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
             )
             .into());
         }
-        let missed = match self.hit(key, canonical.as_str(), &self.need) {
+        let missed = match self.hit_or_missed(key, canonical, &self.need) {
             Ok(found) => return Ok(Leased::Found(found.answer())),
             Err(missed) => missed,
         };

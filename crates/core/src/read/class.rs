@@ -23,7 +23,7 @@ use crate::{
         Outbox, Share, WriteBehind,
     },
     guard::{Gate, SourceGuard},
-    key::{CacheKey, Key, KeyForm},
+    key::{CacheKey, Key, KeyForm, KeyName},
     policy::Admission,
     proof::{Ledger, Need, Standing, Token},
     receipt::{Cached, ServedBy},
@@ -202,11 +202,8 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// # Errors
     /// [`ReadError::Key`].
     pub fn peek(&self, key: &K) -> Result<Option<Cached<V>>, ReadError> {
-        match self.core.form.with_text(key, |text| self.core.hit(key, text, &self.core.need)) {
-            Ok(Ok(found)) => Ok(Some(found.answer())),
-            Ok(Err(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let found = self.core.form.with_name(key, |name| self.core.hit(key, name, &self.core.need))?;
+        Ok(found.map(Found::answer))
     }
 
     /// A read with demands of its own: a token, a tighter bound.
@@ -255,7 +252,7 @@ impl<V: CacheValue> Class<Key, V> {
         max_staleness: Option<Duration>,
     ) -> Option<Cached<V>> {
         let need = self.core.need_of(token, max_staleness);
-        self.core.hit(key, key.as_str(), &need).ok().map(Found::answer)
+        self.core.hit(key, KeyName::of(key.as_str()), &need).map(Found::answer)
     }
 
     /// A read of a key that is in normal form already.

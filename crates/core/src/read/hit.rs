@@ -6,6 +6,7 @@ use super::ClassCore;
 use crate::{
     entry::CacheValue,
     env::{Nanos, random},
+    key::{Key, KeyName},
     proof::{Need, Position, Proven, Token, Unproven},
     receipt::{Cached, Miss, Receipt, ServedBy},
     stats::tick,
@@ -62,41 +63,38 @@ impl Verdict {
 }
 
 impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
-    /// The answer from memory, if there is one that `need` accepts.
+    /// The answer from memory, if there is one that `need` accepts. `name` is the key's.
+    ///
+    /// Why there is none is for [`ClassCore::hit_or_missed`] to say: a place for that in what is returned here would have every hit
+    /// moved piece by piece.
     #[inline]
-    pub(super) fn hit(&self, key: &K, canonical: &str, need: &Need) -> Result<Found<V>, Missed<V>> {
-        if let Some(behind) = &self.behind
-            && behind.overlay.holds(canonical)
-        {
-            // What was accepted and may not be in the source yet lies over whatever memory holds.
+    pub(super) fn hit(&self, key: &K, name: KeyName<'_>, need: &Need) -> Option<Found<V>> {
+        self.look_up(key, name, need).ok()
+    }
+
+    /// Looks again, for a key without an answer: there may be one by now.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn hit_or_missed(&self, key: &K, canonical: &Key, need: &Need) -> Result<Found<V>, Missed<V>> {
+        self.look_up(key, KeyName::of(canonical.as_str()), need)
+    }
+
+    #[inline]
+    fn look_up(&self, key: &K, name: KeyName<'_>, need: &Need) -> Result<Found<V>, Missed<V>> {
+        if self.lies_under_a_write(name) {
             return Err(Missed { why: Miss::Bypass, unproven: None });
         }
         let tick = tick();
-        let started = tick.is_multiple_of(TIMED_ONE_IN).then(|| self.sampled(key, canonical));
-        let Some(entry) = self.tier.get(canonical) else {
-            let why = if self.remembered.contains(canonical) { Miss::Evicted } else { Miss::Cold };
-            return Err(Missed { why, unproven: None });
+        let started = tick.is_multiple_of(TIMED_ONE_IN).then(|| self.sampled(key, name));
+        let Some(entry) = self.tier.find(name) else {
+            return Err(Missed { why: self.why_none(name), unproven: None });
         };
         match self.verdict(&entry, need) {
             Ok(verdict) => {
                 self.stats.hit();
-                if entry.is_absent() {
-                    self.stats.hit_absent();
-                }
-                if let Some(started) = started {
-                    self.stats.read_took(self.clock.now().since(started));
-                    // What is drawn often is what matters.
-                    self.stand_ins.keep(&entry);
-                }
-                if let Some(checker) = &self.checker
-                    && checker.draws(tick)
-                {
-                    checker.sample(key, &Cached::new(Arc::clone(&entry), verdict.receipt()));
-                }
-                if verdict.due
-                    && let Some(refresher) = &self.refresher
-                {
-                    refresher.due(key, entry.canonical_key());
+                let checked = self.checker.as_ref().is_some_and(|checker| checker.draws(tick));
+                if verdict.due || started.is_some() || checked || entry.is_absent() {
+                    self.look_closer(key, &entry, verdict, started, checked);
                 }
                 Ok(Found { entry, verdict })
             }
@@ -104,10 +102,55 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         }
     }
 
+    /// What was accepted and may not be in the source yet lies over whatever memory holds.
+    #[inline]
+    fn lies_under_a_write(&self, name: KeyName<'_>) -> bool {
+        self.behind.as_ref().is_some_and(|behind| name.with_text(|canonical| behind.overlay.holds(canonical)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn why_none(&self, name: KeyName<'_>) -> Miss {
+        let remembered = name.with_text(|canonical| self.remembered.contains(canonical));
+        if remembered { Miss::Evicted } else { Miss::Cold }
+    }
+
+    /// What is done for some hits only. Apart, so that the rest is short enough to be compiled into the reader.
+    #[cold]
+    #[inline(never)]
+    fn look_closer(
+        &self,
+        key: &K,
+        entry: &Arc<Entry<V>>,
+        verdict: Verdict,
+        started: Option<Nanos>,
+        checked: bool,
+    ) {
+        if entry.is_absent() {
+            self.stats.hit_absent();
+        }
+        if let Some(started) = started {
+            self.stats.read_took(self.clock.now().since(started));
+            // What is drawn often is what matters.
+            self.stand_ins.keep(entry);
+        }
+        if checked && let Some(checker) = &self.checker {
+            checker.sample(key, &Cached::new(Arc::clone(entry), verdict.receipt()));
+        }
+        if verdict.due
+            && let Some(refresher) = &self.refresher
+        {
+            refresher.due(key, entry.canonical_key());
+        }
+    }
+
     /// One read in so many is looked at more closely: it is timed, and its key is one in use.
     #[cold]
-    fn sampled(&self, key: &K, canonical: &str) -> Nanos {
-        if let Some(count) = self.refresher.as_ref().and_then(|refresher| refresher.seen(key, canonical)) {
+    #[inline(never)]
+    fn sampled(&self, key: &K, name: KeyName<'_>) -> Nanos {
+        if let Some(refresher) = &self.refresher
+            && let Some(count) = name.with_text(|canonical| refresher.seen(key, canonical))
+        {
             self.stats.stampede.hot_keys(count);
         }
         self.clock.now()
@@ -143,6 +186,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     }
 
     /// Classes that no feed proves: an entry is good until its life ends, or until it is invalidated by name.
+    #[inline(never)]
     fn judge_age(&self, entry: &Entry<V>, need: &Need) -> Result<Verdict, Unproven> {
         if need.token.is_some() {
             return Err(Unproven::TokenAhead);

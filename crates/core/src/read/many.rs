@@ -17,7 +17,7 @@ use crate::{
     error::ReadError,
     fill::{Ending, Lead, Role},
     guard::Admission,
-    key::Key,
+    key::{Key, KeyName},
     proof::Need,
     receipt::{Cached, Miss, ServedBy},
     source::{LoadError, LoadedMany},
@@ -57,7 +57,11 @@ where
         let mut answers: Vec<Option<Result<Cached<V>, ReadError>>> = Vec::with_capacity(keys.len());
         let mut asked = Vec::new();
         for (index, (key, name)) in keys.iter().zip(canonical).enumerate() {
-            let missed = match self.hit(key, name.as_str(), need) {
+            if let Some(found) = self.hit(key, KeyName::of(name.as_str()), need) {
+                answers.push(Some(Ok(found.answer())));
+                continue;
+            }
+            let missed = match self.hit_or_missed(key, name, need) {
                 Ok(found) => {
                     answers.push(Some(Ok(found.answer())));
                     continue;

@@ -6,7 +6,7 @@ use super::{Class, many::let_others_run};
 use crate::{
     entry::CacheValue,
     error::ReadError,
-    key::{CacheKey, Key},
+    key::{CacheKey, Key, KeyName},
     proof::Token,
     receipt::Cached,
     source::LoadError,
@@ -44,9 +44,13 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Read<'_, K, V> 
     pub async fn run(self) -> Result<Cached<V>, ReadError> {
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
-        match core.form.with_text(self.key, |text| core.hit(self.key, text, &need))? {
+        if let Some(found) = core.form.with_name(self.key, |name| core.hit(self.key, name, &need))? {
+            return Ok(found.answer());
+        }
+        let canonical = core.form.key(self.key)?;
+        match core.hit_or_missed(self.key, &canonical, &need) {
             Ok(found) => Ok(found.answer()),
-            Err(missed) => core.miss(self.key, &core.form.key(self.key)?, &need, missed).await,
+            Err(missed) => core.miss(self.key, &canonical, &need, missed).await,
         }
     }
 }
@@ -59,7 +63,10 @@ impl<V: CacheValue> Read<'_, Key, V> {
     pub async fn run(self) -> Result<Cached<V>, ReadError> {
         let core = &self.class.core;
         let need = core.need_of(self.token, self.max_staleness);
-        match core.hit(self.key, self.key.as_str(), &need) {
+        if let Some(found) = core.hit(self.key, KeyName::of(self.key.as_str()), &need) {
+            return Ok(found.answer());
+        }
+        match core.hit_or_missed(self.key, self.key, &need) {
             Ok(found) => Ok(found.answer()),
             Err(missed) => core.miss(self.key, self.key, &need, missed).await,
         }

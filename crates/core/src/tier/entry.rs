@@ -5,22 +5,26 @@ use std::{
     time::Duration,
 };
 
-use super::{Weighed, memory::Uses};
+use super::{
+    Weighed,
+    memory::{Print, Uses},
+};
 use crate::{env::Nanos, key::Key, proof::Proof};
 
 /// A value, or its known absence, with the proof that travels with it.
 ///
-/// Laid out in this order: a lookup compares the key, and a hit reads what follows up to the proof's first four fields: all
-/// within two cache lines, the first of which the reference count has brought in anyway.
+/// Laid out in this order: a lookup compares the print, and a hit reads what follows up to the proof's first four fields: all
+/// within 72 bytes with the reference counts before them.
 #[repr(C)]
 pub struct Entry<V> {
-    key: Key,
+    print: Print,
     uses: Uses,
     absent: bool,
     weight: u32,
     /// Until then a hit needs no closer look: its stay does not end, nor is it to be refreshed.
     calm_until: AtomicU64,
     proof: Proof,
+    key: Key,
     /// End of this stay; moved on when a proven entry is renewed.
     expires: AtomicU64,
     /// From then on it may be refreshed although it is not at its end.
@@ -67,6 +71,7 @@ impl<V> Entry<V> {
         let extra = value_weight.saturating_sub(size_of::<V>());
         let weight = size_of::<Self>() + counters + key.heap_bytes() + tags + extra;
         Self {
+            print: Print::of(key.as_str()),
             uses: Uses::default(),
             proof,
             // Readers look at this one first: nothing may hide the hard age from them.
@@ -203,6 +208,11 @@ impl<V: Send + Sync + 'static> Weighed for Entry<V> {
     #[inline]
     fn key(&self) -> &str {
         self.key.as_str()
+    }
+
+    #[inline]
+    fn print(&self) -> Print {
+        self.print
     }
 
     #[inline]

@@ -3,8 +3,8 @@
 use proptest::{collection::vec, prelude::*};
 use trueup_core::{
     key::{
-        Affinity, Collation, ColumnForm, Dimension, KeyBody, KeyError, KeyForm, KeyPieces, ParamForm, Part,
-        UnknownParameters,
+        Affinity, Collation, ColumnForm, Dimension, KeyBody, KeyError, KeyForm, KeyName, KeyPieces,
+        ParamForm, Part, UnknownParameters,
     },
     limits::{KEY_BYTES_MAX, KEY_INPUT_BYTES_MAX},
 };
@@ -51,12 +51,15 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// The short way of an integer shows what the long way makes.
+    /// The short way of an integer names what the long way makes.
     #[test]
-    fn an_integer_has_the_same_text_on_the_stack(int: i64, form in prop::sample::select(&FORMS[..])) {
+    fn an_integer_has_the_same_name_unwritten(int: i64, form in prop::sample::select(&FORMS[..])) {
         let form = columns([form]);
         let made = form.key(&int).map(|key| key.as_str().to_owned());
-        prop_assert_eq!(form.with_text(&int, str::to_owned), made);
+        prop_assert_eq!(form.with_name(&int, |name| name.with_text(str::to_owned)), made.clone());
+        if let Ok(made) = made {
+            prop_assert!(form.with_name(&int, |name| name == KeyName::of(&made)).unwrap());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! How an entry is found: a keyed hash to locate it, its full key to be sure.
+//! How an entry is found: a keyed hash to locate it, its print to compare, and its full key where the print does not settle it.
 //!
-//! The stored key is a pointer to the entry itself, 8 bytes, because the entry already carries its key text and a hit has to
+//! The stored key is a pointer to the entry itself, 8 bytes, because the entry already carries print and key, and a hit has to
 //! touch the entry anyway.
 
 use std::{
@@ -11,32 +11,48 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::Weighed;
+use crate::key::KeyName;
 
 /// Seeded once per process: keys come from clients, who must not be able to choose colliding ones. One seed for all
 /// tiers lets a stored key compute its hash without carrying it.
 static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
-/// Keyed hash of a key's text. The full key is compared on every hit, so a collision costs time, never a wrong answer.
-#[inline]
-pub(super) fn hash(key: &str) -> u64 {
-    let mut hasher = SEED.build_hasher();
-    match key.len() {
-        0..=8 => hasher.write_u64(packed(key.as_bytes())),
-        _ => hasher.write(key.as_bytes()),
-    }
-    hasher.finish()
-}
+/// What a lookup compares first: an integer key itself, or else a keyed hash of the key's text.
+///
+/// There is no `Debug`: a key may hold personal data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Print(u64);
 
-/// Up to eight bytes in one word, read in pairs from the end: as numbers are written. A key is often a number written just
-/// before, and a wider load would have to wait until the narrow stores that wrote it have reached the cache.
-#[inline]
-fn packed(mut bytes: &[u8]) -> u64 {
-    let mut word = bytes.len() as u64;
-    while let Some((front, pair)) = bytes.split_last_chunk() {
-        word = (word << 16) | u64::from(u16::from_le_bytes(*pair));
-        bytes = front;
+impl Print {
+    /// Set in the print of a text; integers of names end far below.
+    const IS_TEXT: u64 = 1 << 63;
+
+    /// The print of a key by its canonical text.
+    #[inline]
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self::named(KeyName::of(key))
     }
-    bytes.first().map_or(word, |first| (word << 8) | u64::from(*first))
+
+    #[inline]
+    fn named(name: KeyName<'_>) -> Self {
+        match name {
+            KeyName::Integer(integer) => Self(integer),
+            KeyName::Text(text) => {
+                let mut hasher = SEED.build_hasher();
+                hasher.write(text.as_bytes());
+                Self(hasher.finish() | Self::IS_TEXT)
+            }
+        }
+    }
+
+    /// Keyed hash. What is found is compared on every hit, so a collision costs time, never a wrong answer.
+    #[inline]
+    pub(super) fn hash(self) -> u64 {
+        let mut hasher = SEED.build_hasher();
+        hasher.write_u64(self.0);
+        hasher.finish()
+    }
 }
 
 /// The key of a stored entry.
@@ -50,7 +66,7 @@ impl<E> Clone for EntryKey<E> {
 
 impl<E: Weighed> Hash for EntryKey<E> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(hash(self.0.key()));
+        state.write_u64(self.0.print().hash());
     }
 }
 
@@ -66,13 +82,30 @@ impl<E: Weighed> Eq for EntryKey<E> {}
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) hash: u64,
-    pub(super) key: &'a str,
+    print: Print,
+    name: KeyName<'a>,
 }
 
 impl<'a> Wanted<'a> {
     #[inline]
-    pub(super) fn new(key: &'a str) -> Self {
-        Self { hash: hash(key), key }
+    pub(super) fn new(name: KeyName<'a>) -> Self {
+        let print = Print::named(name);
+        Self { hash: print.hash(), print, name }
+    }
+
+    #[inline]
+    pub(super) fn of(key: &'a str) -> Self {
+        Self::new(KeyName::of(key))
+    }
+
+    /// Whether it is the key of `held`: the print of an integer is the whole of it.
+    #[inline]
+    pub(super) fn is_of(&self, held: &impl Weighed) -> bool {
+        self.print == held.print()
+            && match self.name {
+                KeyName::Integer(_) => true,
+                KeyName::Text(text) => text == held.key(),
+            }
     }
 }
 
@@ -86,22 +119,7 @@ impl Hash for Wanted<'_> {
 impl<E: Weighed> quick_cache::Equivalent<EntryKey<E>> for Wanted<'_> {
     #[inline]
     fn equivalent(&self, stored: &EntryKey<E>) -> bool {
-        same(self.key, stored.0.key())
-    }
-}
-
-/// `a == b`, by word loads that overlap in the middle. A key is often made just before it is looked up, and the general
-/// comparison's wide loads would have to wait until the narrow stores that made it have reached the cache.
-#[inline]
-pub(super) fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    match a.len() {
-        4..8 => a.first_chunk::<4>() == b.first_chunk() && a.last_chunk::<4>() == b.last_chunk(),
-        8..=16 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
-        _ => a == b,
+        self.is_of(stored.0.as_ref())
     }
 }
 

@@ -24,6 +24,7 @@ use crossbeam_utils::CachePadded;
 pub use self::{
     config::MemoryConfig,
     departures::{Departures, Reason},
+    key::Print,
     policy::{Policy, UnknownPolicy},
     s3_fifo::Uses,
 };
@@ -32,6 +33,7 @@ use self::{
     segment::Segment,
     store::{Evicted, Weigher},
 };
+use crate::key::KeyName;
 
 /// What the tier needs to know of an entry. Weight and key may not change while the entry is held.
 pub trait Weighed: Send + Sync + 'static {
@@ -41,6 +43,11 @@ pub trait Weighed: Send + Sync + 'static {
 
     /// The full canonical key, unique within the tier.
     fn key(&self) -> &str;
+
+    /// [`Print::of`] the key; best kept beside what else a reader looks at.
+    fn print(&self) -> Print {
+        Print::of(self.key())
+    }
 
     /// The tier's own note in the entry, best kept beside the key; `Uses::default()` in a new one.
     fn uses(&self) -> &Uses;
@@ -123,7 +130,13 @@ impl<E: Weighed> MemoryTier<E> {
     /// share (under s3-fifo; the other policies lock as their library does).
     #[inline]
     pub fn get(&self, key: &str) -> Option<Arc<E>> {
-        let wanted = Wanted::new(key);
+        self.find(KeyName::of(key))
+    }
+
+    /// The same for a key by its name.
+    #[inline]
+    pub fn find(&self, name: KeyName<'_>) -> Option<Arc<E>> {
+        let wanted = Wanted::new(name);
         self.segment(&wanted).get(&wanted)
     }
 
@@ -139,7 +152,7 @@ impl<E: Weighed> MemoryTier<E> {
     pub fn insert_unless(&self, entry: Arc<E>, keep_held: impl FnOnce(&E, &E) -> bool) -> Insertion<E> {
         let weight = self.weigher.weigh(entry.as_ref());
         let key = Arc::clone(&entry);
-        let wanted = Wanted::new(key.key());
+        let wanted = Wanted::of(key.key());
         self.segment(&wanted).insert_unless(&wanted, entry, weight, keep_held)
     }
 
@@ -151,13 +164,13 @@ impl<E: Weighed> MemoryTier<E> {
     /// Removes and returns the entry under `key` if `condition` holds for it, atomically: an entry that has taken its
     /// place meanwhile is judged itself. `condition` runs under a lock: it must be short and must not touch the tier.
     pub fn remove_if(&self, key: &str, reason: Reason, condition: impl FnOnce(&E) -> bool) -> Option<Arc<E>> {
-        let wanted = Wanted::new(key);
+        let wanted = Wanted::of(key);
         self.segment(&wanted).remove_if(&wanted, reason, |held| condition(held.as_ref()))
     }
 
     /// Removes `entry` itself; another entry under the same key stays. Returns whether it was held.
     pub fn remove_same(&self, entry: &Arc<E>, reason: Reason) -> bool {
-        let wanted = Wanted::new(entry.key());
+        let wanted = Wanted::of(entry.key());
         self.segment(&wanted).remove_if(&wanted, reason, |held| Arc::ptr_eq(held, entry)).is_some()
     }
 

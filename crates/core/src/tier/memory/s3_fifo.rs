@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::{
     Weighed,
-    key::{EntryKey, Prehashed, Wanted, hash, same},
+    key::{EntryKey, Prehashed, Wanted},
     store::Weigher,
 };
 
@@ -82,14 +82,20 @@ impl<E: Weighed> S3Fifo<E> {
     pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
         let entry = self.peek(wanted)?;
         if entry.uses().count() {
-            self.policy.get(wanted);
+            self.tell(wanted);
         }
         Some(entry)
     }
 
+    #[cold]
+    #[inline(never)]
+    fn tell(&self, wanted: &Wanted<'_>) {
+        self.policy.get(wanted);
+    }
+
     #[inline]
     pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
-        self.index.read().find(wanted.hash, |held| same(wanted.key, held.key())).cloned()
+        self.index.read().find(wanted.hash, |held| wanted.is_of(held.as_ref())).cloned()
     }
 
     /// Stores `entry` in place of one under the same key. Returns how many entries left, a replaced one among them; shows
@@ -98,14 +104,14 @@ impl<E: Weighed> S3Fifo<E> {
         let mut leaving = Leaving::default();
         self.policy.insert_with_lifecycle(EntryKey(Arc::clone(&entry)), (), &mut leaving);
         let mut index = self.index.write();
-        let wanted = Wanted::new(entry.key());
-        match index.entry(wanted.hash, |held| held.key() == wanted.key, |held| hash(held.key())) {
+        let wanted = Wanted::of(entry.key());
+        match index.entry(wanted.hash, |held| wanted.is_of(held.as_ref()), |held| held.print().hash()) {
             Slot::Occupied(mut slot) => *slot.get_mut() = Arc::clone(&entry),
             Slot::Vacant(slot) => drop(slot.insert(Arc::clone(&entry))),
         }
         // A replaced entry has lost its slot already. The new one may be among those that left.
         for left in &leaving.0 {
-            if let Ok(slot) = index.find_entry(hash(left.key()), |held| Arc::ptr_eq(held, left)) {
+            if let Ok(slot) = index.find_entry(left.print().hash(), |held| Arc::ptr_eq(held, left)) {
                 slot.remove();
             }
             if left.key() != entry.key() {
@@ -220,7 +226,7 @@ mod tests {
             for key in keys {
                 // Low numbers are hot.
                 let key = (key * key / 200).to_string();
-                let wanted = Wanted::new(&key);
+                let wanted = Wanted::of(&key);
                 let found = spared.get(&wanted).is_some();
                 if let Some(entry) = troubled.peek(&wanted) {
                     entry.uses().start_again();
@@ -240,16 +246,16 @@ mod tests {
         let store = store();
         for number in 0..1000_u32 {
             let key = (number * number % 257).to_string();
-            if store.get(&Wanted::new(&key)).is_none() {
+            if store.get(&Wanted::of(&key)).is_none() {
                 store.insert(Arc::new(Plain { key, uses: Uses::default() }), |_| ());
             }
             if number.is_multiple_of(7) {
-                store.remove(&Wanted::new(&(number % 257).to_string()));
+                store.remove(&Wanted::of(&(number % 257).to_string()));
             }
             let held: Vec<_> = store.iter().collect();
             assert_eq!((held.len(), store.index.read().len()), (store.len(), store.len()));
             assert!(held.iter().all(|entry| {
-                store.peek(&Wanted::new(&entry.key)).is_some_and(|found| Arc::ptr_eq(&found, entry))
+                store.peek(&Wanted::of(&entry.key)).is_some_and(|found| Arc::ptr_eq(&found, entry))
             }));
         }
     }
