@@ -154,3 +154,40 @@ impl Hasher for Prehashed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Uses, Weighed},
+        Print, Wanted,
+    };
+
+    struct Held(&'static str, Print, Uses);
+
+    impl Weighed for Held {
+        fn weight(&self) -> usize {
+            1
+        }
+
+        fn key(&self) -> &str {
+            self.0
+        }
+
+        fn print(&self) -> Print {
+            self.1
+        }
+
+        fn uses(&self) -> &Uses {
+            &self.2
+        }
+    }
+
+    #[test]
+    fn a_text_that_shares_its_print_with_another_is_still_another() {
+        let held = |key, print| Held(key, Print::of(print), Uses::default());
+        assert!(Wanted::of("a").is_of(&held("a", "a")));
+        assert!(!Wanted::of("a").is_of(&held("b", "a")), "the texts differ");
+        assert!(Wanted::of("7").is_of(&held("7", "7")));
+        assert!(!Wanted::of("7").is_of(&held("8", "8")));
+    }
+}
