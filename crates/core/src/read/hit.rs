@@ -23,6 +23,16 @@ pub(super) struct Missed<V> {
     pub(super) unproven: Option<Arc<Entry<V>>>,
 }
 
+/// Why a look finds no answer.
+enum Refused<V> {
+    /// The key lies under a write that may not be in the source yet.
+    UnderWrite,
+    /// Memory holds nothing.
+    Nothing,
+    /// What memory holds may not be served.
+    Unproven(Unproven, Arc<Entry<V>>),
+}
+
 /// An entry that may be served, and what its check has shown.
 ///
 /// Not a [`Cached`] yet: a receipt's small fields, written one by one and then moved as a whole, would make the processor
@@ -76,18 +86,22 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     #[cold]
     #[inline(never)]
     pub(super) fn hit_or_missed(&self, key: &K, canonical: &Key, need: &Need) -> Result<Found<V>, Missed<V>> {
-        self.look_up(key, KeyName::of(canonical.as_str()), need)
+        self.look_up(key, KeyName::of(canonical.as_str()), need).map_err(|refused| match refused {
+            Refused::UnderWrite => Missed { why: Miss::Bypass, unproven: None },
+            Refused::Nothing => Missed { why: self.why_nothing(canonical), unproven: None },
+            Refused::Unproven(why, entry) => Missed { why: why.into(), unproven: Some(entry) },
+        })
     }
 
     #[inline]
-    fn look_up(&self, key: &K, name: KeyName<'_>, need: &Need) -> Result<Found<V>, Missed<V>> {
+    fn look_up(&self, key: &K, name: KeyName<'_>, need: &Need) -> Result<Found<V>, Refused<V>> {
         if self.lies_under_a_write(name) {
-            return Err(Missed { why: Miss::Bypass, unproven: None });
+            return Err(Refused::UnderWrite);
         }
         let tick = tick();
         let started = tick.is_multiple_of(TIMED_ONE_IN).then(|| self.sampled(key, name));
         let Some(entry) = self.tier.find(name) else {
-            return Err(Missed { why: self.why_none(name), unproven: None });
+            return Err(Refused::Nothing);
         };
         match self.verdict(&entry, need) {
             Ok(verdict) => {
@@ -98,7 +112,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
                 }
                 Ok(Found { entry, verdict })
             }
-            Err(why) => Err(Missed { why: why.into(), unproven: Some(entry) }),
+            Err(why) => Err(Refused::Unproven(why, entry)),
         }
     }
 
@@ -108,11 +122,8 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
         self.behind.as_ref().is_some_and(|behind| name.with_text(|canonical| behind.overlay.holds(canonical)))
     }
 
-    #[cold]
-    #[inline(never)]
-    fn why_none(&self, name: KeyName<'_>) -> Miss {
-        let remembered = name.with_text(|canonical| self.remembered.contains(canonical));
-        if remembered { Miss::Evicted } else { Miss::Cold }
+    fn why_nothing(&self, canonical: &Key) -> Miss {
+        if self.remembered.contains(canonical.as_str()) { Miss::Evicted } else { Miss::Cold }
     }
 
     /// What is done for some hits only. Apart, so that the rest is short enough to be compiled into the reader.

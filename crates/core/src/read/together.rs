@@ -29,8 +29,9 @@ use crate::{
 
 /// Loads that go alone at once, where loads are quick: so few that each has the source nearly to itself.
 const ALONE_MAX: usize = 4;
-/// Loads are quick that usually take no longer: nobody loses more by waiting for one of them to end.
-const QUICK: Duration = Duration::from_millis(1);
+/// Loads are quick that usually take no longer: nobody loses more by waiting for one of them to end. Of what takes longer, most is
+/// the way there and back, on which a source can have many at no cost.
+const QUICK: Duration = Duration::from_micros(500);
 /// Keys of one statement.
 const TOGETHER_MAX: usize = 64;
 /// How many may wait for each load that may be under way.

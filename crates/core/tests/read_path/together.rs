@@ -112,7 +112,7 @@ async fn one_who_waits_alone_goes_alone_and_places_are_given_back() {
 /// Where a load takes long, waiting for one to end costs more than it saves, until all connections are taken.
 #[tokio::test(start_paused = true)]
 async fn only_quick_loads_wait_before_all_connections_are_taken() {
-    for (takes, at_once) in [(ms(0), 4), (ms(3), 10)] {
+    for (takes, at_once) in [(ms(0), 4), (ms(1), 10)] {
         let world = world(10, 40).await;
         world.database.close_gate();
         let first = world.start_get(40);

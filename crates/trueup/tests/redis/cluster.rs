@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use trueup::redis::{Redis, RedisOptions, RedisTier};
 use trueup_core::{
     env::{Clock, Task, spawn},
-    tier::{RemotePut, RemoteTier as _},
+    tier::{RemoteError, RemotePut, RemoteTier as _},
 };
 use trueup_testbed::Cluster;
 
@@ -80,8 +80,26 @@ struct Noted {
     longest_ns: AtomicU64,
     /// By how much the machine woke a task late at most, which slept meanwhile.
     latest_ns: AtomicU64,
-    /// Errors by key.
-    failures: Mutex<BTreeMap<u32, u64>>,
+    /// What became of the calls for each key.
+    by_key: Mutex<BTreeMap<u32, Calls>>,
+}
+
+/// Calls for one key.
+#[derive(Debug, Default)]
+struct Calls {
+    made: u64,
+    failed: u64,
+    last_failure: Option<RemoteError>,
+}
+
+impl Calls {
+    fn note<T>(&mut self, result: &Result<T, RemoteError>) {
+        self.made += 1;
+        if let Err(error) = result {
+            self.failed += 1;
+            self.last_failure = Some(error.clone());
+        }
+    }
 }
 
 impl Load {
@@ -104,9 +122,11 @@ impl Load {
                         let took = took.max(clock.now().since(between)).as_nanos() as u64;
                         noted.longest_ns.fetch_max(took, Ordering::Relaxed);
                         noted.calls.fetch_add(2, Ordering::Relaxed);
-                        let failed = u64::from(stored.is_err()) + u64::from(found.is_err());
-                        if failed > 0 {
-                            *noted.failures.lock().entry(number).or_default() += failed;
+                        {
+                            let mut by_key = noted.by_key.lock();
+                            let calls = by_key.entry(number).or_default();
+                            calls.note(&stored);
+                            calls.note(&found);
                         }
                         // An entry of another key would be an answer for the wrong question.
                         if let Ok(Some(envelope)) = found
@@ -124,9 +144,9 @@ impl Load {
         Self { tier: Arc::clone(tier), stop, tasks, noted }
     }
 
-    /// Which keys have failed since this was asked last.
-    fn failures(&self) -> BTreeMap<u32, u64> {
-        std::mem::take(&mut self.noted.failures.lock())
+    /// What became of the calls for each key since this was asked last.
+    fn calls(&self) -> BTreeMap<u32, Calls> {
+        std::mem::take(&mut self.noted.by_key.lock())
     }
 
     /// Waits until each key of the load can be found.
@@ -152,7 +172,7 @@ async fn under_load(cluster: &Cluster) -> (Arc<RedisTier>, Load) {
     let tier = tier(Redis::standalone(&cluster.url()).options(limits)).await;
     let load = Load::start(&tier, 12);
     load.recovered().await;
-    load.failures();
+    load.calls();
     (tier, load)
 }
 
@@ -198,14 +218,11 @@ async fn a_primary_killed_under_load_is_replaced_and_the_others_go_on_answering(
     let victim = blocking_primary(&cluster).await;
     let cluster = Arc::new(Mutex::new(cluster));
     let theirs = keys_of(&cluster, victim).await;
-    load.failures();
+    load.calls();
     cluster.lock().node_mut(victim).unwrap().kill();
     failed_over("killed", &cluster, victim, &load).await;
-    let failed: Vec<u32> = load.failures().into_keys().collect();
-    assert!(
-        !failed.is_empty() && failed.iter().all(|number| theirs.contains(number)),
-        "{failed:?} of {theirs:?}"
-    );
+    let failed = failed_of(&load.calls(), &theirs);
+    assert!(failed > 0, "nobody has noticed");
     assert_kept(&*load.end().await, "a primary was killed");
 }
 
@@ -216,17 +233,34 @@ async fn a_primary_stopped_under_load_is_replaced_and_its_awakening_harms_nobody
     let victim = blocking_primary(&cluster).await;
     let cluster = Arc::new(Mutex::new(cluster));
     let theirs = keys_of(&cluster, victim).await;
-    load.failures();
+    load.calls();
     let signal = |signal| cluster.lock().nodes()[victim].server().unwrap().signal(signal).unwrap();
     signal(Signal::STOP);
     failed_over("stopped", &cluster, victim, &load).await;
-    let failed: Vec<u32> = load.failures().into_keys().collect();
-    assert!(failed.iter().all(|number| theirs.contains(number)), "{failed:?} of {theirs:?}");
+    failed_of(&load.calls(), &theirs);
     signal(Signal::CONT);
     let held = Arc::clone(&cluster);
     blocking(move || held.lock().settled().unwrap()).await;
     load.recovered().await;
     assert_kept(&*load.end().await, "a primary was stopped");
+}
+
+/// How many calls failed for keys of the server that is away, after a look at those of the others, which were answered all along:
+/// nearly all would have failed had they shared the outage. Some fail where the machine was as late as the deadline, and then for
+/// as long as a server that seemed slow is left alone.
+fn failed_of(calls: &BTreeMap<u32, Calls>, theirs: &[u32]) -> u64 {
+    let sum = |of_the_victim: bool| {
+        let those = calls.iter().filter(|(number, _)| theirs.contains(number) == of_the_victim);
+        those.fold((0, 0), |(made, failed), (_, calls)| (made + calls.made, failed + calls.failed))
+    };
+    let ((made, failed), (others_made, others_failed)) = (sum(true), sum(false));
+    let late: Vec<_> =
+        calls.iter().filter(|(number, calls)| !theirs.contains(number) && calls.failed > 0).collect();
+    println!(
+        "{failed} of {made} calls failed where a server is away, {others_failed} of {others_made} elsewhere: {late:?}"
+    );
+    assert!(others_made > 0 && others_failed * 4 < others_made, "the others share the outage");
+    failed
 }
 
 /// Waits until another server has the victim's slots, and then for the load to notice.
@@ -283,7 +317,7 @@ async fn slots_move_under_load_and_no_key_is_lost_or_mistaken() {
     println!("{redirects} redirections");
     assert!(redirects > 0, "keys were asked for where they had been");
     assert_kept(&noted, "slots moved");
-    let failures: u64 = noted.failures.lock().values().sum();
+    let failures: u64 = noted.by_key.lock().values().map(|calls| calls.failed).sum();
     let calls = noted.calls.load(Ordering::Relaxed);
     println!("{failures} of {calls} calls failed");
     assert!(failures * 20 < calls, "{failures} of {calls} calls failed");

@@ -24,8 +24,8 @@ pub enum CommandError {
         /// The subcommand as sent.
         subcommand: String,
     },
-    /// Too few or too many arguments.
-    #[error("ERR wrong number of arguments for '{0}' command")]
+    /// Too few or too many arguments. Of the commands that only Trueup has, it says which ones they take.
+    #[error("ERR wrong number of arguments for '{0}' command{usage}", usage = usage(.0))]
     Arity(&'static str),
     /// An option that is unknown, repeated, or contradicts another.
     #[error("ERR syntax error")]
@@ -81,6 +81,21 @@ impl CommandError {
     #[cold]
     pub(super) fn unknown_subcommand(command: &'static str, subcommand: &[u8]) -> Self {
         Self::UnknownSubcommand { command, subcommand: printable(subcommand) }
+    }
+}
+
+/// How a command of Trueup's own is written, to follow an error; empty for those that every client knows.
+fn usage(name: &str) -> &'static str {
+    match name {
+        "trueup.get" => "; write TRUEUP.GET class key [TOKEN t] [MAXSTALE ms] [CONSISTENT]",
+        "trueup.mget" => {
+            "; write TRUEUP.MGET class numkeys key [key ...] [TOKEN t] [MAXSTALE ms] [CONSISTENT]"
+        }
+        "trueup.token" => "; write TRUEUP.TOKEN alone",
+        "trueup.invalidate" => "; write TRUEUP.INVALIDATE tag",
+        "trueup.lease" => "; write TRUEUP.LEASE class key",
+        "trueup.fill" => "; write TRUEUP.FILL class key lease value",
+        _ => "",
     }
 }
 

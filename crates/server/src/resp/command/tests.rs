@@ -98,11 +98,19 @@ fn reads_with_evidence() {
     accepted!("TRUEUP.MGET user 2 CONSISTENT TOKEN CONSISTENT", Command::Data(Data::ReadMany(read))
         if read.keys.iter().eq([b"CONSISTENT".as_slice(), b"TOKEN"])
             && read.options == ReadOptions { consistent: true, ..ReadOptions::default() });
-    refused("trueup.get user", "ERR wrong number of arguments for 'trueup.get' command");
+    refused(
+        "trueup.get user:42",
+        "ERR wrong number of arguments for 'trueup.get' command; \
+         write TRUEUP.GET class key [TOKEN t] [MAXSTALE ms] [CONSISTENT]",
+    );
     refused("trueup.get user 1 token", "ERR syntax error");
     refused("trueup.get user 1 consistent consistent", "ERR syntax error");
     refused("trueup.get user 1 maxstale -1", "ERR value is not an integer or out of range");
-    refused("trueup.mget user 1", "ERR wrong number of arguments for 'trueup.mget' command");
+    refused(
+        "trueup.mget user 1",
+        "ERR wrong number of arguments for 'trueup.mget' command; \
+         write TRUEUP.MGET class numkeys key [key ...] [TOKEN t] [MAXSTALE ms] [CONSISTENT]",
+    );
     refused("trueup.mget user 0 a", "ERR numkeys should be greater than 0");
     refused("trueup.mget user x a", "ERR numkeys should be greater than 0");
     refused("trueup.mget user 3 a b", "ERR Number of keys can't be greater than number of args");
@@ -116,8 +124,14 @@ fn leases_and_tags() {
         Command::Data(Data::Fill { class: b"c", key: b"k", lease: b"l", value: b"v" })
     );
     accepted!("trueup.invalidate t", Command::Data(Data::Invalidate { tag: b"t" }));
-    refused("trueup.fill c k l", "ERR wrong number of arguments for 'trueup.fill' command");
-    refused("trueup.token x", "ERR wrong number of arguments for 'trueup.token' command");
+    refused(
+        "trueup.fill c k l",
+        "ERR wrong number of arguments for 'trueup.fill' command; write TRUEUP.FILL class key lease value",
+    );
+    refused(
+        "trueup.token x",
+        "ERR wrong number of arguments for 'trueup.token' command; write TRUEUP.TOKEN alone",
+    );
 }
 
 #[test]
