@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     proof::{Position, Unproven},
-    tier::Entry,
+    tier::{Entry, Held},
 };
 
 /// Where an answer came from.
@@ -134,14 +134,14 @@ pub fn content_version(encoded: Option<&[u8]>) -> u64 {
 ///
 /// There is no way from here to [`Authoritative`](crate::write::Authoritative).
 pub struct Cached<V> {
-    entry: Arc<Entry<V>>,
+    entry: Held<Entry<V>>,
     receipt: Receipt,
 }
 
 impl<V> Cached<V> {
     #[inline]
-    pub(crate) const fn new(entry: Arc<Entry<V>>, receipt: Receipt) -> Self {
-        Self { entry, receipt }
+    pub(crate) fn new(entry: impl Into<Held<Entry<V>>>, receipt: Receipt) -> Self {
+        Self { entry: entry.into(), receipt }
     }
 
     /// The value; `None` where the source has no such row.
@@ -177,14 +177,14 @@ impl<V> Cached<V> {
         self.entry.proof().upper()
     }
 
-    pub(crate) const fn entry(&self) -> &Arc<Entry<V>> {
+    pub(crate) fn entry(&self) -> &Arc<Entry<V>> {
         &self.entry
     }
 }
 
 impl<V> Clone for Cached<V> {
     fn clone(&self) -> Self {
-        Self { entry: Arc::clone(&self.entry), receipt: self.receipt }
+        Self { entry: self.entry.clone(), receipt: self.receipt }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     proof::{Need, Position, Proven, Token, Unproven},
     receipt::{Cached, Miss, Receipt, ServedBy},
     stats::tick,
-    tier::Entry,
+    tier::{Entry, Held},
 };
 
 /// One hit in so many is timed.
@@ -38,7 +38,7 @@ enum Refused<V> {
 /// Not a [`Cached`] yet: a receipt's small fields, written one by one and then moved as a whole, would make the processor
 /// wait for each move. So whoever answers makes the receipt in its place, as the last step.
 pub(super) struct Found<V> {
-    entry: Arc<Entry<V>>,
+    entry: Held<Entry<V>>,
     verdict: Verdict,
 }
 
@@ -112,7 +112,7 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
                 }
                 Ok(Found { entry, verdict })
             }
-            Err(why) => Err(Refused::Unproven(why, entry)),
+            Err(why) => Err(Refused::Unproven(why, entry.into())),
         }
     }
 

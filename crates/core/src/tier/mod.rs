@@ -14,7 +14,9 @@ mod replay;
 pub use entry::{Entry, Stay};
 pub use life::jittered;
 pub use locks::{Claim, FillLocks, LockKey, LockOwner};
-pub use memory::{Departures, Insertion, MemoryConfig, MemoryTier, Policy, Print, Reason, Uses, Weighed};
+pub use memory::{
+    Departures, Held, Insertion, MemoryConfig, MemoryTier, Policy, Print, Reason, Uses, Weighed,
+};
 pub use remote::{
     RemoteError, RemoteKey, RemoteMemory, RemoteOperation, RemotePlace, RemotePut, RemoteResult,
     RemoteServer, RemoteTier,

@@ -1,11 +1,12 @@
 //! L1: entries in this process's memory, bounded in bytes.
 //!
 //! The tier is cut into segments by key hash. A segment holds a share of the capacity and a lock for its writers;
-//! readers share another under s3-fifo, and under the other policies take the library's own. The segments bound what one
-//! lock or one scan covers.
+//! readers take none under s3-fifo, and under the other policies the library's own. The segments bound what one lock or
+//! one scan covers.
 
 mod config;
 mod departures;
+mod index;
 mod key;
 mod policy;
 mod s3_fifo;
@@ -24,6 +25,7 @@ use crossbeam_utils::CachePadded;
 pub use self::{
     config::MemoryConfig,
     departures::{Departures, Reason},
+    index::Held,
     key::Print,
     policy::{Policy, UnknownPolicy},
     s3_fifo::Uses,
@@ -126,16 +128,16 @@ impl<E: Weighed> MemoryTier<E> {
         }
     }
 
-    /// The entry held under `key`; counts as a use of it. No allocation, and no lock but the one that readers
-    /// share (under s3-fifo; the other policies lock as their library does).
+    /// The entry held under `key`; counts as a use of it. No allocation and no lock (under s3-fifo; the other policies
+    /// lock as their library does).
     #[inline]
     pub fn get(&self, key: &str) -> Option<Arc<E>> {
-        self.find(KeyName::of(key))
+        self.find(KeyName::of(key)).map(Arc::from)
     }
 
     /// The same for a key by its name.
     #[inline]
-    pub fn find(&self, name: KeyName<'_>) -> Option<Arc<E>> {
+    pub fn find(&self, name: KeyName<'_>) -> Option<Held<E>> {
         let wanted = Wanted::new(name);
         self.segment(&wanted).get(&wanted)
     }

@@ -1,20 +1,19 @@
 //! The default policy's store: an index that readers look in, and the library that decides who leaves.
 //!
 //! The library keeps its entries in a slab behind its own table, so a lookup there waits for memory four times in a row:
-//! control bytes, slot, slab, entry. The index holds the entries themselves and needs three, in fewer cache lines. What the
-//! library still has to be told is which entries are used, and of that only as much as it can remember: see [`Uses`].
+//! control bytes, slot, slab, entry. The index holds the entries themselves and needs two: a line of its table, and the entry.
+//! What the library still has to be told is which entries are used, and of that only as much as it can remember: see [`Uses`].
 
 use std::sync::{
     Arc,
     atomic::{AtomicU8, Ordering},
 };
 
-use hashbrown::{HashTable, hash_table::Entry as Slot};
-use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::{
-    Weighed,
+    Held, Weighed,
+    index::Index,
     key::{EntryKey, Prehashed, Wanted},
     store::Weigher,
 };
@@ -57,7 +56,7 @@ impl Uses {
 
 /// Entries under S3-FIFO. Whoever changes it holds the segment's write lock.
 pub(super) struct S3Fifo<E: Weighed> {
-    index: RwLock<HashTable<Arc<E>>>,
+    index: Index<E>,
     policy: Policy<E>,
 }
 
@@ -73,13 +72,13 @@ impl<E: Weighed> S3Fifo<E> {
         #[expect(clippy::expect_used, reason = "build only fails without the two capacities given above")]
         let options = options.expect("both capacities are given");
         Self {
-            index: RwLock::new(HashTable::new()),
+            index: Index::default(),
             policy: Policy::with_options(options, weigher, Prehashed::default(), Collect),
         }
     }
 
     #[inline]
-    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
+    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
         let entry = self.peek(wanted)?;
         if entry.uses().count() {
             self.tell(wanted);
@@ -94,8 +93,8 @@ impl<E: Weighed> S3Fifo<E> {
     }
 
     #[inline]
-    pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
-        self.index.read().find(wanted.hash, |held| wanted.is_of(held.as_ref())).cloned()
+    pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
+        self.index.get(wanted.hash, |held| wanted.is_of(held))
     }
 
     /// Stores `entry` in place of one under the same key. Returns how many entries left, a replaced one among them; shows
@@ -103,17 +102,12 @@ impl<E: Weighed> S3Fifo<E> {
     pub(super) fn insert(&self, entry: Arc<E>, evicted: impl Fn(&E)) -> usize {
         let mut leaving = Leaving::default();
         self.policy.insert_with_lifecycle(EntryKey(Arc::clone(&entry)), (), &mut leaving);
-        let mut index = self.index.write();
         let wanted = Wanted::of(entry.key());
-        match index.entry(wanted.hash, |held| wanted.is_of(held.as_ref()), |held| held.print().hash()) {
-            Slot::Occupied(mut slot) => *slot.get_mut() = Arc::clone(&entry),
-            Slot::Vacant(slot) => drop(slot.insert(Arc::clone(&entry))),
-        }
-        // A replaced entry has lost its slot already. The new one may be among those that left.
+        let hash_of = |held: &E| held.print().hash();
+        self.index.put(wanted.hash, Arc::clone(&entry), |held| wanted.is_of(held.as_ref()), hash_of);
+        // A replaced entry has lost its place already. The new one may be among those that left.
         for left in &leaving.0 {
-            if let Ok(slot) = index.find_entry(left.print().hash(), |held| Arc::ptr_eq(held, left)) {
-                slot.remove();
-            }
+            self.index.remove(left.print().hash(), |held| Arc::ptr_eq(held, left));
             if left.key() != entry.key() {
                 evicted(left);
             }
@@ -123,15 +117,13 @@ impl<E: Weighed> S3Fifo<E> {
 
     pub(super) fn remove(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
         let (EntryKey(entry), ()) = self.policy.remove(wanted)?;
-        if let Ok(slot) = self.index.write().find_entry(wanted.hash, |held| Arc::ptr_eq(held, &entry)) {
-            slot.remove();
-        }
+        self.index.remove(wanted.hash, |held| Arc::ptr_eq(held, &entry));
         Some(entry)
     }
 
     pub(super) fn clear(&self) {
         self.policy.clear();
-        self.index.write().clear();
+        self.index.clear();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -253,7 +245,7 @@ mod tests {
                 store.remove(&Wanted::of(&(number % 257).to_string()));
             }
             let held: Vec<_> = store.iter().collect();
-            assert_eq!((held.len(), store.index.read().len()), (store.len(), store.len()));
+            assert_eq!((held.len(), store.index.len()), (store.len(), store.len()));
             assert!(held.iter().all(|entry| {
                 store.peek(&Wanted::of(&entry.key)).is_some_and(|found| Arc::ptr_eq(&found, entry))
             }));

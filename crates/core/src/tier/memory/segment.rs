@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{
-    Departures, Insertion, Policy, Reason, Weighed,
+    Departures, Held, Insertion, Policy, Reason, Weighed,
     departures::Counters,
     key::Wanted,
     store::{Evicted, Store, Weigher},
@@ -37,7 +37,7 @@ impl<E: Weighed> Segment<E> {
     }
 
     #[inline]
-    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
+    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
         self.store.get(wanted)
     }
 
@@ -53,7 +53,7 @@ impl<E: Weighed> Segment<E> {
         if let Some(held) = &held
             && keep_held(held, &entry)
         {
-            return Insertion::Kept(Arc::clone(held));
+            return Insertion::Kept(Arc::clone(&**held));
         }
         if weight > self.heaviest {
             // The held entry lost the comparison: it must not outlive the refusal.
@@ -66,7 +66,7 @@ impl<E: Weighed> Segment<E> {
         let replaced = usize::from(held.is_some());
         self.counters.count(Reason::Replaced, replaced);
         self.counters.count(Reason::Capacity, left.saturating_sub(replaced));
-        held.map_or(Insertion::Stored, Insertion::Replaced)
+        held.map_or(Insertion::Stored, |held| Insertion::Replaced(held.into()))
     }
 
     pub(super) fn remove_if(

@@ -1,7 +1,7 @@
 //! The libraries behind a segment, under one face.
 //!
 //! Every method that changes the store is called with the segment's write lock held, so "look, then change" is atomic
-//! against other writers. Reads share the lock of the index.
+//! against other writers. Reads of s3-fifo take no lock.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use std::{
 use foyer_memory::{EvictionConfig, FifoConfig, LfuConfig, LruConfig, SieveConfig};
 
 use super::{
-    Policy, Weighed,
+    Held, Policy, Weighed,
     key::{EntryKey, Prehashed, Wanted},
     s3_fifo::{HOT_SHARE, S3Fifo},
 };
@@ -24,6 +24,10 @@ pub(super) type Evicted<E> = Arc<dyn Fn(&E) + Send + Sync>;
 type Foyer<E> = foyer_memory::Cache<EntryKey<E>, (), Prehashed>;
 
 /// One segment's entries.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a segment has one, in its place for good: a box would be one more read in each hit"
+)]
 pub(super) enum Store<E: Weighed> {
     S3Fifo(S3Fifo<E>, Option<Evicted<E>>),
     Listed(Foyer<E>),
@@ -66,7 +70,7 @@ impl<E: Weighed> Store<E> {
 
     /// The entry under a key; counts as a use.
     #[inline]
-    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
+    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
         match self {
             Self::S3Fifo(store, _) => store.get(wanted),
             Self::Listed(cache) => get_listed(cache, wanted),
@@ -74,7 +78,7 @@ impl<E: Weighed> Store<E> {
     }
 
     /// The entry under a key, not counted as a use where the library can tell (foyer can't).
-    pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
+    pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
         match self {
             Self::S3Fifo(store, _) => store.peek(wanted),
             Self::Listed(_) => self.get(wanted),
@@ -154,8 +158,8 @@ impl<E: Weighed> Store<E> {
 
 /// Apart from the default's, so that its own lookup stays short enough to be compiled into a hit.
 #[inline(never)]
-fn get_listed<E: Weighed>(cache: &Foyer<E>, wanted: &Wanted<'_>) -> Option<Arc<E>> {
-    cache.get(wanted).map(|found| Arc::clone(&found.key().0))
+fn get_listed<E: Weighed>(cache: &Foyer<E>, wanted: &Wanted<'_>) -> Option<Held<E>> {
+    cache.get(wanted).map(|found| Arc::clone(&found.key().0).into())
 }
 
 /// Weight of an entry as a segment counts it: its own plus the tier's overhead, never zero (a weightless entry could not
