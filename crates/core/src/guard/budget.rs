@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::adaptive::LoadTimes;
-use crate::{env::seldom, shed::ShedReason, source::LoadError};
+use crate::{shed::ShedReason, source::LoadError};
 
 /// How many loads may wait for each one that may run.
 const WAITING_PER_RUNNING: usize = 64;
@@ -46,7 +46,12 @@ impl Budget {
     pub(crate) fn acquire_idle(&self) -> Option<SemaphorePermit<'_>> {
         let is_idle =
             self.running.available_permits() > self.reserved && self.waiting.load(Ordering::Relaxed) == 0;
-        if is_idle { self.running.try_acquire().ok() } else { None }
+        if is_idle { self.try_acquire() } else { None }
+    }
+
+    /// A place among the running loads, if one is free.
+    pub(crate) fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
+        self.running.try_acquire().ok()
     }
 
     /// A place among the running loads, within `wait_max`; it is free again when the permit is dropped.
@@ -55,13 +60,13 @@ impl Budget {
         wait_max: Duration,
         times: &LoadTimes,
     ) -> Result<SemaphorePermit<'_>, LoadError> {
-        if let Ok(permit) = self.running.try_acquire() {
+        if let Some(permit) = self.try_acquire() {
             return Ok(permit);
         }
         let Some(_place) = Place::take(&self.waiting, self.waiting_max) else {
             return Err(self.shed(ShedReason::QueueFull, times));
         };
-        match seldom(tokio::time::timeout(wait_max, self.running.acquire())).await {
+        match tokio::time::timeout(wait_max, self.running.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(self.shed(ShedReason::WaitedTooLong, times)),
         }

@@ -9,7 +9,12 @@ use super::{
     budget::Budget,
     source::{SourceGuard, SourcePermit},
 };
-use crate::{class::Priority, env::Clock, shed::ShedReason, source::LoadError};
+use crate::{
+    class::Priority,
+    env::{Clock, seldom},
+    shed::ShedReason,
+    source::LoadError,
+};
 
 /// What the loads of one class pass.
 #[derive(Debug)]
@@ -46,9 +51,15 @@ impl Gate {
     pub(crate) async fn admit(&self) -> Result<Admission<'_>, LoadError> {
         // Nobody queues in front of a closed door.
         self.guard.check()?;
-        let began = self.clock.now();
-        let place = self.budget.acquire(self.wait_max, &self.times).await?;
-        let left = self.wait_max.saturating_sub(self.clock.now().since(began));
+        // Where a place is free nobody waits, and nothing is timed.
+        let (place, left) = match self.budget.try_acquire() {
+            Some(place) => (place, self.wait_max),
+            None => {
+                let began = self.clock.now();
+                let place = seldom(self.budget.acquire(self.wait_max, &self.times)).await?;
+                (place, self.wait_max.saturating_sub(self.clock.now().since(began)))
+            }
+        };
         let permit = self.guard.acquire(self.priority, left).await?;
         Ok(Admission { _place: place, permit, times: &self.times })
     }

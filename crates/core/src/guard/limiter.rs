@@ -231,6 +231,10 @@ impl Limiter {
     }
 
     fn pace_wait(&self, state: &State, priority: Priority) -> Duration {
+        // Where no rate is declared there is no pace for the others either, and nothing to ask the clock for.
+        if state.pace.is_none() {
+            return Duration::ZERO;
+        }
         let now = self.clock.now();
         let wait = |pace: &Option<Pace>| pace.as_ref().map_or(Duration::ZERO, |pace| pace.wait(now));
         let all = wait(&state.pace);
@@ -238,14 +242,13 @@ impl Limiter {
     }
 
     fn admit(self: &Arc<Self>, state: &mut State, priority: Priority) -> Permit {
-        let now = self.clock.now();
+        let is_other = priority != Priority::Critical;
         state.in_flight += 1;
+        state.in_flight_other += u32::from(is_other);
         if let Some(pace) = &mut state.pace {
+            let now = self.clock.now();
             pace.take(now);
-        }
-        if priority != Priority::Critical {
-            state.in_flight_other += 1;
-            if let Some(pace) = &mut state.pace_other {
+            if let Some(pace) = state.pace_other.as_mut().filter(|_| is_other) {
                 pace.take(now);
             }
         }

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// So many bytes of what a tag names are hashed without an allocation.
+const NAME_BYTES: usize = 128;
 
 /// What an entry depends on: a row, a declared group, or a whole table.
 ///
@@ -55,16 +58,17 @@ impl Tag {
     }
 
     fn hash<'a>(kind: &str, table: &str, parts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut hasher = Xxh3Default::new();
+        // Written down first: a hasher that takes part after part begins with more bytes of its own than most names have.
+        let mut name = SmallVec::<[u8; NAME_BYTES]>::new();
         let mut add = |part: &str| {
             // The length in front makes the list of parts unambiguous.
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part.as_bytes());
+            name.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            name.extend_from_slice(part.as_bytes());
         };
         add(kind);
         add(table);
         parts.into_iter().for_each(add);
-        Self(hasher.digest())
+        Self(xxh3_64(&name))
     }
 }
 

@@ -32,7 +32,7 @@ const STANDBY_WAIT_MAX: Duration = Duration::from_secs(1);
 /// An entry on its way into memory, which is shared with other nodes once it is settled.
 struct Settling<V> {
     entry: Arc<Entry<V>>,
-    share: Option<Share>,
+    share: Share,
 }
 
 struct Share {
@@ -51,19 +51,26 @@ impl<V: CacheValue> Carrier for Settling<V> {
     }
 
     fn settled(self: Arc<Self>) {
-        if let Some(share) = &self.share {
-            let place = Place {
-                key: &share.key,
-                class_digest: share.class_digest,
-                at_rest: share.l2.at_rest,
-                life: share.l2.life,
-                hard_life: Some(share.hard_life),
-                loaded: self.entry.loaded(),
-            };
-            let entry = &self.entry;
-            share.outbox.share(&place, &share.ledger, entry.proof(), share.value.clone(), entry.version());
-        }
+        let Self { entry, share } = &*self;
+        let place = Place {
+            key: &share.key,
+            class_digest: share.class_digest,
+            at_rest: share.l2.at_rest,
+            life: share.l2.life,
+            hard_life: Some(share.hard_life),
+            loaded: entry.loaded(),
+        };
+        share.outbox.share(&place, &share.ledger, entry.proof(), share.value.clone(), entry.version());
     }
+}
+
+/// An entry that stays on this node.
+impl<V: CacheValue> Carrier for Entry<V> {
+    fn proof(&self) -> &Proof {
+        self.proof()
+    }
+
+    fn settled(self: Arc<Self>) {}
 }
 
 impl<K, V> ClassCore<K, V>
@@ -72,7 +79,7 @@ where
     V: CacheValue,
 {
     /// Fills one key and ends the flight, whatever happens.
-    pub(super) async fn fill(self: Arc<Self>, lead: Lead<V>, key: &K, tiers: bool) {
+    pub(super) async fn fill(self: Arc<Self>, lead: Lead<V>, key: K, tiers: bool) {
         if tiers && let Some(filled) = self.look_up_tier(lead.key()).await {
             lead.end(Ending::Filled(filled));
             return;
@@ -86,17 +93,14 @@ where
     }
 
     /// Loads one key, or takes what another node loads meanwhile if `others` may help, and ends the flight.
-    pub(super) async fn load_in_turn(self: &Arc<Self>, lead: Lead<V>, key: &K, others: bool, standby: bool) {
+    pub(super) async fn load_in_turn(self: &Arc<Self>, lead: Lead<V>, key: K, others: bool, standby: bool) {
         let turn = if others && self.fleet_locks().is_some() {
             seldom(self.turn(lead.key(), &lead.flight())).await
         } else {
             Turn::Load(None)
         };
         match turn {
-            Turn::Load(hold) => {
-                let since = self.clock.now();
-                self.load_or_join(Member { lead, key: key.clone(), standby, hold, since }).await;
-            }
+            Turn::Load(hold) => self.load_or_join(Member { lead, key, standby, hold }).await,
             Turn::Found(filled) => lead.end(Ending::Filled(filled)),
         }
     }
@@ -250,13 +254,19 @@ where
             .filter(|_| primary && !refused);
         let build = |proof| {
             let value_bytes = bytes + size_of::<V>();
-            let entry = Arc::new(Entry::new(key, value, version, value_bytes, proof, stay));
-            Arc::new(Settling { entry, share })
+            Arc::new(Entry::new(key, value, version, value_bytes, proof, stay))
         };
         let upper = seen.upper;
-        let (settling, kept) = load.admit(tags, seen, build);
+        let (entry, kept) = match share {
+            None => load.admit(tags, seen, build),
+            Some(share) => {
+                let build = |proof| Arc::new(Settling { entry: build(proof), share });
+                let (settling, kept) = load.admit(tags, seen, build);
+                (Arc::clone(&settling.entry), kept)
+            }
+        };
         self.feed.seen(upper);
-        (Arc::clone(&settling.entry), kept.map(|()| !refused))
+        (entry, kept.map(|()| !refused))
     }
 
     fn refused_by_plan<E>(&self, absent: bool, encoded: &Option<Result<Bytes, E>>, bytes: usize) -> bool {

@@ -124,11 +124,10 @@ where
             0 => {}
             1 => {
                 let Led { key, lead, tiers } = rest.remove(0);
-                self.load_in_turn(lead, &key, tiers, false).await;
+                self.load_in_turn(lead, key, tiers, false).await;
             }
             _ => {
-                let since = self.clock.now();
-                let member = |Led { key, lead, .. }| Member { lead, key, standby: false, hold: None, since };
+                let member = |Led { key, lead, .. }| Member { lead, key, standby: false, hold: None };
                 if let Err((members, error)) =
                     self.load_together(rest.into_iter().map(member).collect()).await
                 {

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::ClassCore;
 use crate::{
     entry::CacheValue,
-    env::{self, Nanos},
+    env::{self, Clock, Nanos},
     fill::{Ending, Filled, Hold, Lead},
     key::Key,
     receipt::ServedBy,
@@ -43,7 +43,8 @@ pub(super) struct Together<K, V> {
     places: usize,
     /// Changed by whoever has the lock, looked at without it.
     under_way: AtomicUsize,
-    waiting: Mutex<VecDeque<Member<K, V>>>,
+    /// Since when, and who.
+    waiting: Mutex<VecDeque<(Nanos, Member<K, V>)>>,
 }
 
 /// One key to load, and everything that its load has to end.
@@ -54,7 +55,6 @@ pub(super) struct Member<K, V> {
     pub(super) standby: bool,
     /// The fleet's lock.
     pub(super) hold: Option<Hold>,
-    pub(super) since: Nanos,
 }
 
 /// What becomes of a load that comes.
@@ -76,7 +76,7 @@ impl<K, V> Together<K, V> {
         self.under_way.load(Ordering::Relaxed) >= alone_max.min(self.places)
     }
 
-    fn enter(&self, member: Member<K, V>, alone_max: usize) -> Entered<K, V> {
+    fn enter(&self, member: Member<K, V>, alone_max: usize, clock: &Clock) -> Entered<K, V> {
         let mut waiting = self.waiting.lock();
         if !self.is_crowded(alone_max) {
             self.under_way.fetch_add(1, Ordering::Relaxed);
@@ -85,13 +85,13 @@ impl<K, V> Together<K, V> {
         if waiting.len() >= self.places * WAITING_PER_PLACE {
             return Entered::Refused(member);
         }
-        waiting.push_back(member);
+        waiting.push_back((clock.now(), member));
         Entered::Waits
     }
 
     /// Gives a place back: to those who wait, if any do, and if no more loads are under way than go alone at once by now. Else
     /// those that are take whoever waits when they end.
-    fn leave(&self, alone_max: usize) -> Option<Vec<Member<K, V>>> {
+    fn leave(&self, alone_max: usize) -> Option<Vec<(Nanos, Member<K, V>)>> {
         let mut waiting = self.waiting.lock();
         let count = waiting.len().min(TOGETHER_MAX);
         let too_many = self.under_way.load(Ordering::Relaxed) > alone_max.min(self.places);
@@ -135,7 +135,7 @@ where
     /// Loads a key and ends its flight: now, or together with others once they go, which this does not wait for.
     pub(super) async fn load_or_join(self: &Arc<Self>, member: Member<K, V>) {
         let Some(together) = &self.together else { return self.load_member(member).await };
-        match together.enter(member, self.alone_max()) {
+        match together.enter(member, self.alone_max(), &self.clock) {
             Entered::Goes(member) => {
                 let _place = Place(Arc::clone(self));
                 self.load_member(member).await;
@@ -159,10 +159,13 @@ where
     }
 
     /// Loads those whose turn has come in time.
-    async fn load_members(&self, members: Vec<Member<K, V>>) {
+    async fn load_members(&self, waited: Vec<(Nanos, Member<K, V>)>) {
         let now = self.clock.now();
-        let (late, mut members): (Vec<_>, Vec<_>) =
-            members.into_iter().partition(|member| now.since(member.since) > self.plan.hard_timeout);
+        let (mut late, mut members) = (Vec::new(), Vec::with_capacity(waited.len()));
+        for (since, member) in waited {
+            let is_late = now.since(since) > self.plan.hard_timeout;
+            if is_late { &mut late } else { &mut members }.push(member);
+        }
         self.end_all(late, &self.shed(ShedReason::WaitedTooLong));
         if members.len() < 2 {
             if let Some(member) = members.pop() {

@@ -229,9 +229,10 @@ async fn first_look(address: &Address, options: &PostgresOptions) -> Result<Serv
 /// A connection of `pool`, waited for no longer than `patience`.
 pub(super) async fn lease(pool: &Pool, at: At<'_>, patience: Duration) -> Result<Object, PostgresError> {
     let within = |wait| Timeouts { wait: Some(wait), ..pool.timeouts() };
-    // Where one is free nobody waits, and a timer for the wait would cost as much as the connection.
+    // Where one is free nobody waits, and a timer for the wait would cost as much as the connection. The wait has memory of its
+    // own: of each load's it would be a good part.
     let client = match pool.timeout_get(&within(Duration::ZERO)).await {
-        Err(PoolError::Timeout(TimeoutType::Wait)) => pool.timeout_get(&within(patience)).await,
+        Err(PoolError::Timeout(TimeoutType::Wait)) => Box::pin(pool.timeout_get(&within(patience))).await,
         at_once => at_once,
     };
     client.map_err(|error| At { patience, ..at }.pool(&error))

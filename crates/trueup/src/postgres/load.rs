@@ -120,7 +120,8 @@ impl Shared {
         let client = lease(&self.readers, at, request.limit).await?;
         match reads {
             Reads::Statement => run(&client, request, at).await,
-            Reads::Volatile => run_volatile(&client, request, at).await,
+            // Seldom: with memory of its own the others need less.
+            Reads::Volatile => Box::pin(run_volatile(&client, request, at)).await,
         }
     }
 
@@ -170,8 +171,7 @@ pub(super) fn timeline(text: Option<&str>) -> Option<u32> {
     u32::from_str_radix(text?.get(..8)?, 16).ok()
 }
 
-/// Runs a statement, prepared on this connection once. A time limit other than the connection's own travels with it, and
-/// all are one round trip.
+/// Runs a statement, prepared on this connection once.
 pub(super) async fn run(
     client: &Object,
     request: &Request<'_>,
@@ -182,12 +182,24 @@ pub(super) async fn run(
     if request.limit == LOAD_LIMIT_DEFAULT {
         return collect(client, &statement, request, at).await;
     }
+    // With memory of its own: most loads have the connection's limit, and need less.
+    Box::pin(run_within(client, &statement, request, at)).await
+}
+
+/// Runs a statement under a time limit other than the connection's own: that travels with it, and all are one round trip.
+async fn run_within(
+    client: &Object,
+    statement: &Statement,
+    request: &Request<'_>,
+    at: At<'_>,
+) -> Result<Vec<Row>, PostgresError> {
+    let failed = |error: tokio_postgres::Error| at.error(&error);
     let set = format!("SET statement_timeout = {}", request.limit.as_millis().max(1));
     // Sent in this order, all before the first answer is awaited: dropping the future drops answers alone.
     let (set, rows, reset) = tokio::join!(
         biased;
         client.batch_execute(&set),
-        collect(client, &statement, request, at),
+        collect(client, statement, request, at),
         client.batch_execute("RESET statement_timeout")
     );
     set.map_err(failed)?;

@@ -333,7 +333,7 @@ impl Inner {
                 Ok(rows) => return Ok((shape, rows)),
                 // A column or the table is not there, or the key has another type.
                 Err(error) if attempt == 0 && error.code().is_some_and(|code| code.starts_with("42")) => {
-                    shared.reread().await?;
+                    Box::pin(shared.reread()).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
