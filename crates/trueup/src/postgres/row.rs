@@ -197,9 +197,10 @@ impl Inner {
         let params: Vec<AsText> = values.iter().map(AsText::of).collect();
         let shape = self.shape.load();
         let (limit, bytes_max) = (self.options.limit, bytes_of_rows(self.options.value_bytes_max, 1));
-        let request = Request { sql: &self.ready(&shape)?.one, params: &params, limit, bytes_max };
+        let shape = self.ready(&shape)?;
+        let request = Request { sql: &shape.one, params: &params, limit, bytes_max };
         let rows = run(client, &request, self.postgres.shared.at("loading what was committed")).await?;
-        self.loaded(&shape, &rows, &values)
+        self.loaded(&rows, shape.tags(&values))
     }
 }
 
@@ -316,21 +317,26 @@ impl Inner {
         }
     }
 
-    /// Runs a statement of the present shape; once more when the table was altered in between.
-    async fn rows(
+    /// Runs a statement of the present shape for `keys` rows; once more when the table was altered in between. What else the
+    /// shape tells of the rows is made `meanwhile`: the server takes its time anyway.
+    async fn rows<M>(
         &self,
         sql: impl Fn(&Shape) -> &str,
         params: &[AsText],
         keys: usize,
-    ) -> Result<(arc_swap::Guard<Arc<Result<Shape, String>>>, Vec<Row>), LoadError> {
+        meanwhile: impl Fn(&Shape) -> M,
+    ) -> Result<(Vec<Row>, M), LoadError> {
         let shared = &self.postgres.shared;
         let bytes_max = bytes_of_rows(self.options.value_bytes_max, keys);
         for attempt in 0..2 {
             let shape = self.shape.load();
-            let limit = self.options.limit;
-            let request = Request { sql: sql(self.ready(&shape)?), params, limit, bytes_max };
-            match shared.rows(&request, Reads::Statement).await {
-                Ok(rows) => return Ok((shape, rows)),
+            let shape = self.ready(&shape)?;
+            let request = Request { sql: sql(shape), params, limit: self.options.limit, bytes_max };
+            // In this order: the statement is under way before anything else is made.
+            let (rows, made) =
+                tokio::join!(biased; shared.rows(&request, Reads::Statement), async { meanwhile(shape) });
+            match rows {
+                Ok(rows) => return Ok((rows, made)),
                 // A column or the table is not there, or the key has another type.
                 Err(error) if attempt == 0 && error.code().is_some_and(|code| code.starts_with("42")) => {
                     Box::pin(shared.reread()).await?;
@@ -344,30 +350,26 @@ impl Inner {
     async fn load_one(&self, key: &Key) -> Result<Loaded<Raw>, LoadError> {
         let values = self.values(key)?;
         let params: Vec<AsText> = values.iter().map(AsText::of).collect();
+        let tags = |shape: &Shape| shape.tags(&values);
         if !self.absences.expected() {
-            let (shape, rows) = self.rows(|shape| &shape.present, &params, 1).await?;
+            let (rows, tags) = self.rows(|shape| &shape.present, &params, 1, tags).await?;
             if !rows.is_empty() {
-                return self.loaded(&shape, &rows, &values);
+                return self.loaded(&rows, tags);
             }
         }
-        let (shape, rows) = self.rows(|shape| &shape.one, &params, 1).await?;
-        let loaded = self.loaded(&shape, &rows, &values)?;
+        let (rows, tags) = self.rows(|shape| &shape.one, &params, 1, tags).await?;
+        let loaded = self.loaded(&rows, tags)?;
         if loaded.value.is_none() {
             self.absences.found();
         }
         Ok(loaded)
     }
 
-    fn loaded(
-        &self,
-        shape: &Result<Shape, String>,
-        rows: &[Row],
-        values: &[OwnedSqlValue],
-    ) -> Result<Loaded<Raw>, LoadError> {
+    fn loaded(&self, rows: &[Row], tags: Tags) -> Result<Loaded<Raw>, LoadError> {
         let seen = self.postgres.shared.seen(rows)?;
         let row = rows.first().ok_or(LoadError::Lost)?;
         let value = value(row, VALUE, self.options.value_bytes_max)?;
-        Ok(Loaded { value, tags: self.ready(shape)?.tags(values), seen })
+        Ok(Loaded { value, tags, seen })
     }
 
     async fn load_on_standby(&self, replica: &Replica, key: &Key) -> Result<Loaded<Raw>, LoadError> {
@@ -396,11 +398,10 @@ impl Inner {
         };
         let column = |i: usize| AsText::array(texts.iter().filter_map(move |texts| texts.get(i)));
         let params: Vec<AsText> = (0..width).map(column).collect();
-        let (shape, rows) = self.rows(|shape| &shape.many, &params, keys.len()).await?;
+        let absent = |shape: &Shape| values.iter().map(|values| (None, shape.tags(values))).collect();
+        let (rows, mut loaded): (_, Vec<(Option<Raw>, Tags)>) =
+            self.rows(|shape| &shape.many, &params, keys.len(), absent).await?;
         let seen = self.postgres.shared.seen(&rows)?;
-        let shape = self.ready(&shape)?;
-        let mut loaded: Vec<(Option<Raw>, Tags)> =
-            values.iter().map(|values| (None, shape.tags(values))).collect();
         for row in &rows {
             let place: i64 = row.try_get(VALUE + 1).map_err(|_| LoadError::Lost)?;
             let slot =
