@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     hash::BuildHasher,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{self, AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
-    env::{self, Nanos},
+    env::{self, BoxFuture, Nanos},
     key::{Key, KeyHashBuilder},
     limits,
     receipt::ServedBy,
@@ -87,7 +87,7 @@ pub(crate) struct Flight<V> {
 
 /// A load that the reader who has begun it drives: between two tasks each step of it would wait for a turn.
 struct Driven {
-    load: Pin<Box<dyn Future<Output = ()> + Send>>,
+    load: BoxFuture<'static, ()>,
     /// Of the reader, once it has begun: woken when others take the load from it, for it then waits as they do.
     reader: Option<Waker>,
 }
@@ -263,15 +263,11 @@ impl<V> Flights<V> {
 
     /// Has the reader drive the load it has begun, as long as nobody else waits for it and it is quick. A load holds a place among
     /// those of its source, and the reader may poll no more without leaving: then somebody else has to go on with it.
-    pub(crate) fn drive(
-        self: &Arc<Self>,
-        flight: &Arc<Flight<V>>,
-        load: impl Future<Output = ()> + Send + 'static,
-    ) -> Driving<V>
+    pub(crate) fn drive(self: &Arc<Self>, flight: &Arc<Flight<V>>, load: BoxFuture<'static, ()>) -> Driving<V>
     where
         V: Send + Sync + 'static,
     {
-        *flight.driven.lock() = Some(Driven { load: Box::pin(load), reader: None });
+        *flight.driven.lock() = Some(Driven { load, reader: None });
         flight.hand_over();
         // Either this sees that nobody watches, or who has just ceased to watch sees the load.
         atomic::fence(Ordering::SeqCst);
@@ -399,12 +395,11 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::env::BoxFuture;
 
     const SEED: u64 = 20_261_126;
 
     /// Whether it has ended by one poll more.
-    async fn poll_once(mut future: Pin<&mut (impl Future + ?Sized)>) -> bool {
+    async fn poll_once(mut future: std::pin::Pin<&mut (impl Future + ?Sized)>) -> bool {
         poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
     }
 
@@ -444,7 +439,7 @@ mod tests {
                 flight.ending().await;
                 let _ = sender.send(());
             });
-            let mut driving = flights.drive(&flight, steps(count, joined, lead));
+            let mut driving = flights.drive(&flight, Box::pin(steps(count, joined, lead)));
             let mut reader = Box::pin(async move { driving.ending().await });
             let mut has_ended = false;
             for _ in 0..polls {

@@ -157,7 +157,7 @@ where
         match self.flights.join(canonical) {
             Role::Lead(lead) => {
                 let flight = lead.flight();
-                let load = Arc::clone(self).fill(lead, key.clone(), asking.tiers);
+                let load = Box::pin(Arc::clone(self).fill(lead, key.clone(), asking.tiers));
                 let by_reader = self.stats.loads_under_way() < DRIVEN_LOADS_MAX || self.joins_at_once();
                 if driver == Driver::Reader && by_reader {
                     let driving = Some(self.flights.drive(&flight, load));

@@ -54,7 +54,7 @@ pub(super) struct Member<K, V> {
     /// Whether a standby may be asked.
     pub(super) standby: bool,
     /// The fleet's lock.
-    pub(super) hold: Option<Hold>,
+    pub(super) hold: Option<Box<Hold>>,
 }
 
 /// What becomes of a load that comes.
@@ -134,11 +134,15 @@ where
 {
     /// Loads a key and ends its flight: now, or together with others once they go, which this does not wait for.
     pub(super) async fn load_or_join(self: &Arc<Self>, member: Member<K, V>) {
-        let Some(together) = &self.together else { return self.load_member(member).await };
-        match together.enter(member, self.alone_max(), &self.clock) {
+        let entered = match &self.together {
+            Some(together) => together.enter(member, self.alone_max(), &self.clock),
+            None => Entered::Goes(member),
+        };
+        match entered {
             Entered::Goes(member) => {
-                let _place = Place(Arc::clone(self));
-                self.load_member(member).await;
+                let _place = self.together.as_ref().map(|_| Place(Arc::clone(self)));
+                let loaded = self.load_member(&member).await;
+                self.end(member, loaded);
             }
             Entered::Waits => {}
             Entered::Refused(member) => {
@@ -169,7 +173,8 @@ where
         self.end_all(late, &self.shed(ShedReason::WaitedTooLong));
         if members.len() < 2 {
             if let Some(member) = members.pop() {
-                self.load_member(member).await;
+                let loaded = self.load_member(&member).await;
+                self.end(member, loaded);
             }
             return;
         }
@@ -179,7 +184,8 @@ where
             // One of them cannot be read: the others can.
             Err((members, _)) => {
                 for member in members {
-                    self.load_member(member).await;
+                    let loaded = self.load_member(&member).await;
+                    self.end(member, loaded);
                 }
             }
         }
@@ -208,14 +214,17 @@ where
         members.into_iter().for_each(|member| self.end(member, Err(error.clone())));
     }
 
-    async fn load_member(&self, member: Member<K, V>) {
-        let loaded = self.load(&member.lead, &member.key, member.standby).await;
-        self.end(member, loaded);
+    /// By reference, and no step of its own: what is passed to a step by value takes room in it twice.
+    fn load_member<'a>(
+        &'a self,
+        member: &'a Member<K, V>,
+    ) -> impl Future<Output = Result<Filled<V>, LoadError>> + Send + 'a {
+        self.load(&member.lead, &member.key, member.standby)
     }
 
     fn end(&self, member: Member<K, V>, loaded: Result<Filled<V>, LoadError>) {
         if let Some(hold) = member.hold {
-            self.done_loading(hold, loaded.as_ref().ok().map(|filled| &filled.entry));
+            self.done_loading(*hold, loaded.as_ref().ok().map(|filled| &filled.entry));
         }
         member.lead.end(match loaded {
             Ok(filled) => Ending::Filled(filled),

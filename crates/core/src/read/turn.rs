@@ -46,8 +46,8 @@ const RELEASED_WITHIN: Duration = Duration::from_millis(20);
 
 /// What a load has to do.
 pub(super) enum Turn<V> {
-    /// Load, with the fleet's lock or without.
-    Load(Option<Hold>),
+    /// Load, with the fleet's lock or without. A lock is as large as all else of a load, and most loads have none.
+    Load(Option<Box<Hold>>),
     /// Nothing: another node has, and shared it.
     Found(Filled<V>),
 }
@@ -113,7 +113,7 @@ where
         let mut theirs = match claim().await {
             Claimed::Mine(hold) => {
                 self.stats.stampede.lock(FillLock::Claimed);
-                return Turn::Load(Some(hold));
+                return Turn::Load(Some(Box::new(hold)));
             }
             Claimed::NoAnswer => return alone(FillLock::Unavailable),
             Claimed::Theirs { left } => self.theirs(left),
@@ -161,7 +161,7 @@ where
                         return Turn::Found(found);
                     }
                     self.stats.stampede.lock(FillLock::TakenOver);
-                    return Turn::Load(Some(hold));
+                    return Turn::Load(Some(Box::new(hold)));
                 }
             }
         }
