@@ -3,6 +3,7 @@
 //!
 //! `cargo bench -p trueup-core --bench fill`. Warm, one fill follows the other; cold, more memory than the second cache holds is
 //! written in between, as a database on the same processor would. What counts is the ratio to another build, in turns.
+//! Then beside threads that have read: whoever changes the index looks through what each thread has noted.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod still;
@@ -12,7 +13,9 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -33,6 +36,8 @@ const COLD_FILLS: usize = 3_000;
 /// Written before each cold fill.
 const WRITTEN_BYTES: usize = 8 << 20;
 const LINE_BYTES: usize = 64;
+/// Threads that have read, in turn.
+const READERS: [usize; 3] = [8, 32, 64];
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -51,18 +56,53 @@ fn main() {
             (0..WRITTEN_BYTES / size_of::<u64>()).map(|_| AtomicU64::new(0)).collect();
         let mut keys = (0..KEYS as i64).cycle();
         let warm = fill(&class, keys.by_ref().take(WARM_FILLS), || ()).await;
-        let cold = fill(&class, keys.take(COLD_FILLS), || {
-            lines
-                .iter()
-                .step_by(LINE_BYTES / size_of::<u64>())
-                .for_each(|line| line.store(1, Ordering::Relaxed));
+        let cold = fill(&class, keys.by_ref().take(COLD_FILLS), || {
+            let each = lines.iter().step_by(LINE_BYTES / size_of::<u64>());
+            each.for_each(|line| line.store(1, Ordering::Relaxed));
         });
+        let cold = cold.await;
         println!(
-            "a fill of {VALUE_BYTES} bytes by the engine alone: warm {warm} ns, cold {} ns (medians)",
-            cold.await
+            "a fill of {VALUE_BYTES} bytes by the engine alone: warm {warm} ns, cold {cold} ns (medians)"
         );
+        let mut readers = Vec::new();
+        for threads in READERS {
+            while readers.len() < threads {
+                readers.push(Reader::start(&class));
+            }
+            let warm = fill(&class, keys.by_ref().take(WARM_FILLS), || ()).await;
+            println!("  beside {threads} threads that have read: warm {warm} ns");
+        }
+        drop(readers);
         cache.shut_down().await;
     });
+}
+
+/// A thread that has read once, and stays.
+struct Reader(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
+
+impl Reader {
+    fn start(class: &Class<i64, Raw>) -> Self {
+        let ((stay, leave), (has_read, read)) = (mpsc::channel(), mpsc::channel());
+        let class = class.clone();
+        let thread = thread::spawn(move || {
+            // The key filled last is there.
+            let found = (0..KEYS as i64).rev().find_map(|key| class.peek(&key).unwrap());
+            assert!(found.is_some(), "something is in memory");
+            has_read.send(()).unwrap();
+            let _: Result<(), _> = leave.recv();
+        });
+        read.recv().unwrap();
+        Self(Some((stay, thread)))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some((stay, thread)) = self.0.take() {
+            drop(stay);
+            thread.join().unwrap();
+        }
+    }
 }
 
 /// The median of so many fills, in nanoseconds.

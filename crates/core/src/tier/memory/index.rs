@@ -3,7 +3,8 @@
 //! Entries lie in buckets of one cache line: seven places, and a byte of each entry's hash to tell which of them is worth a
 //! look. A lookup that shares a lock, and a count of references, with every other reader of a hot entry makes them wait for
 //! each other's caches; here a reader notes on its own thread which entry it holds, and whoever takes an entry out of its
-//! place sees to it that the note is honoured (`arc-swap`).
+//! place sees to it that the note is honoured (`arc-swap`). So a change looks at each thread that has ever read, which makes
+//! a fill dearer the more threads there are (`cargo bench --bench fill`): hits are what a cache is for.
 //!
 //! Whoever changes the index holds the segment's write lock. Readers meanwhile find an entry or miss it, as if they had
 //! come a moment sooner or later.
