@@ -1,4 +1,4 @@
-//! The hit path: memory and the proof, without a lock that readers do not share, an allocation or an await.
+//! The hit path: memory and the proof, without an allocation or an await, and under the default policy without a lock.
 
 use std::{sync::Arc, time::Duration};
 
