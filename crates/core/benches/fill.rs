@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mimalloc::MiMalloc;
 use trueup_core::{
     cache::CacheBuilder,
     class::ClassPlan,
@@ -28,6 +29,10 @@ use trueup_core::{
 };
 
 use still::{KEYS, Still, VALUE_BYTES};
+
+/// The allocator of the `trueup` command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Few enough that nearly each fill has another entry leave.
 const L1_BYTES: usize = 256 << 10;

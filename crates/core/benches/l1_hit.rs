@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mimalloc::MiMalloc;
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use rand_distr::{Distribution, Zipf};
 use trueup_core::{
@@ -30,6 +31,10 @@ use trueup_core::{
 };
 
 use still::{KEYS, Still, VALUE_BYTES};
+
+/// The allocator of the `trueup` command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const RESIDENT: usize = 100_000;
 const READS: usize = 1 << 20;

@@ -15,6 +15,7 @@ use std::sync::{
 };
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use mimalloc::MiMalloc;
 use tokio_postgres::NoTls;
 use trueup::{
     Plan,
@@ -28,6 +29,10 @@ use trueup::{
 use trueup_testbed::{Postgres as Server, PostgresOptions as ServerOptions};
 
 use turns::{Way, in_turns, link::link_to, report};
+
+/// The allocator of the `trueup` command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Rows of the table; far more than memory keeps between two reads of one.
 const ROWS: i64 = 100_000;

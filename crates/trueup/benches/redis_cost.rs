@@ -12,6 +12,7 @@ mod turns;
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use mimalloc::MiMalloc;
 use serde::{Deserialize, Serialize};
 use trueup::{
     Plan, ServedBy, Sqlite, SqliteOptions, Trueup,
@@ -26,6 +27,10 @@ use trueup_core::{
 use trueup_testbed::{Cluster, ClusterOptions, Redis as Server, RedisOptions as ServerOptions};
 
 use turns::{Way, in_turns, link::link_to, report};
+
+/// The allocator of the `trueup` command.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Keys that are read and written.
 const KEYS: u32 = 1_000;
