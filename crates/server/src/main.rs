@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// Entries come and go in all sizes for as long as a node lives. This allocator gives their memory back, and lays what is small
-/// on large pages, so that finding an entry among many waits less for the processor's page tables.
+/// Lays what is small on large pages, so that finding an entry among many waits less for the processor's page tables.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
