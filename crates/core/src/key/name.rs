@@ -93,6 +93,17 @@ mod tests {
         }
     }
 
+    /// One that were named otherwise than its text would never be found.
+    #[test]
+    fn the_last_integer_that_goes_by_its_value_is_below_the_end() {
+        let last = i64::try_from(INTEGERS_END - 1).unwrap();
+        for integer in [last, last + 1] {
+            let text = integer.to_string();
+            let name = KeyName::of_integer(integer);
+            assert_eq!((name.is_some(), is_integer(&text)), (integer == last, integer == last), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn an_integer_has_the_name_of_its_text(integer: i64, shift in 0..64_u32) {

@@ -51,6 +51,7 @@ fn a_key_that_forgets_or_invents_a_dimension_is_refused() {
     assert_eq!(form.parse("42"), Err(missing("role")));
     assert_eq!(form.parse("@role=3:42"), Err(missing("tenant")));
     assert_eq!(form.key(&42), Err(missing("role")));
+    assert_eq!(form.with_name(&42, |_| ()), Err(missing("role")), "nor is it named by its integer alone");
     assert_eq!(form.key(&Scoped::new(Role(3), 42)), Err(missing("tenant")));
     assert_eq!(form.assemble(&[("role", "3")], KeyPieces::Parts(&["42"])), Err(missing("tenant")));
     assert_eq!(form.accepts::<Scoped<Role, i64>>(), Err(missing("tenant")));
