@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p trueup-core --bench fill`. Warm, one fill follows the other; cold, more memory than the second cache holds is
 //! written in between, as a database on the same processor would. What counts is the ratio to another build, in turns.
-//! Then beside threads that have read: whoever changes the index looks through what each thread has noted.
+//! Then beside threads that have read: whoever changes the index looks through what each thread has noted, and a fill that nobody
+//! reads is to change it not at all.
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod still;

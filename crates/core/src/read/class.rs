@@ -189,7 +189,8 @@ impl<K, V: CacheValue> Class<K, V> {
 impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// Reads one key, by the class's own bounds.
     ///
-    /// A hit waits for no other reader, allocates nothing and never awaits.
+    /// A hit allocates nothing and never awaits. Under the default policy it waits for nobody, but for who changes memory at an
+    /// entry's first.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -202,7 +203,11 @@ impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// # Errors
     /// [`ReadError::Key`].
     pub fn peek(&self, key: &K) -> Result<Option<Cached<V>>, ReadError> {
-        let found = self.core.form.with_name(key, |name| self.core.hit(key, name, &self.core.need))?;
+        let (core, need) = (&self.core, &self.core.need);
+        if let Some(found) = core.form.with_name(key, |name| core.hit(key, name, need))? {
+            return Ok(Some(found.answer()));
+        }
+        let found = core.form.with_name(key, |name| core.hit_unread(key, name, need))?;
         Ok(found.map(Found::answer))
     }
 
@@ -252,7 +257,11 @@ impl<V: CacheValue> Class<Key, V> {
         max_staleness: Option<Duration>,
     ) -> Option<Cached<V>> {
         let need = self.core.need_of(token, max_staleness);
-        self.core.hit(key, KeyName::of(key.as_str()), &need).map(Found::answer)
+        let name = KeyName::of(key.as_str());
+        if let Some(found) = self.core.hit(key, name, &need) {
+            return Some(found.answer());
+        }
+        self.core.hit_unread(key, name, &need).map(Found::answer)
     }
 
     /// A read of a key that is in normal form already.

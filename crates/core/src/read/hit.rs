@@ -1,4 +1,5 @@
-//! The hit path: memory and the proof, without an allocation or an await, and under the default policy without a lock.
+//! The hit path: memory and the proof, without an allocation or an await, and under the default policy, after an
+//! entry's first, without a lock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use crate::{
     proof::{Need, Position, Proven, Token, Unproven},
     receipt::{Cached, Miss, Receipt, ServedBy},
     stats::tick,
-    tier::{Entry, Held},
+    tier::{Entry, Held, MemoryTier},
 };
 
 /// One hit in so many is timed.
@@ -73,20 +74,28 @@ impl Verdict {
 }
 
 impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
-    /// The answer from memory, if there is one that `need` accepts. `name` is the key's.
+    /// The answer from memory, if there is one that `need` accepts and its entry was read before. `name` is the key's.
     ///
     /// Why there is none is for [`ClassCore::hit_or_missed`] to say: a place for that in what is returned here would have every hit
     /// moved piece by piece.
     #[inline]
     pub(super) fn hit(&self, key: &K, name: KeyName<'_>, need: &Need) -> Option<Found<V>> {
-        self.look_up(key, name, need).ok()
+        self.look_up(key, name, need, MemoryTier::find_read).ok()
     }
 
-    /// Looks again, for a key without an answer: there may be one by now.
+    /// The answer from memory, if there is one that `need` accepts, after [`ClassCore::hit`] had none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn hit_unread(&self, key: &K, name: KeyName<'_>, need: &Need) -> Option<Found<V>> {
+        self.look_up(key, name, need, MemoryTier::find).ok()
+    }
+
+    /// Looks again, for a key without an answer: its entry may not have been read yet, or have come by now.
     #[cold]
     #[inline(never)]
     pub(super) fn hit_or_missed(&self, key: &K, canonical: &Key, need: &Need) -> Result<Found<V>, Missed<V>> {
-        self.look_up(key, KeyName::of(canonical.as_str()), need).map_err(|refused| match refused {
+        let found = self.look_up(key, KeyName::of(canonical.as_str()), need, MemoryTier::find);
+        found.map_err(|refused| match refused {
             Refused::UnderWrite => Missed { why: Miss::Bypass, unproven: None },
             Refused::Nothing => Missed { why: self.why_nothing(canonical), unproven: None },
             Refused::Unproven(why, entry) => Missed { why: why.into(), unproven: Some(entry) },
@@ -94,13 +103,19 @@ impl<K: Clone + Send + Sync + 'static, V: CacheValue> ClassCore<K, V> {
     }
 
     #[inline]
-    fn look_up(&self, key: &K, name: KeyName<'_>, need: &Need) -> Result<Found<V>, Refused<V>> {
+    fn look_up(
+        &self,
+        key: &K,
+        name: KeyName<'_>,
+        need: &Need,
+        find: impl FnOnce(&MemoryTier<Entry<V>>, KeyName<'_>) -> Option<Held<Entry<V>>>,
+    ) -> Result<Found<V>, Refused<V>> {
         if self.lies_under_a_write(name) {
             return Err(Refused::UnderWrite);
         }
         let tick = tick();
         let started = tick.is_multiple_of(TIMED_ONE_IN).then(|| self.sampled(key, name));
-        let Some(entry) = self.tier.find(name) else {
+        let Some(entry) = find(&self.tier, name) else {
             return Err(Refused::Nothing);
         };
         match self.verdict(&entry, need) {

@@ -3,8 +3,8 @@
 //! Entries lie in buckets of one cache line: seven places, and a byte of each entry's hash to tell which of them is worth a
 //! look. A lookup that shares a lock, and a count of references, with every other reader of a hot entry makes them wait for
 //! each other's caches; here a reader notes on its own thread which entry it holds, and whoever takes an entry out of its
-//! place sees to it that the note is honoured (`arc-swap`). So a change looks at each thread that has ever read, which makes
-//! a fill dearer the more threads there are (`cargo bench --bench fill`): hits are what a cache is for.
+//! place sees to it that the note is honoured (`arc-swap`). So a change looks at each thread that has ever read: hence an entry
+//! comes into the index only once it is read.
 //!
 //! Whoever changes the index holds the segment's write lock. Readers meanwhile find an entry or miss it, as if they had
 //! come a moment sooner or later.
@@ -128,30 +128,29 @@ impl<E> Index<E> {
         }
     }
 
-    /// Stores `entry` in the place of the one that is `replaced` by it, or else in a free one. `hash_of` is asked where the
-    /// index has to grow.
-    pub(super) fn put(
-        &self,
-        hash: u64,
-        entry: Arc<E>,
-        replaced: impl Fn(&Arc<E>) -> bool,
-        hash_of: impl Fn(&E) -> u64,
-    ) {
-        if let Some((_, bucket, place)) = self.find(hash, replaced) {
-            bucket.places[place].store(Some(entry));
-            return;
+    /// Sees to it that `entries` find room, before they are put. `hash_of` is asked where the index has to grow.
+    pub(super) fn make_room(&self, entries: usize, hash_of: impl Fn(&E) -> u64) {
+        while entries > self.in_use().len() / 2 * ENTRIES_IN_TWO_BUCKETS {
+            self.grow(&hash_of);
         }
-        let len = self.len.load(Ordering::Relaxed);
-        if len == self.in_use().len() / 2 * ENTRIES_IN_TWO_BUCKETS {
-            self.grow(hash_of);
-        }
-        place(self.in_use(), hash, entry);
-        self.len.store(len + 1, Ordering::Relaxed);
     }
 
-    /// Takes the entry under a hash out that `is_leaving`; whether there is one.
-    pub(super) fn remove(&self, hash: u64, is_leaving: impl Fn(&Arc<E>) -> bool) -> bool {
-        let Some((passed, bucket, place)) = self.find(hash, is_leaving) else { return false };
+    /// Stores an entry that is not there yet; [room](Self::make_room) was made for it.
+    pub(super) fn put(&self, hash: u64, entry: Arc<E>) {
+        place(self.in_use(), hash, entry);
+        self.len.store(self.len.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Stores `entry` in the place of one under the same hash, if that is there.
+    pub(super) fn replace(&self, hash: u64, replaced: &Arc<E>, entry: Arc<E>) {
+        if let Some((_, bucket, place)) = self.find(hash, replaced) {
+            bucket.places[place].store(Some(entry));
+        }
+    }
+
+    /// Takes an entry out; whether it was there.
+    pub(super) fn remove(&self, hash: u64, leaving: &Arc<E>) -> bool {
+        let Some((passed, bucket, place)) = self.find(hash, leaving) else { return false };
         bucket.set_tag(place, 0);
         bucket.places[place].store(None);
         from_home(self.in_use(), hash).take(passed).for_each(Bucket::forget_one_passed);
@@ -179,10 +178,12 @@ impl<E> Index<E> {
         self.table(self.current.load(Ordering::Relaxed))
     }
 
-    /// Where the entry under a hash is that `is_it`: how many buckets from home, the bucket, and the place.
-    fn find(&self, hash: u64, is_it: impl Fn(&Arc<E>) -> bool) -> Option<(usize, &Bucket<E>, usize)> {
+    /// Where an entry is: how many buckets from home, the bucket, and the place.
+    fn find(&self, hash: u64, entry: &Arc<E>) -> Option<(usize, &Bucket<E>, usize)> {
         for (passed, bucket) in from_home(self.in_use(), hash).enumerate() {
-            let is_there = |place: &usize| bucket.places[*place].load().as_ref().is_some_and(&is_it);
+            let is_there = |place: &usize| {
+                bucket.places[*place].load().as_ref().is_some_and(|held| Arc::ptr_eq(held, entry))
+            };
             let tags = bucket.tags.load(Ordering::Relaxed);
             if let Some(place) = places_with(tags, tag_of(hash)).find(is_there) {
                 return Some((passed, bucket, place));
@@ -195,7 +196,7 @@ impl<E> Index<E> {
     }
 
     /// Goes over to a table of twice as many buckets.
-    fn grow(&self, hash_of: impl Fn(&E) -> u64) {
+    fn grow(&self, hash_of: &impl Fn(&E) -> u64) {
         let current = self.current.load(Ordering::Relaxed);
         let old = self.in_use();
         let larger = self.tables[current + 1].get_or_init(|| new_table(old.len() * 2));
@@ -314,12 +315,22 @@ mod tests {
     impl Index<Numbered> {
         fn keep(&self, hash: u64, number: u64) -> Arc<Numbered> {
             let entry = Arc::new(Numbered(hash, number));
-            self.put(hash, Arc::clone(&entry), |held| held.1 == number, |held| held.0);
+            match self.find_number(hash, number) {
+                Some(held) => self.replace(hash, &held, Arc::clone(&entry)),
+                None => {
+                    self.make_room(self.len() + 1, |held| held.0);
+                    self.put(hash, Arc::clone(&entry));
+                }
+            }
             entry
         }
 
         fn find_number(&self, hash: u64, number: u64) -> Option<Held<Numbered>> {
             self.get(hash, |held| held.1 == number)
+        }
+
+        fn take(&self, hash: u64, number: u64) -> bool {
+            self.find_number(hash, number).is_some_and(|held| self.remove(hash, &held))
         }
 
         fn passed(&self) -> u64 {
@@ -359,7 +370,7 @@ mod tests {
                     Act::Keep(number) => drop(held.insert(number, index.keep(crowded(number), number))),
                     Act::Remove(number) => {
                         let entry = held.remove(&number);
-                        let removed = index.remove(crowded(number), |found| found.1 == number);
+                        let removed = index.take(crowded(number), number);
                         prop_assert_eq!(removed, entry.is_some());
                     }
                     Act::Clear => {
@@ -396,7 +407,7 @@ mod tests {
         let numbers = 0..60_u64;
         numbers.clone().for_each(|number| drop(index.keep(0, number)));
         assert!(index.passed() > 0);
-        assert!(numbers.clone().all(|number| index.remove(0, |held| held.1 == number)));
+        assert!(numbers.clone().all(|number| index.take(0, number)));
         assert_eq!((index.len(), index.passed()), (0, 0));
     }
 
@@ -408,7 +419,7 @@ mod tests {
         (100..400).for_each(|number| drop(index.keep(number, number)));
         // More than a thread notes without counting.
         let holders: Vec<_> = (0..20).map(|_| index.find_number(7, 7)).collect();
-        assert!(index.remove(7, |held| held.1 == 7));
+        assert!(index.take(7, 7));
         assert!(holders.iter().flatten().all(|held| held.1 == 7));
         assert_eq!(holders.iter().flatten().count(), 20);
         thread::spawn(move || drop(holders)).join().unwrap();
@@ -439,7 +450,7 @@ mod tests {
                 let passing = KEPT + number % 50;
                 drop(index.keep(hash(passing), passing));
                 if number % 3 > 0 {
-                    index.remove(hash(passing), |held| held.1 == passing);
+                    index.take(hash(passing), passing);
                 }
             }
             done.store(true, Ordering::Release);

@@ -55,6 +55,12 @@ impl Print {
     }
 }
 
+impl Hash for Print {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(Self::hash(*self));
+    }
+}
+
 /// The key of a stored entry.
 pub(super) struct EntryKey<E>(pub(super) Arc<E>);
 
@@ -120,6 +126,13 @@ impl<E: Weighed> quick_cache::Equivalent<EntryKey<E>> for Wanted<'_> {
     #[inline]
     fn equivalent(&self, stored: &EntryKey<E>) -> bool {
         self.is_of(stored.0.as_ref())
+    }
+}
+
+impl quick_cache::Equivalent<Print> for Wanted<'_> {
+    #[inline]
+    fn equivalent(&self, stored: &Print) -> bool {
+        self.print == *stored
     }
 }
 

@@ -1,7 +1,7 @@
 //! L1: entries in this process's memory, bounded in bytes.
 //!
 //! The tier is cut into segments by key hash. A segment holds a share of the capacity and a lock for its writers;
-//! readers take none under s3-fifo, and under the other policies the library's own. The segments bound what one lock or
+//! readers take none under s3-fifo but an entry's first, and under the other policies the library's own. The segments bound what one lock or
 //! one scan covers.
 
 mod config;
@@ -128,18 +128,23 @@ impl<E: Weighed> MemoryTier<E> {
         }
     }
 
-    /// The entry held under `key`; counts as a use of it. No allocation and no lock (under s3-fifo; the other policies
-    /// lock as their library does).
-    #[inline]
+    /// The entry held under `key`; counts as a use of it. No allocation; a lock, under s3-fifo, where it is the first use
+    /// (the other policies lock as their library does).
     pub fn get(&self, key: &str) -> Option<Arc<E>> {
         self.find(KeyName::of(key)).map(Arc::from)
     }
 
     /// The same for a key by its name.
-    #[inline]
     pub fn find(&self, name: KeyName<'_>) -> Option<Held<E>> {
         let wanted = Wanted::new(name);
         self.segment(&wanted).get(&wanted)
+    }
+
+    /// The same without a lock, under s3-fifo only where it is not the first use.
+    #[inline]
+    pub fn find_read(&self, name: KeyName<'_>) -> Option<Held<E>> {
+        let wanted = Wanted::new(name);
+        self.segment(&wanted).get_read(&wanted)
     }
 
     /// Stores `entry`, replacing whatever is held under its key.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// S3-FIFO with CLOCK-PRO's lists (`quick_cache`): readers take no lock. The default.
+    /// S3-FIFO with CLOCK-PRO's lists (`quick_cache`): readers take no lock after an entry's first. The default.
     #[default]
     S3Fifo,
     /// Exact least recently used (`foyer-memory`): every hit takes a write lock.
@@ -43,7 +43,7 @@ impl Policy {
     #[must_use]
     pub const fn overhead_bytes(self) -> usize {
         match self {
-            Self::S3Fifo => 116,
+            Self::S3Fifo => 132,
             Self::Lru | Self::Lfu | Self::Fifo | Self::Sieve => 122,
         }
     }

@@ -3,10 +3,12 @@
 //! The library keeps its entries in a slab behind its own table, so a lookup there waits for memory four times in a row:
 //! control bytes, slot, slab, entry. The index holds the entries themselves and needs two: a line of its table, and the entry.
 //! What the library still has to be told is which entries are used, and of that only as much as it can remember: see [`Uses`].
+//!
+//! An entry comes into the index when it is read for the first time: most never are, and would only make fills dearer.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
 use smallvec::SmallVec;
@@ -14,7 +16,7 @@ use smallvec::SmallVec;
 use super::{
     Held, Weighed,
     index::Index,
-    key::{EntryKey, Prehashed, Wanted},
+    key::{Prehashed, Print, Wanted},
     store::Weigher,
 };
 
@@ -27,35 +29,51 @@ const GHOST_SHARE: f64 = 1.0;
 /// Uses of one entry that the library can tell apart before it looks at the entry again: its counters end at two.
 const USES_TOLD_MAX: u8 = 2;
 
-type Policy<E> = quick_cache::sync::Cache<EntryKey<E>, (), Weigher, Prehashed, Collect>;
+type Policy<E> = quick_cache::sync::Cache<Print, Arc<E>, Weigher, Prehashed, Collect>;
 
-/// How many uses of an entry the policy has been told of since it last looked at the entry. One more than it can count
-/// would change nothing, so a hot entry is read without troubling it.
+/// The tier's own note in an entry.
 #[derive(Debug, Default)]
-pub struct Uses(AtomicU8);
+pub struct Uses {
+    /// How many uses the policy has been told of since it last looked at the entry. One more than it can count would change
+    /// nothing, so a hot entry is read without troubling it.
+    told: AtomicU8,
+    /// Whether the index holds the entry. Changed by whoever has the segment's write lock.
+    is_indexed: AtomicBool,
+}
 
 impl Uses {
     /// Counts a use; whether the policy has to be told of it.
     #[inline]
     fn count(&self) -> bool {
-        let told = self.0.load(Ordering::Relaxed);
+        let told = self.told.load(Ordering::Relaxed);
         if told >= USES_TOLD_MAX {
             return false;
         }
         // Two threads at once may tell the same use twice: no harm in a guess about the future.
-        self.0.store(told + 1, Ordering::Relaxed);
+        self.told.store(told + 1, Ordering::Relaxed);
         true
     }
 
     /// The policy is about to lower its own count.
     #[inline]
     pub(super) fn start_again(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.told.store(0, Ordering::Relaxed);
+    }
+
+    fn is_indexed(&self) -> bool {
+        self.is_indexed.load(Ordering::Relaxed)
+    }
+
+    fn set_indexed(&self, is_indexed: bool) {
+        self.is_indexed.store(is_indexed, Ordering::Relaxed);
     }
 }
 
 /// Entries under S3-FIFO. Whoever changes it holds the segment's write lock.
+///
+/// The policy knows an entry by its print: of two texts that share one the later takes the earlier's place.
 pub(super) struct S3Fifo<E: Weighed> {
+    /// Of the policy's entries those that were read.
     index: Index<E>,
     policy: Policy<E>,
 }
@@ -77,9 +95,10 @@ impl<E: Weighed> S3Fifo<E> {
         }
     }
 
+    /// The entry under a key, if it was read before; counts as a use.
     #[inline]
-    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
-        let entry = self.peek(wanted)?;
+    pub(super) fn get_read(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
+        let entry = self.index.get(wanted.hash, |held| wanted.is_of(held))?;
         if entry.uses().count() {
             self.tell(wanted);
         }
@@ -92,22 +111,46 @@ impl<E: Weighed> S3Fifo<E> {
         self.policy.get(wanted);
     }
 
-    #[inline]
-    pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
-        self.index.get(wanted.hash, |held| wanted.is_of(held))
+    /// Whether an entry may be held under a key, read or not.
+    pub(super) fn holds(&self, wanted: &Wanted<'_>) -> bool {
+        self.policy.contains_key(wanted)
+    }
+
+    /// The entry under a key, read or not; counts as a use, so that readers find it from now on.
+    pub(super) fn get_unread(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
+        let entry = self.policy.get(wanted).filter(|entry| wanted.is_of(entry.as_ref()))?;
+        entry.uses().count();
+        // Another reader may have been sooner.
+        if !entry.uses().is_indexed() {
+            entry.uses().set_indexed(true);
+            self.index.put(wanted.hash, Arc::clone(&entry));
+        }
+        Some(entry.into())
+    }
+
+    /// The entry under a key, read or not.
+    pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
+        self.policy.peek(wanted).filter(|entry| wanted.is_of(entry.as_ref()))
     }
 
     /// Stores `entry` in place of one under the same key. Returns how many entries left, a replaced one among them; shows
     /// `evicted` those that had to make room.
     pub(super) fn insert(&self, entry: Arc<E>, evicted: impl Fn(&E)) -> usize {
+        let print = entry.print();
         let mut leaving = Leaving::default();
-        self.policy.insert_with_lifecycle(EntryKey(Arc::clone(&entry)), (), &mut leaving);
-        let wanted = Wanted::of(entry.key());
-        let hash_of = |held: &E| held.print().hash();
-        self.index.put(wanted.hash, Arc::clone(&entry), |held| wanted.is_of(held.as_ref()), hash_of);
-        // A replaced entry has lost its place already. The new one may be among those that left.
+        self.policy.insert_with_lifecycle(print, Arc::clone(&entry), &mut leaving);
+        // No reader has to: a read allocates nothing.
+        self.index.make_room(self.policy.len(), |held| held.print().hash());
+        // The new one may be among those that left.
+        let has_left = leaving.0.iter().any(|left| Arc::ptr_eq(left, &entry));
         for left in &leaving.0 {
-            self.index.remove(left.print().hash(), |held| Arc::ptr_eq(held, left));
+            if left.uses().is_indexed() && !has_left && left.print() == print {
+                left.uses().set_indexed(false);
+                entry.uses().set_indexed(true);
+                self.index.replace(print.hash(), left, Arc::clone(&entry));
+            } else {
+                self.take_from_index(left);
+            }
             if left.key() != entry.key() {
                 evicted(left);
             }
@@ -116,12 +159,31 @@ impl<E: Weighed> S3Fifo<E> {
     }
 
     pub(super) fn remove(&self, wanted: &Wanted<'_>) -> Option<Arc<E>> {
-        let (EntryKey(entry), ()) = self.policy.remove(wanted)?;
-        self.index.remove(wanted.hash, |held| Arc::ptr_eq(held, &entry));
+        let (_, entry) = self.policy.remove_if(wanted, |entry| wanted.is_of(entry.as_ref()))?;
+        self.take_from_index(&entry);
         Some(entry)
     }
 
+    fn take_from_index(&self, entry: &Arc<E>) {
+        if entry.uses().is_indexed() {
+            entry.uses().set_indexed(false);
+            self.index.remove(entry.print().hash(), entry);
+        }
+    }
+
+    /// While nobody changes the store, its index holds those entries of the policy that say so, and no other.
+    #[cfg(test)]
+    pub(super) fn check_index(&self) {
+        let indexed: Vec<_> = self.iter().filter(|entry| entry.uses().is_indexed()).collect();
+        assert_eq!(indexed.len(), self.index.len());
+        for entry in indexed {
+            let found = self.index.get(entry.print().hash(), |held| std::ptr::eq(held, &raw const *entry));
+            assert!(found.is_some());
+        }
+    }
+
     pub(super) fn clear(&self) {
+        self.iter().for_each(|entry| entry.uses().set_indexed(false));
         self.policy.clear();
         self.index.clear();
     }
@@ -136,16 +198,16 @@ impl<E: Weighed> S3Fifo<E> {
 
     /// Entries in no order, each cloned under a lock of its own.
     pub(super) fn iter(&self) -> impl Iterator<Item = Arc<E>> {
-        self.policy.iter().map(|(EntryKey(entry), ())| entry)
+        self.policy.iter().map(|(_, entry)| entry)
     }
 }
 
-impl<E: Weighed> quick_cache::Weighter<EntryKey<E>, ()> for Weigher {
+impl<E: Weighed> quick_cache::Weighter<Print, Arc<E>> for Weigher {
     #[inline]
-    fn weight(&self, key: &EntryKey<E>, (): &()) -> u64 {
+    fn weight(&self, _: &Print, entry: &Arc<E>) -> u64 {
         // The library weighs an entry when it moves it from the new to the hot, which costs the entry one count.
-        key.0.uses().start_again();
-        self.weigh(key.0.as_ref()) as u64
+        entry.uses().start_again();
+        self.weigh(entry.as_ref()) as u64
     }
 }
 
@@ -162,23 +224,28 @@ impl<E> Default for Leaving<E> {
     }
 }
 
-impl<E: Weighed> quick_cache::Lifecycle<EntryKey<E>, ()> for Collect {
+impl<E: Weighed> quick_cache::Lifecycle<Print, Arc<E>> for Collect {
     type RequestState = Leaving<E>;
 
     /// No entry is; but the library asks of each entry that its hand passes, and then lowers its count by one.
     #[inline]
-    fn is_pinned(&self, key: &EntryKey<E>, (): &()) -> bool {
-        key.0.uses().start_again();
+    fn is_pinned(&self, _: &Print, entry: &Arc<E>) -> bool {
+        entry.uses().start_again();
         false
     }
 
-    fn on_evict(&self, leaving: &mut Leaving<E>, key: EntryKey<E>, (): ()) {
-        leaving.0.push(key.0);
+    fn on_evict(&self, leaving: &mut Leaving<E>, _: Print, entry: Arc<E>) {
+        leaving.0.push(entry);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        cell::Cell,
+        collections::{HashMap, HashSet},
+    };
+
     use proptest::prelude::*;
 
     use super::*;
@@ -206,6 +273,17 @@ mod tests {
         S3Fifo::new(CAPACITY, CAPACITY, Weigher { overhead_bytes: 0, weight_min: 1 })
     }
 
+    fn plain(key: String) -> Arc<Plain> {
+        Arc::new(Plain { key, uses: Uses::default() })
+    }
+
+    impl S3Fifo<Plain> {
+        fn read(&self, key: &str) -> Option<Held<Plain>> {
+            let wanted = Wanted::of(key);
+            self.get_read(&wanted).or_else(|| self.get_unread(&wanted))
+        }
+    }
+
     /// Entries of weight one that a store of these tests holds.
     const CAPACITY: usize = 64;
 
@@ -219,14 +297,14 @@ mod tests {
                 // Low numbers are hot.
                 let key = (key * key / 200).to_string();
                 let wanted = Wanted::of(&key);
-                let found = spared.get(&wanted).is_some();
+                let found = spared.read(&key).is_some();
                 if let Some(entry) = troubled.peek(&wanted) {
                     entry.uses().start_again();
                 }
-                prop_assert_eq!(found, troubled.get(&wanted).is_some());
+                prop_assert_eq!(found, troubled.read(&key).is_some());
                 if !found {
                     for store in [&spared, &troubled] {
-                        store.insert(Arc::new(Plain { key: key.clone(), uses: Uses::default() }), |_| ());
+                        store.insert(plain(key.clone()), |_| ());
                     }
                 }
             }
@@ -234,21 +312,78 @@ mod tests {
     }
 
     #[test]
-    fn the_index_holds_what_the_policy_holds() {
-        let store = store();
-        for number in 0..1000_u32 {
+    fn the_index_holds_those_of_the_policys_entries_that_were_read() {
+        let (store, mut read) = (store(), HashSet::new());
+        for number in 0..2000_u32 {
             let key = (number * number % 257).to_string();
-            if store.get(&Wanted::of(&key)).is_none() {
-                store.insert(Arc::new(Plain { key, uses: Uses::default() }), |_| ());
+            match number % 5 {
+                0 => drop(store.remove(&Wanted::of(&key))),
+                1 => drop(store.insert(plain(key.clone()), |_| ())),
+                _ if store.read(&key).is_some() => drop(read.insert(key.clone())),
+                _ => drop(store.insert(plain(key.clone()), |_| ())),
             }
-            if number.is_multiple_of(7) {
-                store.remove(&Wanted::of(&(number % 257).to_string()));
+            let held: HashMap<_, _> = store.iter().map(|entry| (entry.key.clone(), entry)).collect();
+            // One that takes another's place is found where that was.
+            read.retain(|key| held.contains_key(key));
+            store.check_index();
+            assert_eq!((held.len(), store.index.len()), (store.len(), read.len()));
+            for (key, entry) in &held {
+                let wanted = Wanted::of(key);
+                assert!(
+                    store.holds(&wanted)
+                        && store.peek(&wanted).is_some_and(|found| Arc::ptr_eq(&found, entry))
+                );
+                let found = store.get_read(&wanted);
+                assert_eq!(found.is_some(), read.contains(key), "{number}: {key}");
+                assert!(found.is_none_or(|found| Arc::ptr_eq(&found, entry)));
             }
-            let held: Vec<_> = store.iter().collect();
-            assert_eq!((held.len(), store.index.len()), (store.len(), store.len()));
-            assert!(held.iter().all(|entry| {
-                store.peek(&Wanted::of(&entry.key)).is_some_and(|found| Arc::ptr_eq(&found, entry))
-            }));
         }
+        store.clear();
+        assert_eq!((store.len(), store.index.len()), (0, 0));
+    }
+
+    /// Whoever fills makes the room that readers need.
+    #[test]
+    fn there_is_room_in_the_index_for_all_that_are_held() {
+        let entries = CAPACITY * 20;
+        let store = S3Fifo::new(entries, entries, Weigher { overhead_bytes: 0, weight_min: 1 });
+        let numbers = || 0..entries - CAPACITY;
+        for number in numbers() {
+            store.insert(plain(number.to_string()), |_| ());
+        }
+        assert_eq!(store.index.len(), 0);
+        assert!(numbers().all(|number| store.read(&number.to_string()).is_some()));
+        store.check_index();
+        assert_eq!(store.index.len(), store.len());
+    }
+
+    /// Two texts that share a print, which a test has to make up.
+    #[test]
+    fn of_two_keys_with_one_print_the_later_is_held() {
+        struct Alike(&'static str, Uses);
+        impl Weighed for Alike {
+            fn weight(&self) -> usize {
+                1
+            }
+            fn key(&self) -> &str {
+                self.0
+            }
+            fn print(&self) -> Print {
+                Print::of("both")
+            }
+            fn uses(&self) -> &Uses {
+                &self.1
+            }
+        }
+        let store = S3Fifo::new(CAPACITY, CAPACITY, Weigher { overhead_bytes: 0, weight_min: 1 });
+        let both = Wanted::of("both");
+        store.insert(Arc::new(Alike("both", Uses::default())), |_| ());
+        assert!(store.get_unread(&both).is_some());
+        let evicted = Cell::new(None);
+        let left = store.insert(Arc::new(Alike("other", Uses::default())), |left| evicted.set(Some(left.0)));
+        assert_eq!((left, evicted.get(), store.len()), (1, Some("both"), 1));
+        assert!(store.holds(&both) && store.get_read(&both).is_none() && store.get_unread(&both).is_none());
+        assert!(store.peek(&both).is_none() && store.remove(&both).is_none());
+        assert_eq!(store.len(), 1);
     }
 }

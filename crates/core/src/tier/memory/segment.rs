@@ -36,9 +36,22 @@ impl<E: Weighed> Segment<E> {
         }
     }
 
+    /// The entry under a key, if it was read before, or the policy keeps no note of that.
     #[inline]
+    pub(super) fn get_read(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
+        self.store.get_read(wanted)
+    }
+
     pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
-        self.store.get(wanted)
+        if let Some(held) = self.store.get_read(wanted) {
+            return Some(held);
+        }
+        // Most keys that are looked for here are not held at all, and wait for no writer.
+        if !self.store.holds_unread(wanted) {
+            return None;
+        }
+        let _writing = self.writers.lock();
+        self.store.get_unread(wanted)
     }
 
     pub(super) fn insert_unless(
@@ -93,6 +106,13 @@ impl<E: Weighed> Segment<E> {
 
     pub(super) fn visit(&self, visit: impl FnMut(&Arc<E>) -> bool) {
         self.store.visit(visit);
+    }
+
+    #[cfg(test)]
+    pub(super) fn check_index(&self) {
+        if let Store::S3Fifo(store, _) = &self.store {
+            store.check_index();
+        }
     }
 
     #[cfg(test)]

@@ -68,11 +68,24 @@ impl<E: Weighed> Store<E> {
         }
     }
 
-    /// The entry under a key; counts as a use.
+    /// The entry under a key, under s3-fifo if it was read before; counts as a use.
     #[inline]
-    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
+    pub(super) fn get_read(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
         match self {
-            Self::S3Fifo(store, _) => store.get(wanted),
+            Self::S3Fifo(store, _) => store.get_read(wanted),
+            Self::Listed(cache) => get_listed(cache, wanted),
+        }
+    }
+
+    /// Whether there may be an entry that [`Store::get_unread`] alone finds.
+    pub(super) fn holds_unread(&self, wanted: &Wanted<'_>) -> bool {
+        matches!(self, Self::S3Fifo(store, _) if store.holds(wanted))
+    }
+
+    /// The entry under a key, read before or not, for whoever has the write lock; counts as a use.
+    pub(super) fn get_unread(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
+        match self {
+            Self::S3Fifo(store, _) => store.get_unread(wanted),
             Self::Listed(cache) => get_listed(cache, wanted),
         }
     }
@@ -80,8 +93,8 @@ impl<E: Weighed> Store<E> {
     /// The entry under a key, not counted as a use where the library can tell (foyer can't).
     pub(super) fn peek(&self, wanted: &Wanted<'_>) -> Option<Held<E>> {
         match self {
-            Self::S3Fifo(store, _) => store.peek(wanted),
-            Self::Listed(_) => self.get(wanted),
+            Self::S3Fifo(store, _) => store.peek(wanted).map(Held::from),
+            Self::Listed(cache) => get_listed(cache, wanted),
         }
     }
 

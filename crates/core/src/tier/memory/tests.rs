@@ -52,6 +52,7 @@ fn check_accounts(tier: &MemoryTier<Note>) {
         weight += entry.bytes + tier.weigher.overhead_bytes;
     });
     assert_eq!((tier.len(), tier.weight()), (count, weight), "{tier:?}");
+    tier.segments.iter().for_each(|segment| segment.check_index());
     assert!(tier.weight() <= tier.capacity(), "{tier:?} weighs {}", tier.weight());
 }
 
