@@ -38,6 +38,9 @@ const NARROW: u32 = 20_000;
 /// The share of a server's answers that a bad network corrupts.
 const GARBAGE: f64 = 0.3;
 
+/// Its program holds the file's write lock until it is mended.
+pub(crate) const LOCKED: &str = "database-locked";
+
 const fn kind(
     name: &'static str,
     what: &'static str,
@@ -76,7 +79,7 @@ pub(crate) const CATALOGUE: &[Kind] = &[
     kind("bulk-update", "one transaction writes every item, others very many rows beside it", ANY, Part::Rows, MOMENT, || Box::<bulk::Updated>::default()),
     kind("rekey", "rows change their primary keys", ANY, Part::Rows, SECONDS, || Box::<bulk::Rekeyed>::default()),
 
-    kind("database-locked", "a program holds the file's write lock", SQLITE, Part::Database, SECONDS, || Box::<sqlite::Locked>::default()),
+    kind(LOCKED, "a program holds the file's write lock", SQLITE, Part::Database, SECONDS, || Box::<sqlite::Locked>::default()),
     kind("log-trimmed", "the log loses what a node that stands still has not read", SQLITE_NODE, Part::Database, MOMENT, || Box::<sqlite::Trimmed>::default()),
     kind("vacuum", "the file is written anew from end to end", SQLITE, Part::Database, MOMENT, || Box::<sqlite::Vacuumed>::default()),
     kind("delete-all", "DELETE without a condition, then all items again", SQLITE, Part::Rows, MOMENT, || Box::new(bulk::Emptied { statement: "DELETE FROM item" })),

@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use trueup_core::env::BoxFuture;
 
 pub(crate) use self::{
-    catalogue::{CATALOGUE, find, possible},
+    catalogue::{CATALOGUE, LOCKED, find, possible},
     schedule::{Plan, Window, run},
 };
 use crate::world::{L2Kind, LabError, SourceKind, World};
@@ -94,6 +94,15 @@ pub(crate) struct Kind {
     /// Least and most time between injection and repair.
     pub(crate) hold: [Duration; 2],
     pub(crate) make: fn() -> Box<dyn Fault>,
+}
+
+impl Kind {
+    /// Whether both can be broken at once: they take hold of different parts, and neither has to write while the other holds
+    /// the file's write lock.
+    fn goes_with(&self, other: &Self) -> bool {
+        let waits = |one: &Self, other: &Self| one.name == LOCKED && other.part == Part::Rows;
+        self.part != other.part && !waits(self, other) && !waits(other, self)
+    }
 }
 
 impl std::fmt::Debug for Kind {

@@ -33,7 +33,7 @@ impl Plan {
             return vec![*kind];
         }
         let Some(first) = self.kinds.choose(&mut self.dice).copied() else { return Vec::new() };
-        let others: Vec<_> = self.kinds.iter().copied().filter(|other| other.part != first.part).collect();
+        let others: Vec<_> = self.kinds.iter().copied().filter(|other| first.goes_with(other)).collect();
         let second = others.choose(&mut self.dice).copied();
         [Some(first), second].into_iter().flatten().collect()
     }
@@ -116,7 +116,10 @@ fn draw([least, most]: [Duration; 2], dice: &mut StdRng) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::CATALOGUE, *};
+    use super::{
+        super::{CATALOGUE, LOCKED},
+        *,
+    };
 
     #[test]
     fn each_comes_alone_first_and_the_same_seed_brings_the_same() {
@@ -133,5 +136,13 @@ mod tests {
         assert!(alone.iter().all(|round| round.len() == 1));
         let parts = |name: &str| CATALOGUE.iter().find(|kind| kind.name == name).map(|kind| kind.part);
         assert!(mixed.iter().all(|round| round.len() == 2 && parts(round[0]) != parts(round[1])));
+    }
+
+    #[test]
+    fn nothing_that_has_to_write_is_broken_while_the_file_is_locked() {
+        let find = |name: &str| CATALOGUE.iter().find(|kind| kind.name == name).unwrap();
+        let (locked, emptied, killed) = (find(LOCKED), find("delete-all"), find("node-killed"));
+        assert!(!locked.goes_with(emptied) && !emptied.goes_with(locked));
+        assert!(locked.goes_with(killed) && killed.goes_with(locked) && emptied.goes_with(killed));
     }
 }
