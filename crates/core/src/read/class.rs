@@ -189,8 +189,8 @@ impl<K, V: CacheValue> Class<K, V> {
 impl<K: CacheKey + Clone + Send + Sync + 'static, V: CacheValue> Class<K, V> {
     /// Reads one key, by the class's own bounds.
     ///
-    /// A hit allocates nothing and never awaits. Under the default policy it waits for nobody, but for who changes memory at an
-    /// entry's first.
+    /// A hit never awaits and allocates nothing, but for the name of a key of more than 24 bytes of text. Under the default policy
+    /// it waits for nobody; an entry's first hit waits for who changes memory.
     ///
     /// # Errors
     /// [`ReadError`].

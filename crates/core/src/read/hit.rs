@@ -1,4 +1,4 @@
-//! The hit path: memory and the proof, without an allocation or an await, and under the default policy, after an
+//! The hit path: memory and the proof, without an await or an allocation of its own, and under the default policy, after an
 //! entry's first, without a lock.
 
 use std::{sync::Arc, time::Duration};

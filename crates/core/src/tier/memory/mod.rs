@@ -1,8 +1,8 @@
 //! L1: entries in this process's memory, bounded in bytes.
 //!
 //! The tier is cut into segments by key hash. A segment holds a share of the capacity and a lock for its writers;
-//! readers take none under s3-fifo but an entry's first, and under the other policies the library's own. The segments bound what one lock or
-//! one scan covers.
+//! readers take none under s3-fifo but an entry's first, and under the other policies the library's own. The segments bound
+//! what one lock or one scan covers.
 
 mod config;
 mod departures;

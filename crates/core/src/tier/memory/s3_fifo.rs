@@ -4,7 +4,7 @@
 //! control bytes, slot, slab, entry. The index holds the entries themselves and needs two: a line of its table, and the entry.
 //! What the library still has to be told is which entries are used, and of that only as much as it can remember: see [`Uses`].
 //!
-//! An entry comes into the index when it is read for the first time: most never are, and would only make fills dearer.
+//! An entry comes into the index when it is read for the first time: many never are, and would only make fills dearer.
 
 use std::sync::{
     Arc,
